@@ -1,0 +1,150 @@
+"""Sizes and boxes of the cascade: padding, resizing and the crop grid.
+
+Each of these rules is written here and nowhere else.
+"""
+import math
+from typing import Iterator, NamedTuple, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: Pixels dropped from each side of a crop's result, but at image borders (paper, section 3.2.2).
+CHIP = 16
+#: Smallest crop whose grid still moves: the step is ``L // 2 - 2 * CHIP``.
+MIN_L = 2 * (2 * CHIP + 1)
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels; ``bottom`` and ``right`` are exclusive."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def slices(self) -> Tuple[slice, slice]:
+        """Rows and columns: ``array[box.slices]`` cuts the box out of (H, W)."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def relative_to(self, other: 'Box') -> 'Box':
+        """The same rectangle in coordinates that start at ``other``'s upper left corner."""
+        return Box(self.top - other.top, self.left - other.left,
+                   self.bottom - other.top, self.right - other.left)
+
+
+class Crop(NamedTuple):
+    """What the network sees of the image, and the part whose result is kept."""
+
+    outer: Box
+    inner: Box
+
+
+def check_crop_size(L: int) -> int:
+    """Return ``L`` as an int.
+
+    Raises:
+        TypeError: ``L`` is no integer.
+        ValueError: ``L < 66``: the crop grid could not move.
+    """
+    if isinstance(L, bool) or not hasattr(L, '__index__'):
+        raise TypeError('L must be an integer (the longer side that the network sees, 900 in the '
+                        f'paper), got {L!r}')
+    if L < MIN_L:
+        raise ValueError(f'L must be at least {MIN_L} (crops advance by L // 2 - {2 * CHIP} '
+                         f'pixels), got {L}')
+    return int(L)
+
+
+def padded_size(height: int, width: int, divisor: int = 8) -> Tuple[int, int]:
+    """The authors' padding rule.
+
+    If either side is not a multiple of ``divisor``, both grow to
+    ``(side // divisor + 1) * divisor``: a side that is a multiple already grows then, too. Pyramid
+    pooling sees the padding, so another rule gives other masks.
+
+    Example:
+        >>> padded_size(64, 64), padded_size(64, 61)
+        ((64, 64), (72, 64))
+    """
+    if height % divisor == 0 and width % divisor == 0:
+        return height, width
+    return (height // divisor + 1) * divisor, (width // divisor + 1) * divisor
+
+
+def pad(tensor: Tensor, value: float = 0., divisor: int = 8) -> Tensor:
+    """Pad (..., H, W) right and bottom to :func:`padded_size`.
+
+    ``value`` is 0 for a normalised image and -1 for masks in [-1, 1].
+    """
+    height, width = tensor.shape[-2:]
+    new_height, new_width = padded_size(height, width, divisor)
+    return F.pad(tensor, (0, new_width - width, 0, new_height - height), value=value)
+
+
+def resize_longer_side(tensor: Tensor, size: int, mode: str) -> Tensor:
+    """Resize (C, H, W) so that its longer side is about ``size``, keeping the aspect ratio.
+
+    Resizing goes by scale factor, as the authors do it: sides are ``floor(side * factor)`` (the
+    longer one may miss ``size`` by one), and the factor itself, not the ratio of the integer
+    sides, places the samples of ``bilinear`` and ``bicubic``. Channels go one by one, so that a
+    large uint8 photo never exists as a whole in float.
+
+    Args:
+        tensor: (C, H, W), uint8 or float.
+        size: longer side wanted.
+        mode: ``area`` to shrink, ``bilinear`` or ``bicubic`` (not clamped) to enlarge.
+
+    Returns:
+        (C, H', W') float, values as in the input. No side is below 1, however thin the image.
+    """
+    factor = size / max(tensor.shape[-2:])
+    sides = [math.floor(side * factor) for side in tensor.shape[-2:]]
+    # A side that would vanish (1 x 5000 shrunk to L) can only be asked for by size.
+    if min(sides) > 0:
+        target = {'scale_factor': factor}
+    else:
+        target = {'size': [max(side, 1) for side in sides]}
+    if mode != 'area':
+        target['align_corners'] = False
+    dtype = tensor.dtype if tensor.is_floating_point() else torch.float32
+    return torch.cat([F.interpolate(channel[None, None].to(dtype), mode=mode, **target)[0]
+                      for channel in tensor])
+
+
+def crop_starts(side: int, L: int) -> Tuple[int, ...]:
+    """First pixels of the crops along one side of the image.
+
+    Every ``L // 2 - 32`` pixels, shifted inside at the end, without duplicates.
+    """
+    step = check_crop_size(L) // 2 - 2 * CHIP
+    starts = (max(0, min(index * step, side - L)) for index in range(side // step + 1))
+    return tuple(dict.fromkeys(starts))
+
+
+def crop_grid(height: int, width: int, L: int) -> Iterator[Crop]:
+    """The crops of the Local step (paper, section 3.2.2), column by column.
+
+    Crops are L x L (smaller only where the image is), so all have the same size. From each side
+    that is not a border of the image 16 pixels are chipped: ``inner`` is the rest. The inner boxes
+    cover the image.
+
+    Args:
+        height, width: size of the image, at least 1.
+        L: side of a crop, at least 66.
+
+    Yields:
+        :class:`Crop`.
+
+    Raises:
+        ValueError: ``L < 66``.
+    """
+    tops, lefts = crop_starts(height, L), crop_starts(width, L)
+    for left in lefts:
+        for top in tops:
+            outer = Box(top, left, min(top + L, height), min(left + L, width))
+            yield Crop(outer, Box(outer.top + CHIP * (outer.top > 0),
+                                  outer.left + CHIP * (outer.left > 0),
+                                  outer.bottom - CHIP * (outer.bottom < height),
+                                  outer.right - CHIP * (outer.right < width)))
