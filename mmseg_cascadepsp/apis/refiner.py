@@ -1,0 +1,178 @@
+"""What a Python user holds."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from mmseg_cascadepsp import cascade
+
+from . import model_zoo
+from .checkpoint import load_weights, read_state_dict
+from .validation import check_image, check_mask
+
+PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16, 'auto': None}
+"""Name -> dtype of autocast. ``auto`` stays with fp32 as long as no lower one was measured to give
+the same masks."""
+
+
+class Refiner:
+    """Refines masks of any model with CascadePSP.
+
+    Args:
+        model: ``'lite'`` (small, its weights come with the package), ``'r50'`` (the paper's
+            network), the path of a config, a Config, or a module that has ``refine_pass`` and
+            ``normalize`` such as :class:`~mmseg_cascadepsp.models.CascadePSP` (put into eval mode,
+            used where it is).
+        checkpoint: Weights, of this package or the authors' own. By default those of the name:
+            ``'r50'`` downloads the authors' once.
+        device: Such as ``'cpu'`` or ``'cuda:1'``; a GPU if there is one by default, a module's own
+            device for a module.
+        precision: ``'fp32'``, ``'bf16'``, ``'fp16'`` (autocast of the network's passes), or
+            ``'auto'``, at present fp32.
+        crops: Where the Local step lays its crops: ``'uniform'``, the paper's grid.
+        crop_filter: Which of them it refines: ``'boundary'``, those that the mask's boundary runs
+            through; ``'release'``, those of 10 to 90 % foreground as the authors' package;
+            ``'all'``.
+        progress: Whether to show a bar over the crops.
+
+    Raises:
+        ValueError: an unknown model, precision, ``crops`` or ``crop_filter``; weights that do not
+            fit.
+        TypeError: the model is no refiner.
+        OSError: a config or weights that cannot be read or fetched.
+
+    Example:
+        >>> refiner = Refiner('lite')  # doctest: +SKIP
+        >>> probability = refiner.refine(image, mask)  # doctest: +SKIP
+        >>> sharp = probability > 127  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | Config | Mapping | nn.Module = 'lite',
+        checkpoint: str | os.PathLike | None = None,
+        device: str | torch.device | None = None,
+        precision: str = 'auto',
+        crops: str = 'uniform',
+        crop_filter: str = 'boundary',
+        progress: bool = False,
+    ) -> None:
+        for name, value, known in (
+            ('precision', precision, PRECISIONS),
+            ('crops', crops, ('uniform',)),
+            ('crop_filter', crop_filter, cascade.CROP_FILTERS),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f'{name} must be one of {", ".join(map(repr, known))}, got {value!r}.'
+                )
+        self.precision, self.crops, self.crop_filter = precision, crops, crop_filter
+        self.progress = progress
+        if isinstance(model, nn.Module):
+            self.name = type(model).__name__
+            model_zoo.check_refiner(model, self.name)
+            device = device or next((value.device for value in model.parameters()), 'cpu')
+        else:
+            named = model_zoo.is_name(model)
+            model, self.name = model_zoo.build_model(model)
+            if checkpoint is None and not named:
+                raise ValueError(
+                    f'checkpoint must be given for {self.name}; only the names '
+                    f'{", ".join(map(repr, model_zoo.ZOO))} know their weights.'
+                )
+            checkpoint = checkpoint or model_zoo.find_weights(self.name)
+        if checkpoint is not None:
+            load_weights(model, read_state_dict(checkpoint), checkpoint, self.name)
+        self.device = _check_device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        if self.device.type == 'cpu':
+            model = revert_sync_batchnorm(model)
+        model.to(self.device, memory_format=torch.channels_last)
+        model.eval()
+        self.model = model
+        self.strides: Sequence[int] = tuple(getattr(model, 'cascade_strides', cascade.STRIDES))
+
+    def refine(
+        self, image: np.ndarray, mask: np.ndarray, fast: bool = False, L: int = 900
+    ) -> np.ndarray:
+        """Refine one mask of one image: Global step, then Local step (paper, section 3.2).
+
+        Args:
+            image: RGB uint8 ``(H, W, 3)``, of any size (OpenCV reads BGR: convert it).
+            mask: Coarse mask, ``(H, W)`` or ``(H, W, 1)``: bool; integers of 0 and 1; other
+                integers, 0 to 255, taken above 127; floats, 0 to 1, taken above 0.5.
+            fast: Global step alone.
+            L: Longer side of the Global step and side of the Local step's crops, at least 66;
+                memory grows with it.
+
+        Returns:
+            uint8 ``(H, W)``: 255 times the probability, rounded down. An empty mask comes back
+            empty and a full one full, without running the network.
+
+        Raises:
+            TypeError: ``image``, ``mask`` or ``L`` of another type or dtype.
+            ValueError: wrong shapes, a mask of another size than the image, NaN or values out of
+                range, ``L`` below 66.
+        """
+        image = check_image(image)
+        mask = check_mask(mask, image.shape[:2])
+        L = cascade.check_crop_size(L)
+        if not mask.any():
+            return np.zeros(mask.shape, np.uint8)
+        if mask.all():
+            return np.full(mask.shape, 255, np.uint8)
+        with torch.inference_mode(), Progress(disable=not self.progress, transient=True) as bar:
+            task = bar.add_task('crops', total=None)
+            probability = cascade.refine(
+                self._refine_pass,
+                torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+                torch.from_numpy(np.ascontiguousarray(mask))[None],
+                fast=fast,
+                L=L,
+                crop_filter=self.crop_filter,
+                normalize=self.model.normalize,
+                strides=self.strides,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+            return probability.mul_(255).to(torch.uint8).numpy()
+
+    def _refine_pass(
+        self, image: Tensor, masks: Tensor, strides: Sequence[int]
+    ) -> dict[int, Tensor]:
+        dtype = PRECISIONS[self.precision]
+        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+            logits = self.model.refine_pass(image, masks, strides)
+        return {stride: value.float() for stride, value in logits.items()}
+
+    def settings(self) -> dict[str, str]:
+        """What a result depends on besides its inputs, as short strings; ``weights`` is a
+        fingerprint of all tensors."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.model.state_dict().items()):
+            digest.update(f'{key}{tuple(value.shape)}'.encode())
+            digest.update(value.float().cpu().contiguous().numpy())
+        dtype = PRECISIONS[self.precision]
+        return {
+            'model': self.name,
+            'weights': digest.hexdigest()[:16],
+            'crops': self.crops,
+            'crop_filter': self.crop_filter,
+            'precision': 'fp32' if dtype is None else str(dtype).removeprefix('torch.'),
+        }
+
+
+def _check_device(device: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
+        raise ValueError(
+            f'device {str(device)!r} cannot be used: {str(error).splitlines()[0]}'
+        ) from None
+    return device
