@@ -1,0 +1,76 @@
+"""The cascade: several passes of one module, coarse to fine (paper, Fig. 4 and Fig. 5)."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+#: One pass of the network: normalised image (B, 3, H, W), masks (B, 3, H, W) in [-1, 1] and the
+#: output strides wanted -> {stride: logits (B, 1, H, W)}, resized to the input. H and W are
+#: multiples of the coarsest stride.
+RefinePass = Callable[[Tensor, Tensor, Sequence[int]], dict[int, Tensor]]
+
+#: Slots of the mask channels behind the coarse mask itself.
+SLOTS = (8, 4)
+
+
+def mask_channels(mask: Tensor, intermediate: dict[int, Tensor]) -> Tensor:
+    """The three mask channels of a pass: (coarse mask, slot of stride 8, slot of stride 4).
+
+    A slot without an output of its own stride takes that of the next coarser one, and the coarse
+    mask where there is none.
+
+    Args:
+        mask: coarse mask, (B, 1, H, W) in [-1, 1].
+        intermediate: stride -> (B, 1, H, W) in [-1, 1].
+
+    Returns:
+        (B, 3, H, W).
+    """
+    channels = [mask]
+    for slot in SLOTS:
+        coarser = [stride for stride in intermediate if stride >= slot]
+        channels.append(intermediate[min(coarser)] if coarser else mask)
+    return torch.cat(channels, dim=1)
+
+
+def run_cascade(
+    refine_pass: RefinePass,
+    image: Tensor,
+    mask: Tensor,
+    strides: Sequence[int] = (8, 4, 1),
+    given: dict[int, Tensor] | None = None,
+    final: Sequence[int] | None = None,
+) -> list[dict[int, Tensor]]:
+    """Run the passes of the cascade (paper, sections 3.2.1 and 3.2.2).
+
+    Pass ``k`` produces ``strides[:k + 1]``; its logits, through tanh, are mask channels of pass
+    ``k + 1``. The paper's Global step is ``strides=(8, 4, 1)``; ``(8, 1)``, ``(1,)`` and ``(8,)``
+    are its ablations (Table 1).
+
+    Args:
+        refine_pass: see :data:`RefinePass`.
+        image: (B, 3, H, W), normalised.
+        mask: coarse mask, (B, 1, H, W) in [-1, 1].
+        strides: output strides, coarse to fine.
+        given: intermediates that are there already, stride -> (B, 1, H, W) in [-1, 1], used as
+            they are. The pass that would only make ``strides[0]`` is then left out (the Local step
+            starts from the Global step's stride-4 output).
+        final: strides that the caller reads of the last pass; all by default. Inference asks for
+            fewer: what nobody reads is not computed.
+
+    Returns:
+        For each pass: stride -> logits (B, 1, H, W).
+    """
+    intermediate = dict(given or {})
+    outputs = []
+    for last in range(1 if given else 0, len(strides)):
+        wanted = strides[: last + 1]
+        if last == len(strides) - 1 and final is not None:
+            wanted = final
+        outputs.append(refine_pass(image, mask_channels(mask, intermediate), tuple(wanted)))
+        if last < len(strides) - 1:
+            intermediate.update(
+                (stride, torch.tanh(logits)) for stride, logits in outputs[-1].items()
+            )
+    return outputs

@@ -1,0 +1,111 @@
+"""Image/mask pairs without classes."""
+
+import os.path as osp
+from collections.abc import Sequence
+
+from mmengine.fileio import isdir, list_dir_or_file
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+
+
+def _files(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, str]:
+    """Relative path without suffix -> path, of all pictures in a folder and its sub-folders."""
+    names = sorted(list_dir_or_file(folder, list_dir=False, recursive=True))
+    return {
+        osp.splitext(n)[0]: osp.join(folder, n)
+        for n in names
+        if n.lower().endswith(tuple(suffixes))
+    }
+
+
+@DATASETS.register_module()
+class ClassAgnosticDataset(BaseSegDataset):
+    """Pairs of a photo and the mask of one object, for training and measuring a refiner.
+
+    Layouts, each searched through all sub-folders; stems must agree:
+
+    - ``data_prefix=dict(img_path='images', seg_map_path='masks')``: photos and masks in two
+      folders of ``data_root``, or of each sub-folder of it that has them (several sets side by
+      side);
+    - ``data_prefix=dict(img_path='', seg_map_path='')``, the default: ``name.jpg`` beside
+      ``name.png`` (MSRA-10K, ECSSD, DUTS), also in one folder per class as in FSS-1000.
+
+    With ``coarse_path`` in ``data_prefix``, a folder of coarse masks beside the other two, only
+    photos that have one are taken; :class:`~mmseg_cascadepsp.datasets.LoadMasks` reads them.
+
+    Args:
+        data_root: the folder.
+        data_prefix: see above.
+        repeat: set (sub-folder) -> how often its pairs stand in the list; 1 by default.
+        kwargs: see :class:`mmseg.datasets.BaseSegDataset`.
+
+    Raises:
+        FileNotFoundError: the folder is missing, or holds no pair.
+    """
+
+    METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 255, 255]])
+
+    def __init__(
+        self,
+        data_root: str,
+        data_prefix: dict | None = None,
+        repeat: dict[str, int] | None = None,
+        **kwargs,
+    ) -> None:
+        self.repeat = repeat or {}
+        super().__init__(
+            data_root=data_root,
+            data_prefix=data_prefix or dict(img_path='', seg_map_path=''),
+            reduce_zero_label=False,
+            **kwargs,
+        )
+
+    def _join_prefix(self) -> None:
+        """Prefixes stay relative: they are joined to each set's folder."""
+
+    def _sets(self) -> list[str]:
+        """Names of the sub-folders that hold a set each, or one empty name for the root itself."""
+        image_prefix = self.data_prefix['img_path']
+        if not isdir(self.data_root):
+            raise FileNotFoundError(
+                f'data_root: there is no folder {self.data_root}; give yours with --data-root '
+                'or in MMSEG_CASCADEPSP_DATA (docs/training.md shows the layouts)'
+            )
+        if isdir(osp.join(self.data_root, image_prefix)):
+            return ['']
+        folders = sorted(list_dir_or_file(self.data_root, list_file=False))
+        return [name for name in folders if isdir(osp.join(self.data_root, name, image_prefix))]
+
+    def load_data_list(self) -> list[dict]:
+        """Find the pairs."""
+        pairs = []
+        for name in self._sets():
+            folders = {
+                key: osp.join(self.data_root, name, p) for key, p in self.data_prefix.items()
+            }
+            if folders['img_path'] == folders['seg_map_path']:
+                images = _files(folders['img_path'], ('.jpg', '.jpeg'))
+                found = dict(img_path=images, seg_map_path=_files(folders['img_path'], ('.png',)))
+            else:
+                found = {key: _files(folder) for key, folder in folders.items() if isdir(folder)}
+            stems = [
+                s for s in found['img_path'] if all(s in found.get(key, ()) for key in folders)
+            ]
+            new = [
+                dict(
+                    {key: found[key][stem] for key in folders},
+                    label_map=None,
+                    reduce_zero_label=False,
+                    seg_fields=[],
+                )
+                for stem in stems
+            ]
+            pairs += new * self.repeat.get(name, 1)
+        if not pairs:
+            raise FileNotFoundError(
+                f'data_root: {self.data_root} holds no photo with a partner of the same stem '
+                f'in each of {dict(self.data_prefix)} (docs/training.md shows the layouts)'
+            )
+        return pairs

@@ -1,0 +1,188 @@
+"""Coarse masks made from true ones (paper, section 3.3 and Fig. 8)."""
+
+import math
+import zlib
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+ROUNDS = 250
+OPERATIONS = 4
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 1.0
+
+
+def _subsample_contours(mask: np.ndarray, rate: float = 0.1) -> np.ndarray:
+    """Redraw the mask from a tenth of its contour vertices, one run of a tenth left out.
+
+    Args:
+        mask: uint8 (H, W), 0 or 255.
+        rate: share of vertices kept, and share left out as one run.
+    """
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    kept = []
+    for contour in contours:
+        if len(contour) < 10:
+            continue
+        run = int(len(contour) * rate)
+        # Runs whose ends lie closest: spikes and bays go first.
+        gap = np.square(contour[: len(contour) - run] - contour[run:]).sum(axis=(1, 2))
+        shortest = np.argsort(gap, kind='stable')[: math.ceil(0.1 * len(gap))]
+        start = np.random.choice(shortest)
+        contour = np.concatenate((contour[:start], contour[start + run :]))
+        count = int(len(contour) * rate)
+        if count:
+            kept.append(contour[np.sort(np.random.choice(len(contour), count, replace=False))])
+    if not kept:
+        return mask.copy()
+    # One call fills all contours by the even-odd rule, so holes stay.
+    return cv2.drawContours(np.zeros_like(mask), kept, -1, 255, -1)
+
+
+def _random_kernel() -> np.ndarray:
+    size = np.random.randint(3, 10)
+    shape, width, height = (
+        (cv2.MORPH_RECT, size, size),
+        (cv2.MORPH_ELLIPSE, size, size),
+        (cv2.MORPH_ELLIPSE, size, size // 2),
+        (cv2.MORPH_ELLIPSE, size // 2, size),
+    )[np.random.randint(4)]
+    return cv2.getStructuringElement(shape, (width, height))
+
+
+def perturb_mask(mask: np.ndarray, iou_target: float) -> np.ndarray:
+    """Perturb a true mask into a coarse one as the release does (paper, section 3.3).
+
+    Args:
+        mask: uint8 (H, W); foreground where above 0.
+        iou_target: the rounds of dilation and erosion stop once IoU with the *subsampled* mask
+            falls below it.
+
+    Returns:
+        uint8 (H, W), 0 or 255.
+    """
+    start = _subsample_contours((mask > 0).astype(np.uint8) * 255)
+    coarse = start.copy()
+    height, width = mask.shape
+    for _ in range(ROUNDS):
+        for _ in range(OPERATIONS):
+            left, top = np.random.randint(width), np.random.randint(height)
+            right, bottom = (
+                np.random.randint(left + 1, width + 1),
+                np.random.randint(top + 1, height + 1),
+            )
+            if np.random.rand() < 0.25:
+                coarse[(top + bottom) // 2, (left + right) // 2] = np.random.randint(2) * 255
+            operation = cv2.dilate if np.random.rand() < 0.5 else cv2.erode
+            coarse[top:bottom, left:right] = operation(
+                coarse[top:bottom, left:right], _random_kernel()
+            )
+        if _iou(coarse, start) < iou_target:
+            break
+    return coarse
+
+
+@TRANSFORMS.register_module()
+class PerturbMask(BaseTransform):
+    """Make ``coarse_mask`` from ``gt_seg_map``: subsampled contours, random dilation and erosion
+    (paper, section 3.3). A coarse mask that is there is kept.
+
+    Args:
+        iou_target: range of the target, see :func:`perturb_mask`.
+        seed: for validation: the same photo always gets the same coarse mask.
+    """
+
+    def __init__(
+        self, iou_target: tuple[float, float] = (0.8, 1.0), seed: int | None = None
+    ) -> None:
+        self.iou_target = iou_target
+        self.seed = seed
+
+    def transform(self, results: dict) -> dict:
+        """See the class."""
+        if 'coarse_mask' in results:
+            return results
+        if self.seed is not None:
+            state = np.random.get_state()
+            np.random.seed((zlib.crc32(results['img_path'].encode()) + self.seed) % 2**32)
+        target = np.random.uniform(*self.iou_target)
+        results['coarse_mask'] = perturb_mask(results['gt_seg_map'], target)
+        if self.seed is not None:
+            np.random.set_state(state)
+        return results
+
+
+@TRANSFORMS.register_module()
+class SimulateOutputStride(BaseTransform):
+    """Make ``coarse_mask`` as a network of large output stride would: displaced, averaged on a
+    coarse grid, noisy, enlarged, cut.
+
+    The true mask is bent by a smooth random field, averaged over cells of ``stride`` pixels (thin
+    parts are lost, close parts merge), given smooth noise in the logits, enlarged bilinearly and
+    cut at a threshold.
+
+    Args:
+        stride: range of the cell's side, pixels of the crop, drawn log-uniformly.
+        displacement: largest standard deviation of the bend, in cells.
+        noise: largest standard deviation of the noise on the grid's shares.
+        threshold: range of the cut.
+    """
+
+    def __init__(
+        self,
+        stride: tuple[float, float] = (4.0, 24.0),
+        displacement: float = 0.7,
+        noise: float = 0.2,
+        threshold: tuple[float, float] = (0.35, 0.65),
+    ) -> None:
+        self.stride = stride
+        self.displacement = displacement
+        self.noise = noise
+        self.threshold = threshold
+
+    @staticmethod
+    def _smooth_noise(
+        shape: tuple[int, int], cell: float, std: float, channels: int | None = None
+    ) -> np.ndarray:
+        """Gaussian noise on a grid of ``cell`` pixels, enlarged to ``shape``."""
+        grid = (int(shape[0] / cell) + 2, int(shape[1] / cell) + 2) + (
+            (channels,) if channels else ()
+        )
+        return cv2.resize(
+            np.random.normal(0, std, grid).astype(np.float32),
+            shape[::-1],
+            interpolation=cv2.INTER_CUBIC,
+        )
+
+    def transform(self, results: dict) -> dict:
+        """See the class."""
+        truth = results['gt_seg_map']
+        height, width = truth.shape
+        stride = np.exp(np.random.uniform(*np.log(self.stride)))
+        bend = self._smooth_noise(
+            (height, width),
+            stride * np.random.uniform(2, 8),
+            stride * np.random.uniform(0, self.displacement),
+            2,
+        )
+        y, x = np.mgrid[:height, :width].astype(np.float32)
+        soft = cv2.remap(
+            truth,
+            x + bend[..., 0],
+            y + bend[..., 1],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        cells = (max(round(width / stride), 2), max(round(height / stride), 2))
+        grid = cv2.resize(soft, cells, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        grid += self._smooth_noise(
+            grid.shape, np.random.uniform(1, 3), np.random.uniform(0, self.noise)
+        )
+        soft = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
+        results['coarse_mask'] = (soft > np.random.uniform(*self.threshold)).astype(np.uint8) * 255
+        return results

@@ -1,0 +1,3 @@
+from .optim_wrapper import BFloat16OptimWrapper
+
+__all__ = ['BFloat16OptimWrapper']

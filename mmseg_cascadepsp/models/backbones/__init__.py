@@ -1,0 +1,3 @@
+from .resnet import RefinementResNet
+
+__all__ = ['RefinementResNet']

@@ -1,0 +1,3 @@
+from .cascade_psp import CascadePSP
+
+__all__ = ['CascadePSP']

@@ -1,0 +1,87 @@
+"""Train a refiner: python tools/train.py CONFIG --data-root DATA"""
+
+import argparse
+import os
+import os.path as osp
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+import mmseg_cascadepsp  # noqa: F401 (registers everything)
+
+EPILOG = """examples:
+  python tools/train.py configs/cascadepsp_lite.py --data-root my_photos
+      my_photos/{train,val}/{images,masks}: photos and masks of the same names
+  python tools/train.py configs/cascadepsp_lite.py --data-root my_photos --resume
+      go on where the last run stopped
+  python tools/train.py configs/cascadepsp_r50.py --data-root my_photos --amp \\
+      --cfg-options train_dataloader.batch_size=4 model.backbone.init_cfg=None
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Train a refiner with MMEngine.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='config file, e.g. configs/cascadepsp_lite.py')
+    parser.add_argument(
+        '--data-root', help='folder of the pairs (else MMSEG_CASCADEPSP_DATA, else data)'
+    )
+    parser.add_argument('--work-dir', help='logs and checkpoints (work_dirs/<config name>)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CKPT',
+        help='go on from the last checkpoint of the work dir, or from CKPT',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision on a GPU')
+    parser.add_argument('--seed', type=int, help='seed of all randomness')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config, e.g. train_cfg.max_iters=1000',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='for several GPUs',
+    )
+    # torchrun of older PyTorch passes this.
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.data_root:
+        os.environ['MMSEG_CASCADEPSP_DATA'] = args.data_root
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    cfg.launcher = args.launcher
+    cfg.work_dir = (
+        args.work_dir
+        or cfg.get('work_dir')
+        or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    )
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.seed is not None:
+        cfg.randomness = dict(seed=args.seed)
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
