@@ -1,0 +1,101 @@
+"""Boundary IoU (Cheng et al., CVPR 2021): IoU of what lies in a mask and near its contour."""
+
+import cv2
+import numpy as np
+
+from .checks import check_binary, check_labels, check_range
+from .iou import iou_compute, nan_mean
+
+
+def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray:
+    """Pixels of a mask at most ``d`` from outside it.
+
+    ``d`` is ``dilation_ratio`` of the image's diagonal, at least 1. The distance counts steps to
+    any of the 8 neighbours, and beyond the image all is outside, as in Cheng et al.
+
+    Args:
+        mask: ``(H, W)``, bool or 0/1.
+        dilation_ratio: Share of the diagonal, 0.02 in Cheng et al.
+
+    Returns:
+        bool ``(H, W)``.
+
+    >>> inner_boundary(np.array([[0, 1, 1, 1, 0]] * 5), dilation_ratio=0.1).astype(int)
+    array([[0, 1, 1, 1, 0],
+           [0, 1, 0, 1, 0],
+           [0, 1, 0, 1, 0],
+           [0, 1, 0, 1, 0],
+           [0, 1, 1, 1, 0]])
+    """
+    mask = np.asarray(mask).astype(np.uint8)
+    width = max(1, int(round(dilation_ratio * np.hypot(*mask.shape))))
+    x, y, w, h = cv2.boundingRect(mask)
+    window = slice(y, y + h), slice(x, x + w)
+    boundary = np.zeros(mask.shape, bool)
+    if w:
+        # Chessboard distance to the outside: as many erosions by 3x3 as leave the pixel alive.
+        depth = cv2.distanceTransform(np.pad(mask[window], 1), cv2.DIST_C, 3)[1:-1, 1:-1]
+        boundary[window] = (depth > 0) & (depth <= width)
+    return boundary
+
+
+def boundary_iou_update(pred: np.ndarray, target: np.ndarray,
+                        dilation_ratio: float = 0.02) -> tuple[int, int]:
+    """Pixels in the intersection and in the union of the inner boundaries of two masks.
+
+    Masks are ``(H, W)`` of bool or 0/1.
+
+    >>> truth = np.zeros((10, 10), bool)
+    >>> truth[2:8, 2:8] = True
+    >>> boundary_iou_update(np.ones((10, 10), bool), truth)
+    (0, 56)
+    """
+    pred, target = (inner_boundary(mask, dilation_ratio) for mask in check_binary(pred, target))
+    return int(np.count_nonzero(pred & target)), int(np.count_nonzero(pred | target))
+
+
+def boundary_iou(pred: np.ndarray, target: np.ndarray, dilation_ratio: float = 0.02) -> float:
+    """Boundary IoU of two masks ``(H, W)`` of bool or 0/1; NaN if both are empty.
+
+    >>> truth = np.zeros((60, 60), bool)
+    >>> truth[20:40, 20:40] = True
+    >>> boundary_iou(truth, truth), round(boundary_iou(np.roll(truth, 1, axis=1), truth), 4)
+    (1.0, 0.6)
+    """
+    return iou_compute(*boundary_iou_update(pred, target, dilation_ratio))
+
+
+def multiclass_boundary_iou_update(pred: np.ndarray, target: np.ndarray, num_classes: int,
+                                   ignore_index: int = 255, dilation_ratio: float = 0.02
+                                   ) -> tuple[np.ndarray, np.ndarray]:
+    """Intersection and union of the inner boundaries of every class, int64 ``(num_classes,)``.
+
+    What is void in the truth is taken out of both label maps before boundaries are drawn, so that
+    a prediction is not blamed for going on into void.
+
+    >>> multiclass_boundary_iou_update(np.array([[0, 1, 1]]), np.array([[0, 0, 255]]), 2)
+    (array([1, 0]), array([2, 1]))
+    """
+    pred, target = check_labels(pred, target)
+    check_range(target, num_classes, ignore_index)
+    valid = target != ignore_index
+    counts = np.zeros((2, num_classes), np.int64)
+    for label in range(num_classes):
+        masks = (pred == label) & valid, target == label
+        if masks[0].any() or masks[1].any():
+            counts[:, label] = boundary_iou_update(*masks, dilation_ratio)
+    return counts[0], counts[1]
+
+
+def multiclass_boundary_iou(pred: np.ndarray, target: np.ndarray, num_classes: int,
+                            ignore_index: int = 255, dilation_ratio: float = 0.02) -> float:
+    """Boundary IoU of two label maps ``(H, W)``: the mean over the classes that either contains.
+
+    NaN if all is void.
+
+    >>> multiclass_boundary_iou(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]]), num_classes=3)
+    0.5833333333333333
+    """
+    counts = multiclass_boundary_iou_update(pred, target, num_classes, ignore_index,
+                                            dilation_ratio)
+    return nan_mean(iou_compute(*counts))
