@@ -83,6 +83,12 @@ def pad(tensor: Tensor, value: float = 0., divisor: int = 8) -> Tensor:
     return F.pad(tensor, (0, new_width - width, 0, new_height - height), value=value)
 
 
+def resized_sides(height: int, width: int, size: int) -> Tuple[int, int]:
+    """Sides after :func:`resize_longer_side`: ``floor(side * factor)``, never below 1."""
+    factor = size / max(height, width)
+    return max(1, math.floor(height * factor)), max(1, math.floor(width * factor))
+
+
 def resize_longer_side(tensor: Tensor, size: int, mode: str) -> Tensor:
     """Resize (C, H, W) so that its longer side is about ``size``, keeping the aspect ratio.
 
@@ -100,12 +106,11 @@ def resize_longer_side(tensor: Tensor, size: int, mode: str) -> Tensor:
         (C, H', W') float, values as in the input. No side is below 1, however thin the image.
     """
     factor = size / max(tensor.shape[-2:])
-    sides = [math.floor(side * factor) for side in tensor.shape[-2:]]
     # A side that would vanish (1 x 5000 shrunk to L) can only be asked for by size.
-    if min(sides) > 0:
+    if min(tensor.shape[-2:]) * factor >= 1:
         target = {'scale_factor': factor}
     else:
-        target = {'size': [max(side, 1) for side in sides]}
+        target = {'size': resized_sides(*tensor.shape[-2:], size)}
     if mode != 'area':
         target['align_corners'] = False
     dtype = tensor.dtype if tensor.is_floating_point() else torch.float32

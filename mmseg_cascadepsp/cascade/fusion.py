@@ -1,0 +1,101 @@
+"""Fuse: one label map from the refined probabilities of its parts (paper, section 4.3)."""
+from typing import NamedTuple
+
+import numpy as np
+
+from .components import Component
+from .geometry import Box
+
+#: Probability above which a part takes a pixel; below it the input label stays.
+THRESHOLD = 0.5
+#: Factor on the probability of "stuff", so that objects in front of it win.
+ATTENUATION = 0.51
+
+
+class SceneResult(NamedTuple):
+    """A refined label map.
+
+    Attributes:
+        labels: (H, W), dtype of the input labels.
+        confidence: (H, W) float32: probability, attenuated for stuff, with which a pixel's label
+            won; the threshold where the input label was kept, 0 for void pixels.
+        components: the parts refined.
+        found: how many parts there were before a limit on their number.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    components: list[Component]
+    found: int
+
+
+class Fusion:
+    """Collects the refined parts of one label map, in any order.
+
+    A pixel takes the label of the part with the highest score above the threshold: its
+    probability, times ``attenuation`` for stuff. Where there is none the input label stays.
+
+    Args:
+        labels: (H, W) integer, input label map.
+        stuff: ids of attenuated classes.
+        attenuation: their factor, 0 to 1.
+        threshold: see above.
+        ignore_index: pixels of this id stay as they are.
+        reassign: a pixel that its own part gives up (probability up to the threshold) goes to the
+            best part that claims it by its unattenuated probability. Without, as in the paper, the
+            claim of stuff has to pass the threshold after attenuation there, too.
+        background: id of pixels that their own part gives up and no other claims; None: they keep
+            their label.
+    """
+
+    def __init__(self,
+                 labels: np.ndarray,
+                 *,
+                 stuff: frozenset[int] = frozenset(),
+                 attenuation: float = ATTENUATION,
+                 threshold: float = THRESHOLD,
+                 ignore_index: int | None = 255,
+                 reassign: bool = False,
+                 background: int | None = None) -> None:
+        self.labels, self.stuff, self.attenuation = labels, stuff, attenuation
+        self.threshold, self.background, self.reassign = threshold, background, reassign
+        self.void = np.zeros(labels.shape, bool)
+        if ignore_index is not None:
+            self.void = labels == ignore_index
+        self.best = np.zeros(labels.shape, np.float32)
+        self.label = labels.copy()
+        self.rank = np.zeros(labels.shape, np.int32)
+        self.given_up = np.zeros(labels.shape, bool)
+
+    def add(self, rank: int, label: int, box: Box, mask: np.ndarray,
+            probability: np.ndarray) -> None:
+        """Add one part.
+
+        Args:
+            rank: of two parts with equal scores, the one of lower rank takes the pixel.
+            label: its class.
+            box: where it is.
+            mask: (h, w) bool, the part as it was.
+            probability: (h, w) float32, refined.
+        """
+        where = box.slices
+        score = probability * np.float32(self.attenuation if label in self.stuff else 1)
+        score[probability <= self.threshold] = 0
+        best, ranks = self.best[where], self.rank[where]
+        wins = (score > best) | ((score == best) & (rank < ranks))
+        best[wins], ranks[wins] = score[wins], rank
+        self.label[where][wins] = label
+        self.given_up[where] |= mask & (probability <= self.threshold)
+
+    def result(self, components: list[Component], found: int) -> SceneResult:
+        """The label map after all parts were added."""
+        hold = np.full(self.labels.shape, self.threshold, np.float32)
+        if self.reassign:
+            hold[self.given_up] = 0
+        wins = (self.best > hold) & ~self.void
+        labels = np.where(wins, self.label, self.labels)
+        if self.background is not None:
+            labels[self.given_up & ~wins & ~self.void] = self.background
+        confidence = np.where(wins, self.best, np.float32(self.threshold))
+        confidence[self.void] = 0
+        return SceneResult(labels, confidence, components, found)
