@@ -1,0 +1,11 @@
+from .drawing import default_palette, overlay, paint_labels
+from .panels import before_after, before_after_change, most_changed
+
+__all__ = [
+    'before_after',
+    'before_after_change',
+    'default_palette',
+    'most_changed',
+    'overlay',
+    'paint_labels',
+]

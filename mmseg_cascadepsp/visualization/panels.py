@@ -1,0 +1,232 @@
+"""Before and after, side by side, with the place that changed most enlarged."""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from .drawing import (
+    CYAN,
+    INK,
+    ORANGE,
+    WHITE,
+    as_mask,
+    blend,
+    check_pair,
+    outline,
+    paint_labels,
+    title_strip,
+)
+
+#: (photo, before, after, thickness of lines), all of one size -> the photo, painted.
+Paint = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
+#: (colour, text) of what stands above a column
+Words = Sequence[tuple[tuple[int, int, int], str]]
+#: top, left, bottom, right
+Box = tuple[int, int, int, int]
+
+ZOOM_SHARE = 0.22
+"""Longer side of the enlarged part, as a share of the photo's."""
+
+
+def most_changed(before: np.ndarray, after: np.ndarray, aspect: float = 1.0) -> Box:
+    """The window in which most pixels differ; without any difference, one in the middle.
+
+    Args:
+        before: ``(H, W)``.
+        after: ``(H, W)``.
+        aspect: Width of the window over its height.
+
+    Returns:
+        Top, left, bottom, right (exclusive), inside the picture.
+    """
+    height, width = before.shape
+    longer = max(min(32, height, width), ZOOM_SHARE * max(height, width))
+    wide, high = (longer, longer / aspect) if aspect >= 1 else (longer * aspect, longer)
+    shrink = min(1.0, width / wide, height / high)
+    wide, high = max(1, round(wide * shrink)), max(1, round(high * shrink))
+    changed = (before != after).astype(np.uint8)
+    if not changed.any():
+        top, left = (height - high) // 2, (width - wide) // 2
+        return top, left, top + high, left + wide
+    total = cv2.integral(changed)
+    sums = (
+        total[high:, wide:] - total[:-high, wide:] - total[high:, :-wide] + total[:-high, :-wide]
+    )
+    top, left = np.unravel_index(sums.argmax(), sums.shape)
+    # Among windows with the same pixels inside, the one that has them in its middle.
+    rows, columns = np.nonzero(changed[top : top + high, left : left + wide])
+    top = int(np.clip(top + round(rows.mean()) - high // 2, 0, height - high))
+    left = int(np.clip(left + round(columns.mean()) - wide // 2, 0, width - wide))
+    return top, left, top + high, left + wide
+
+
+def _resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """To ``size`` (width, height): photos and masks (bool) smoothly, labels (int32) not."""
+    shrinks = size[0] < array.shape[1]
+    if array.dtype == np.int32:
+        return cv2.resize(array, size, interpolation=cv2.INTER_NEAREST)
+    if array.dtype == bool:
+        mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(array.astype(np.float32), size, interpolation=mode) > 0.5
+    return cv2.resize(array, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def _pale(photo: np.ndarray) -> np.ndarray:
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, axis=2)
+    return blend(grey, WHITE, np.ones(grey.shape[:2], bool), 0.45)
+
+
+def _paint_mask(
+    photo: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], thickness: int
+) -> np.ndarray:
+    """The photo, dimmed outside of the mask, which has an outline."""
+    canvas = blend(photo, INK, ~mask, 0.55)
+    outline(canvas, mask, colour, thickness)
+    return canvas
+
+
+def _paint_masks_change(photo: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The photo in pale grey; what went away and what came in colour."""
+    canvas = blend(_pale(photo), ORANGE, before & ~after, 0.9)
+    return blend(canvas, CYAN, after & ~before, 0.9)
+
+
+def _layout(
+    shape: tuple[int, ...], count: int, width: int, gap: int
+) -> tuple[tuple[int, int], tuple[int, int], bool]:
+    """Size (width, height) of a panel and of an enlarged part, and whether these stand in a column
+    beside the panels (upright photos) instead of a row below."""
+    height, across = shape[:2]
+    if height <= 1.1 * across:
+        side = (width - (count - 1) * gap) // count
+        return (side, max(round(side * height / across), 8)), (side, round(side / 1.6)), False
+    tall = round(min((width - count * gap) / (count * across / height + 1 / count), width))
+    side = (tall - (count - 1) * gap) // count
+    return (max(round(tall * across / height), 8), tall), (side, side), True
+
+
+def _join(pictures: Sequence[np.ndarray], gap: int, axis: int) -> np.ndarray:
+    """Pictures in a row (``axis`` 1) or a column (0) on white, ``gap`` pixels apart."""
+    across = max(picture.shape[1 - axis] for picture in pictures)
+    padded = []
+    for index, picture in enumerate(pictures):
+        margins = [(0, 0)] * 3
+        margins[axis] = (gap if index else 0, 0)
+        margins[1 - axis] = (0, across - picture.shape[1 - axis])
+        padded.append(np.pad(picture, margins, constant_values=255))
+    return np.concatenate(padded, axis)
+
+
+def _compose(
+    image: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    columns: Sequence[tuple[Words, Paint]],
+    width: int,
+) -> np.ndarray:
+    """One column for each (words, paint): all of the photo, and its most changed place."""
+    if width < 64 * len(columns):
+        raise ValueError(f'width must be at least {64 * len(columns)} pixels, got {width}.')
+    gap = max(4, width // 130)
+    panel, zoom, upright = _layout(image.shape, len(columns), width, gap)
+    top, left, bottom, right = most_changed(before, after, zoom[0] / zoom[1])
+    scale = np.array(panel) / image.shape[1::-1]
+    corners = [
+        np.round(np.multiply(xy, scale)).astype(int) for xy in ((left, top), (right, bottom))
+    ]
+    line = max(2, round(width / 700))
+
+    def cut(part: tuple[slice, slice], size: tuple[int, int]) -> list[np.ndarray]:
+        return [_resize(array[part], size) for array in (image, before, after)]
+
+    whole, enlarged = cut(np.s_[:, :], panel), cut(np.s_[top:bottom, left:right], zoom)
+    panels, parts = [], []
+    for words, paint in columns:
+        canvas = paint(*whole, line)
+        for shade, thickness in ((INK, line + 2), (WHITE, line)):
+            cv2.rectangle(canvas, corners[0].tolist(), (corners[1] - 1).tolist(), shade, thickness)
+        strip = title_strip(canvas.shape[1], words, max(11, width // 62))
+        panels.append(np.concatenate((strip, canvas)))
+        parts.append(paint(*enlarged, line))
+    if upright:
+        parts[0] = np.pad(parts[0], ((len(strip), 0), (0, 0), (0, 0)), constant_values=255)
+        return _join([*panels, _join(parts, gap, 0)], gap, 1)
+    return _join([_join(panels, gap, 1), _join(parts, gap, 1)], gap, 0)
+
+
+def before_after(
+    image: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    titles: tuple[str, str] = ('before', 'after'),
+    palette: np.ndarray | None = None,
+    width: int = 1600,
+) -> np.ndarray:
+    """A photo with its mask before and after, each with the place that changed most enlarged.
+
+    Args:
+        image: RGB uint8 ``(H, W, 3)``.
+        before: ``(H, W)``: a mask (bool, 0/1, fractions or 0..255), or labels with ``palette``.
+        after: ``(H, W)``: the same, refined.
+        titles: Words on the two panels.
+        palette: uint8 ``(n, 3)`` RGB; with it ``before`` and ``after`` are label maps.
+        width: Of the picture, in pixels (a little less for very tall photos).
+
+    Returns:
+        RGB uint8 picture.
+
+    Raises:
+        ValueError: wrong shapes, or ``width`` too small to show anything.
+    """
+    before, after, paints = _prepare(image, before, after, palette)
+    words = [(ORANGE, titles[0])], [(CYAN, titles[1])]
+    columns = list(zip(words, paints, strict=False))
+    return _compose(image, before, after, columns, width)
+
+
+def before_after_change(
+    image: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    titles: tuple[str, str] = ('before', 'after'),
+    palette: np.ndarray | None = None,
+    width: int = 2000,
+) -> np.ndarray:
+    """Three panels: before, after, and what changed on a pale photo.
+
+    For masks the third panel shows added and removed pixels, for label maps the new label of each
+    changed pixel. Arguments, result and errors are those of :func:`before_after`.
+    """
+    before, after, paints = _prepare(image, before, after, palette)
+    change = [(CYAN, 'added'), (ORANGE, 'removed')] if palette is None else [(INK, 'changed')]
+    words = [(ORANGE, titles[0])], [(CYAN, titles[1])], change
+    return _compose(image, before, after, list(zip(words, paints, strict=True)), width)
+
+
+def _prepare(
+    image: np.ndarray, before: np.ndarray, after: np.ndarray, palette: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, list[Paint]]:
+    """Both maps checked, and how to paint each of the three columns."""
+    check_pair(image, before, after)
+    if palette is None:
+        return (
+            as_mask(before),
+            as_mask(after),
+            [
+                lambda photo, old, new, line: _paint_mask(photo, old, ORANGE, line),
+                lambda photo, old, new, line: _paint_mask(photo, new, CYAN, line),
+                lambda photo, old, new, line: _paint_masks_change(photo, old, new),
+            ],
+        )
+    return (
+        before.astype(np.int32),
+        after.astype(np.int32),
+        [
+            lambda photo, old, new, line: paint_labels(photo, old, palette),
+            lambda photo, old, new, line: paint_labels(photo, new, palette),
+            lambda photo, old, new, line: np.where(
+                (old != new)[..., None], paint_labels(photo, new, palette, 0.9), _pale(photo)
+            ),
+        ],
+    )
