@@ -1,0 +1,83 @@
+"""Strategies by name, by config, or chosen by the classes."""
+from collections.abc import Mapping, Sequence
+
+from mmseg.registry import TASK_UTILS
+
+from .classes import find_background, known_dataset
+from .strategies import BinaryStrategy, SceneParsingStrategy, SemanticStrategy, Strategy
+
+#: Name on command lines and in ``Refiner.refine_semantic`` -> strategy.
+STRATEGIES = {
+    'scene': SceneParsingStrategy,
+    'semantic': SemanticStrategy,
+    'binary': BinaryStrategy,
+}
+
+
+def choose_strategy(classes: Sequence[str] | None = None,
+                    num_classes: int | None = None) -> tuple[str, str]:
+    """The rule behind ``'auto'``.
+
+    Args:
+        classes: names of the classes.
+        num_classes: their number, where names are not known.
+
+    Returns:
+        Name of a strategy, and the reason as a sentence.
+
+    Example:
+        >>> choose_strategy(['background', 'vessel'])[0]
+        'binary'
+        >>> choose_strategy(['background', 'cat', 'dog'])[0]
+        'semantic'
+        >>> choose_strategy(['road', 'car', 'sky'])[0]
+        'scene'
+    """
+    number = len(classes) if classes is not None else num_classes
+    background = find_background(classes)
+    dataset = known_dataset(classes)
+    if number == 1 or (number == 2 and (classes is None or background is not None)):
+        return 'binary', 'there is one foreground class.'
+    if dataset is not None:
+        return 'scene', f'these are the classes of the scene parsing set {dataset}.'
+    if background is not None:
+        return 'semantic', (f'the other {number - 1} classes stand before class {background}, '
+                            f'{classes[background]!r}.')
+    count = 'the classes are not known' if number is None else f'there are {number} classes'
+    return 'scene', f'{count}{"" if classes is None else " and none is the background"}.'
+
+
+def build_strategy(strategy: str | Mapping | Strategy = 'auto',
+                   classes: Sequence[str] | None = None,
+                   num_classes: int | None = None) -> Strategy:
+    """A strategy from its name, config, or the classes.
+
+    Args:
+        strategy: ``'scene'``, ``'semantic'``, ``'binary'``, ``'auto'`` (see
+            :func:`choose_strategy`; ``str()`` of the result tells the reason), a config whose
+            ``type`` is one of these names or a class of ``TASK_UTILS``, or a strategy, returned as
+            it is.
+        classes, num_classes: see :func:`choose_strategy`.
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: unknown settings, or something else than the above.
+    """
+    if isinstance(strategy, str):
+        strategy = {'type': strategy}
+    if not isinstance(strategy, Mapping):
+        if callable(getattr(strategy, 'refine', None)) and not isinstance(strategy, type):
+            return strategy
+        raise TypeError('strategy must be a name, a config or an object with refine(), got '
+                        f'{type(strategy).__name__}.')
+    settings = dict(strategy)
+    kind = settings.pop('type', 'auto')
+    if kind == 'auto':
+        kind, settings['reason'] = choose_strategy(classes, num_classes)
+    known = STRATEGIES.get(kind, kind)
+    if isinstance(known, str):
+        known = TASK_UTILS.get(known)
+    if known is None:
+        raise ValueError(f"strategy must be 'auto', {', '.join(map(repr, STRATEGIES))} or the "
+                         f'name of a class in TASK_UTILS, got {kind!r}.')
+    return known(**settings)
