@@ -48,10 +48,10 @@ def refine_pass(image, masks, strides):
 
 
 def scene(height, width):
-    """A photo of waves, (3, H, W) uint8, and a mask of two discs, (1, H, W) bool."""
+    """A photo of waves, (3, H, W) uint8, and a mask of one disc, (1, H, W) bool."""
     y = torch.linspace(0, 1, height, dtype=torch.float64)[:, None]
     x = torch.linspace(0, 1, width, dtype=torch.float64)[None]
     photo = torch.stack([torch.sin(9 * x + 3 * y), torch.sin(23 * x * y + 2),
                          torch.cos(31 * y - 5 * x)])
-    discs = ((x - .4)**2 + (y - .45)**2 < .07) | ((x - .8)**2 + (y - .7)**2 < .02)
-    return (127.5 + 127.4 * photo).round().to(torch.uint8), discs[None]
+    disc = (x - .3)**2 + (y - .4)**2 < .1
+    return (127.5 + 127.4 * photo).round().to(torch.uint8), disc[None]
