@@ -2,10 +2,10 @@
 
     python demo/draw_masks.py
 
-Each polygons/NAME.json says what was outlined and gives the `outlines`: lists of [x, y] vertices, where
-whole numbers are centres of pixels. A pixel belongs to the object where at least half of its area
-lies inside one of the outlines and outside all `holes`. To mend a mask, move its vertices and run
-this file again.
+Each polygons/NAME.json says what was outlined and gives the `outlines`: lists of [x, y] vertices,
+where whole numbers are centres of pixels. A pixel belongs to the object where at least half of its
+area lies inside one of the outlines and outside all `holes`. To mend a mask, move its vertices and
+run this file again.
 """
 
 import json

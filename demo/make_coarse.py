@@ -4,9 +4,9 @@
 
 They are what a segmentation network gives that predicts at a sixteenth or less of the resolution:
 soft coverage on a coarse grid, enlarged bilinearly and cut at one half. Before that the outline is
-pushed about by a smooth random field, and a few lobes grow out of it or are bitten from it, because a
-network errs at whole places rather than in single pixels. Thin parts vanish on the coarse grid by
-themselves. The seeds are fixed: the files are always the same.
+pushed about by a smooth random field, and a few lobes grow out of it or are bitten from it: a
+network errs at whole places rather than in single pixels. Thin parts vanish on the coarse grid
+by themselves. The seeds are fixed: the files are always the same.
 """
 
 from pathlib import Path
@@ -38,7 +38,8 @@ def coarsen(mask, seed, cell, shift, lobe):
     height, width = mask.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     to_edge = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
-    reach = shift * cell * np.minimum(1, 0.2 + to_edge / (4 * cell))  # objects do not grow out of the photo
+    # Less of it near the photo's edge: objects do not grow out of the photo.
+    reach = shift * cell * np.minimum(1, 0.2 + to_edge / (4 * cell))
     dx, dy = (reach * smooth_noise(rng, mask.shape, 4 * cell) for _ in range(2))
     moved = cv2.remap(mask, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     contours, _ = cv2.findContours(
