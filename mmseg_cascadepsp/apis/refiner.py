@@ -131,8 +131,8 @@ class Refiner:
             task = bar.add_task('crops', total=None)
             probability = cascade.refine(
                 self._refine_pass,
-                torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
-                torch.from_numpy(np.ascontiguousarray(mask))[None],
+                torch.from_numpy(image.transpose(2, 0, 1).copy()),
+                torch.from_numpy(mask.copy())[None],
                 fast=fast,
                 L=L,
                 crop_filter=self.crop_filter,

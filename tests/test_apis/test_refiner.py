@@ -1,0 +1,215 @@
+import concurrent.futures
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmseg_cascadepsp import cascade
+from mmseg_cascadepsp.apis import Refiner, build_model
+from mmseg_cascadepsp.models import CascadePSP
+
+
+class Recorder(nn.Module):
+    """A network that notes how it is called and answers with the first mask channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.images, self.states = [], []
+
+    def normalize(self, image):
+        return image.float()
+
+    def refine_pass(self, image, masks, strides):
+        self.images.append(image.clone())
+        self.states.append(
+            (
+                torch.is_grad_enabled(),
+                torch.is_autocast_enabled('cpu'),
+                torch.get_autocast_dtype('cpu'),
+            )
+        )
+        return dict.fromkeys(strides, 5 * masks[:, :1])
+
+
+@pytest.mark.parametrize('fast', [False, True])
+def test_it_is_the_cascade_quantised_downwards(refiner, photo, mask, fast):
+    result = refiner.refine(photo, mask, fast=fast, L=80)
+    probability = cascade.refine(
+        refiner.model.refine_pass,
+        torch.from_numpy(photo).permute(2, 0, 1),
+        torch.from_numpy(mask)[None],
+        fast=fast,
+        L=80,
+        normalize=refiner.model.normalize,
+    )
+    assert result.dtype == np.uint8 and result.shape == mask.shape
+    assert 0 < result.mean() < 255
+    np.testing.assert_array_equal(result, np.floor(probability.numpy() * np.float32(255)))
+
+
+@pytest.mark.parametrize(
+    'cast',
+    [
+        lambda m: m,
+        lambda m: m.astype(np.uint8),
+        lambda m: m.astype(np.int64) * 255,
+        lambda m: np.where(m, 128, 127).astype(np.uint8),
+        lambda m: np.where(m, 0.51, 0.5),
+        lambda m: m.astype(np.float16),
+        lambda m: m[..., None],
+        lambda m: np.asfortranarray(m),
+        lambda m: m[::-1][::-1],
+    ],
+    ids=['bool', '0/1', '0/255', '127/128', 'float', 'half', 'HxWx1', 'fortran', 'view'],
+)
+def test_masks_of_all_kinds_mean_the_same(refiner, photo, mask, cast):
+    expected = refiner.refine(photo, mask, fast=True, L=66)
+    np.testing.assert_array_equal(refiner.refine(photo, cast(mask), fast=True, L=66), expected)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 90), (200, 3), (64, 61), (7, 7)])
+@pytest.mark.parametrize('fast', [False, True])
+def test_any_size(refiner, size, fast):
+    photo = np.zeros((*size, 3), np.uint8)
+    mask = np.zeros(size, bool)
+    mask[: (size[0] + 1) // 2, : (size[1] + 1) // 2] = True
+    assert refiner.refine(photo, mask, fast=fast, L=66).shape == size
+
+
+def test_empty_and_full_masks_do_not_run_the_network(photo):
+    network = Recorder()
+    refiner = Refiner(network)
+    for value in (False, True):
+        for dtype in (bool, np.uint8, np.float32):
+            result = refiner.refine(photo, np.full(photo.shape[:2], value, dtype))
+            assert result.dtype == np.uint8 and (result == 255 * value).all()
+    assert not network.images
+
+
+def test_the_network_sees_rgb_and_no_gradients(mask):
+    network = Recorder()
+    photo = np.zeros((70, 101, 3), np.uint8)
+    photo[:] = 10, 20, 30
+    Refiner(network).refine(photo, mask, fast=True, L=101)
+    assert network.images[0][0, :, 0, 0].tolist() == [10, 20, 30]
+    assert all(state[0] is False for state in network.states)
+
+
+@pytest.mark.parametrize(
+    ('precision', 'dtype'),
+    [('fp32', None), ('auto', None), ('bf16', torch.bfloat16), ('fp16', torch.float16)],
+)
+def test_precision_is_autocast_of_the_passes(photo, mask, precision, dtype):
+    network = Recorder()
+    Refiner(network, precision=precision).refine(photo, mask, fast=True, L=66)
+    assert {state[1] for state in network.states} == {dtype is not None}
+    assert dtype is None or {state[2] for state in network.states} == {dtype}
+    assert not torch.is_autocast_enabled('cpu')
+
+
+def test_bf16_is_close_to_fp32(tiny_config, tiny_checkpoint, refiner, photo, mask):
+    low = Refiner(tiny_config, tiny_checkpoint, 'cpu', precision='bf16')
+    difference = low.refine(photo, mask, L=80).astype(int) - refiner.refine(photo, mask, L=80)
+    assert np.abs(difference).mean() < 8
+
+
+def test_the_global_state_stays_and_threads_may_share(refiner, photo, mask):
+    state = torch.random.get_rng_state()
+    expected = refiner.refine(photo, mask, L=80)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for result in pool.map(lambda _: refiner.refine(photo, mask, L=80), range(6)):
+            np.testing.assert_array_equal(result, expected)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert DefaultScope.get_current_instance() is None
+
+
+def test_arguments_are_left_alone(refiner, photo, mask):
+    before = photo.copy(), mask.copy()
+    photo.flags.writeable = mask.flags.writeable = False
+    refiner.refine(photo, mask, L=80)
+    np.testing.assert_array_equal(photo, before[0])
+    np.testing.assert_array_equal(mask, before[1])
+
+
+def test_a_config_object_and_a_module_do_as_well(
+    tiny_config, tiny_checkpoint, refiner, photo, mask
+):
+    expected = refiner.refine(photo, mask, fast=True, L=80)
+    cfg = Config.fromfile(tiny_config)
+    module = Refiner(cfg, tiny_checkpoint, 'cpu').model
+    assert isinstance(module, CascadePSP) and not module.training
+    for model, checkpoint in ((cfg.model, tiny_checkpoint), (module, None)):
+        result = Refiner(model, checkpoint, 'cpu').refine(photo, mask, fast=True, L=80)
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_progress_counts_crops(tiny_config, tiny_checkpoint, photo, mask, capsys):
+    shown = Refiner(tiny_config, tiny_checkpoint, 'cpu', progress=True)
+    shown.refine(photo, mask, L=66)
+    assert 'Traceback' not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('change', 'error', 'words'),
+    [
+        ({'image': np.zeros((70, 101))}, ValueError, r'image .*\(H, W, 3\).*\(70, 101\)'),
+        ({'image': np.zeros((70, 101, 4), np.uint8)}, ValueError, 'alpha'),
+        ({'image': np.zeros((70, 101, 3))}, TypeError, 'image .*uint8.*float64'),
+        ({'image': np.zeros((0, 101, 3), np.uint8)}, ValueError, 'image .*at least one pixel'),
+        ({'image': [[0]]}, TypeError, 'image .*numpy.*list'),
+        ({'mask': np.zeros((70, 100), bool)}, ValueError, 'mask .*70 x 101.*70 x 100'),
+        ({'mask': np.zeros((101, 70), bool)}, ValueError, 'turned by 90 degrees'),
+        ({'mask': np.zeros((70, 101, 3), bool)}, ValueError, r'mask .*\(70, 101, 3\)'),
+        ({'mask': np.full((70, 101), np.nan)}, ValueError, 'mask .*NaN'),
+        ({'mask': np.full((70, 101), np.inf)}, ValueError, 'mask .*inf'),
+        ({'mask': np.full((70, 101), 1.01)}, ValueError, 'mask .*1.01.*from 0 to 1'),
+        ({'mask': np.full((70, 101), 256)}, ValueError, 'mask .*256.*from 0 to 255'),
+        ({'mask': np.full((70, 101), -1)}, ValueError, 'mask .*-1'),
+        ({'mask': np.zeros((70, 101), complex)}, TypeError, 'mask .*complex'),
+        ({'mask': None}, TypeError, 'mask .*NoneType'),
+        ({'L': 65}, ValueError, 'L .*66.*65'),
+        ({'L': 99.5}, TypeError, 'L .*integer.*99.5'),
+    ],
+)
+def test_bad_input(refiner, photo, mask, change, error, words):
+    with pytest.raises(error, match=words):
+        refiner.refine(**{'image': photo, 'mask': mask, **change})
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'words'),
+    [
+        ({'model': 'heavy'}, ValueError, "'lite', 'r50'.*'heavy'"),
+        ({'model': 'no_such.py', 'checkpoint': 'x.pth'}, OSError, 'no_such.py does not exist'),
+        ({'model': 3}, TypeError, 'model .*int'),
+        ({'model': nn.Conv2d(3, 1, 1)}, TypeError, 'Conv2d without refine_pass and normalize'),
+        ({'model': Config({'data': 1}), 'checkpoint': 'x'}, ValueError, 'no model with a type'),
+        ({'precision': 'int8'}, ValueError, "precision .*'bf16'.*'int8'"),
+        ({'crops': 'adaptive'}, ValueError, "crops must be one of 'uniform', got 'adaptive'"),
+        (
+            {'crop_filter': 'none'},
+            ValueError,
+            "crop_filter .*'boundary', 'release', 'all'.*'none'",
+        ),
+        ({'device': 'abacus'}, ValueError, "device 'abacus' cannot be used"),
+    ],
+)
+def test_bad_construction(arguments, error, words):
+    with pytest.raises(error, match=words):
+        Refiner(**{'model': Recorder(), **arguments})
+
+
+def test_a_config_needs_weights(tiny_config):
+    with pytest.raises(ValueError, match='checkpoint must be given for .*tiny.py'):
+        Refiner(tiny_config)
+
+
+def test_settings_tell_weights_apart(tiny_config, tiny_checkpoint, refiner):
+    assert refiner.settings() == Refiner(tiny_config, tiny_checkpoint, 'cpu').settings()
+    other = Refiner(build_model(tiny_config)[0]).settings()
+    assert other['weights'] != refiner.settings()['weights']
+    assert Refiner(refiner.model, precision='bf16').settings()['precision'] == 'bfloat16'

@@ -1,0 +1,117 @@
+"""Sharpen coarse masks: one photo and its mask, or two folders of the same names."""
+
+import argparse
+import sys
+
+EPILOG = """\
+examples:
+  one photo, with a picture of before and after (out.png, out_before_after.jpg):
+    python tools/refine.py photo.jpg mask.png -o out.png --before-after
+
+  two folders, photos/a.jpg with masks/a.png and so on (out/a.png, out/overlay/a.jpg);
+  run the same command again after an interruption, and it goes on where it stopped:
+    python tools/refine.py photos masks -o out --overlay
+
+  a quick look at large photos (Global step alone), and full detail with less memory:
+    python tools/refine.py photos masks -o quick --fast
+    python tools/refine.py photos masks -o sharp --L 500
+
+  the paper's network with the authors' weights, or a refiner that you trained:
+    python tools/refine.py photos masks -o out --model r50
+    python tools/refine.py photos masks -o out --model my_config.py --checkpoint iter_3000.pth
+
+masks may be 0/255, 0/1, 1-bit, 16-bit, palette or transparent PNG, or greyscale JPEG; one object
+each. Results are PNG, 0 and 255, of the photo's size.
+exit status: 0 all done, 1 an error or some pairs failed, 2 wrong usage, 130 interrupted."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('image', help='photo, or folder of photos (subfolders too)')
+    parser.add_argument('mask', help='its coarse mask, or folder of masks with the same stems')
+    parser.add_argument('-o', '--out', required=True, help='PNG file, or folder')
+    more = parser.add_argument_group('what is written besides the mask')
+    more.add_argument('--probability', action='store_true', help='255 times the probability, PNG')
+    more.add_argument('--overlay', action='store_true', help='photo with the tinted mask, JPEG')
+    more.add_argument(
+        '--before-after',
+        action='store_true',
+        help='coarse and refined side by side, the most changed place enlarged, JPEG',
+    )
+    how = parser.add_argument_group('how masks are refined')
+    how.add_argument('--fast', action='store_true', help='Global step alone: quicker, less detail')
+    how.add_argument(
+        '--L',
+        type=int,
+        default=900,
+        metavar='N',
+        help='side of what the network sees at once, at least 66; smaller needs less memory '
+        '(default: 900, as the paper)',
+    )
+    how.add_argument(
+        '--threshold',
+        type=float,
+        default=0.5,
+        metavar='P',
+        help='probability above which a pixel is object (default: 0.5)',
+    )
+    how.add_argument(
+        '--model',
+        default='lite',
+        help="lite (shipped), r50 (the paper's) or a config file (default: lite)",
+    )
+    how.add_argument('--checkpoint', metavar='FILE', help="weights, ours or the authors' own")
+    how.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    how.add_argument(
+        '--precision',
+        default='auto',
+        choices=('auto', 'fp32', 'bf16', 'fp16'),
+        help='number format of the network (default: auto)',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='make outputs anew that are there already'
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    # Imported late: --help and wrong usage answer at once.
+    from rich.console import Console
+
+    from mmseg_cascadepsp.apis import EXTRAS, Refiner, find_pairs, refine_files
+
+    console = Console(stderr=True, soft_wrap=True)
+    try:
+        find_pairs(args.image, args.mask, args.out)  # before a model is loaded or fetched
+        refiner = Refiner(args.model, args.checkpoint, args.device, args.precision)
+        report = refine_files(
+            refiner,
+            args.image,
+            args.mask,
+            args.out,
+            fast=args.fast,
+            L=args.L,
+            threshold=args.threshold,
+            extras=[kind for kind in EXTRAS if getattr(args, kind)],
+            overwrite=args.overwrite,
+            console=console,
+        )
+    except (OSError, TypeError, ValueError) as error:
+        print(f'refine.py: {getattr(error, "strerror", None) or error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            'refine.py: interrupted; the same command goes on where it stopped.', file=sys.stderr
+        )
+        return 130
+    print(f'{report}: {args.out}')
+    return 1 if report.failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
