@@ -40,7 +40,7 @@ EPILOG = """examples:
   python tools/demo.py --photos coffee chelsea --large 0 --out /tmp/pictures
       two of them, without the enlarged one
   python tools/demo.py --refiner r50
-      the same with the paper's network (fetched once, about 40 times slower on a CPU)
+      the same with the paper's network (fetched once; minutes per photo on a CPU)
 
 what the columns say:
   IoU   of the coarse and the refined mask with the true one, in percent: how much is right at all
