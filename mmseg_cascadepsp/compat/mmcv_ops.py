@@ -1,22 +1,23 @@
-"""A stand-in for mmcv's compiled operators, so that MMSegmentation can be imported beside mmcv-lite.
+"""A stand-in for mmcv's compiled operators: MMSegmentation can be imported beside mmcv-lite.
 
-Four modules of MMSegmentation import ``mmcv.ops`` unguarded, and every module of ``mmcv.ops`` asks the compiled
-``mmcv._ext`` for its functions while it is imported. mmcv-lite carries ``mmcv.ops`` but no ``mmcv._ext``. Most models
-(FCN, PSPNet, DeepLabV3+, SegFormer, UPerNet and those of this package) never call one of these functions, so it is
-enough to answer for them once.
+Four modules of MMSegmentation import ``mmcv.ops`` unguarded, and every module of ``mmcv.ops`` asks
+the compiled ``mmcv._ext`` for its functions while it is imported. mmcv-lite carries ``mmcv.ops``
+but no ``mmcv._ext``. Most models (FCN, PSPNet, DeepLabV3+, EncNet, SegFormer, UPerNet and those of
+this package) never call one of these functions, so it is enough to answer for them once.
 """
+
 import importlib
 import importlib.util
 import sys
 import warnings
+from collections.abc import Callable
 from types import ModuleType
-from typing import Callable
 
 EXTENSION = 'mmcv._ext'
 
 
 class MissingExtension(ModuleType):
-    """A module that has every function asked for; each raises one clear error when it is called."""
+    """A module with every function asked for; each raises one clear error when it is called."""
 
     def __getattr__(self, name: str) -> Callable:
         if name.startswith('__'):
@@ -24,8 +25,9 @@ class MissingExtension(ModuleType):
 
         def missing(*args, **kwargs):
             raise RuntimeError(
-                f"the compiled operator '{name}' was called, but mmcv-lite is installed, which has none: "
-                'uninstall mmcv-lite and install the full mmcv (>=2.0.0, <2.2.0) to use this model')
+                f"the compiled operator '{name}' was called, but mmcv-lite, which is installed, "
+                'has none: uninstall mmcv-lite and install the full mmcv (>=2.0.0, <2.2.0)'
+            )
 
         return missing
 
@@ -33,8 +35,9 @@ class MissingExtension(ModuleType):
 def import_mmcv_ops() -> bool:
     """Import ``mmcv.ops``, beside mmcv-lite with a stand-in for the compiled extension.
 
-    The stand-in is in ``sys.modules`` during this one import only: were it left there, mmengine would take mmcv for
-    the full one (:func:`mmengine.utils.dl_utils.mmcv_full_available`) and fail. The full mmcv is not touched.
+    The stand-in is in ``sys.modules`` during this one import only: were it left there, mmengine
+    would take mmcv for the full one (:func:`mmengine.utils.dl_utils.mmcv_full_available`) and
+    fail. The full mmcv is not touched.
 
     Returns:
         bool: whether the stand-in was used.
@@ -44,7 +47,7 @@ def import_mmcv_ops() -> bool:
     sys.modules[EXTENSION] = MissingExtension(EXTENSION)
     try:
         with warnings.catch_warnings():
-            # mmcv scripts some fifty functions at import; torch tells each time that torch.jit is ageing.
+            # mmcv scripts fifty functions at import; torch tells each time that torch.jit ages.
             warnings.filterwarnings('ignore', r'`torch\.jit\.', DeprecationWarning)
             importlib.import_module('mmcv.ops')
     finally:

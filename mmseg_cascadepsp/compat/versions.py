@@ -1,8 +1,8 @@
-"""Which versions of the stack this package is made for, and one sentence where another one is met."""
+"""Which versions of the stack this package is made for, and a sentence where others are met."""
+
 import importlib
 import importlib.metadata
 import warnings
-from typing import Optional
 
 from packaging.version import InvalidVersion, Version
 
@@ -15,7 +15,7 @@ SUPPORTED = {
 }
 
 
-def installed_version(module: str) -> Optional[str]:
+def installed_version(module: str) -> str | None:
     """Version of an importable module; None where it has none.
 
     Raises:
@@ -32,12 +32,14 @@ def installed_version(module: str) -> Optional[str]:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise ImportError(f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}), which is '
-                          f'not installed') from error
+        raise ImportError(
+            f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}), which is '
+            f'not installed'
+        ) from error
 
 
 def check_versions() -> None:
-    """Warn, in one sentence for all of them, where an installed version is outside the supported range.
+    """Warn, in one sentence for all, where an installed version is outside the supported range.
 
     Raises:
         ImportError: torch, mmcv or mmengine is not installed.
@@ -52,23 +54,31 @@ def check_versions() -> None:
         except InvalidVersion:
             inside = False
         if not inside:
-            strange.append(f'{module} {version} ({distribution} >={lowest}, <{highest} is supported)')
+            strange.append(
+                f'{module} {version} ({distribution} >={lowest}, <{highest} is supported)'
+            )
     if strange:
-        warnings.warn(f'mmseg_cascadepsp was not tested with {"; ".join(strange)} and may fail or give '
-                      'other results', stacklevel=2)
+        warnings.warn(
+            f'mmseg_cascadepsp was not tested with {"; ".join(strange)} and may fail or give '
+            'other results',
+            stacklevel=2,
+        )
 
 
 def require_mmseg() -> None:
     """Import MMSegmentation, and say in one sentence why where that fails.
 
     Raises:
-        ImportError: mmsegmentation is missing, lacks ``ftfy`` or ``regex``, or refuses the installed mmcv or mmengine.
+        ImportError: mmsegmentation is missing, lacks ``ftfy`` or ``regex``, or refuses the
+            installed mmcv or mmengine.
     """
     distribution, lowest, highest = SUPPORTED['mmseg']
     try:
-        importlib.import_module('mmseg.registry')
+        importlib.import_module('mmseg.models')  # what the sub-packages build upon
     except ModuleNotFoundError as error:
-        raise ImportError(f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}): module '
-                          f'{error.name!r} is not installed') from error
+        raise ImportError(
+            f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}): module '
+            f'{error.name!r} is not installed'
+        ) from error
     except AssertionError as error:  # mmseg's own check of mmcv and mmengine
         raise ImportError(f'mmsegmentation refuses the installed versions: {error}') from error
