@@ -1,0 +1,52 @@
+# `make env` makes .venv with the versions of requirements/env.txt; `make demo` and `make test`
+# make it first. PYTHON chooses the interpreter: make env PYTHON=/usr/bin/python3.12
+
+VENV := .venv
+BIN := $(VENV)/bin
+# There only when the environment was completed; older than what it is made from: brought up to date.
+STAMP := $(VENV)/.complete
+SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ARGS ?=
+
+.DELETE_ON_ERROR:
+.PHONY: help env demo test lint clean distclean
+
+help:
+	@echo 'make env        create .venv with the tested versions (minutes; quick the second time)'
+	@echo 'make demo       refine the sample photographs, write pictures, print IoU and mBA'
+	@echo 'make test       lint and run the whole test suite (ARGS="-m \"not slow\"" for a part)'
+	@echo 'make lint       lint only'
+	@echo 'make clean      remove caches and build folders; make distclean removes .venv too'
+
+env: $(STAMP)
+
+# An environment whose making was interrupted has no stamp and is made anew; one that was complete
+# is brought up to date.
+$(STAMP): requirements/env.txt setup.py
+	@'$(PYTHON)' -c '$(SUPPORTED)' 2>/dev/null || { echo "Python 3.10 to 3.13 with the venv module" \
+		"is needed (on Debian: apt install python3-venv), but PYTHON='$(PYTHON)' is not that:" \
+		"say make env PYTHON=/path/to/python3" >&2; exit 1; }
+	@if test -e $@; then rm -f $@; else '$(PYTHON)' -m venv --clear $(VENV); fi
+	$(PIP) install --quiet "$$(grep '^setuptools==' requirements/env.txt)"
+	$(PIP) install --quiet --no-build-isolation -r requirements/env.txt
+	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: env
+	$(BIN)/python tools/demo.py $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: env
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

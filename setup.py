@@ -1,0 +1,65 @@
+"""Packaging: the wheel carries the configs and tools as MMSegmentation's does, in ``.mim``."""
+
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+NAME = 'mmseg_cascadepsp'
+
+
+def read_version() -> str:
+    text = (ROOT / NAME / 'version.py').read_text()
+    return re.search(r"^__version__ = '([^']+)'", text, re.MULTILINE).group(1)
+
+
+def read_requirements(name: str) -> list:
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    lines = [line.partition('#')[0].strip() for line in lines]
+    return [line for line in lines if line]
+
+
+class BuildWithConfigs(build_py):
+    """Copies ``configs/`` and ``tools/`` into the built package, not into the source tree."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:  # the checkout's own folders are used
+            return
+        for folder in ('configs', 'tools'):
+            target = Path(self.build_lib) / NAME / '.mim' / folder
+            shutil.rmtree(target, ignore_errors=True)  # no file of an earlier build
+            shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns('__pycache__'))
+
+
+setup(
+    name=NAME,
+    version=read_version(),
+    description='CascadePSP in MMSegmentation: masks whose boundaries follow the image',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author='The mmseg_cascadepsp contributors',
+    license='MIT',
+    keywords='semantic segmentation, mask refinement, high resolution, MMSegmentation',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['weights/*']},
+    python_requires='>=3.10,<3.14',  # mmengine 0.10 calls pkgutil.find_loader, gone in 3.14
+    install_requires=read_requirements('runtime'),
+    extras_require={
+        'train': read_requirements('train'),
+        'tests': read_requirements('tests'),
+    },
+    cmdclass={'build_py': BuildWithConfigs},
+    zip_safe=False,
+)
