@@ -38,11 +38,14 @@ class LoadMasks(BaseTransform):
             results['coarse_mask'] = (_read_grey(results['coarse_path']) > 127).astype(
                 np.uint8
             ) * 255
+        # Behind a Resize of the photo alone, masks still have the size of the file.
+        size = tuple(results.get('ori_shape', results['img'].shape)[:2])
         for key, path in (('gt_seg_map', 'seg_map_path'), ('coarse_mask', 'coarse_path')):
-            if key in results and results[key].shape != results['img'].shape[:2]:
+            if key in results and results[key].shape != size:
                 raise ValueError(
                     f'mask: {results[path]} is {results[key].shape[::-1]} (width, height), '
-                    f'its photo {results["img_path"]} is {results["img"].shape[1::-1]}; they must agree'
+                    f'its photo {results["img_path"]} is {size[::-1]}; '
+                    'they must agree'
                 )
         return results
 

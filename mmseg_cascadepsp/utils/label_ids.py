@@ -1,0 +1,44 @@
+"""Class indices, and the numbers that a dataset's files have for them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+VOID = 255
+
+
+def from_dataset_ids(
+    labels: np.ndarray, reduce_zero_label: bool = False, label_map: Mapping[int, int] | None = None
+) -> np.ndarray:
+    """Numbers of annotation files -> class indices, as MMSeg's ``LoadAnnotations`` does it.
+
+    Args:
+        labels: ``(H, W)``, integers; 255 is void.
+        reduce_zero_label: 0 is void, too, and all others are one too high (ADE20K).
+        label_map: Of a choice of classes: old index -> new index.
+
+    >>> from_dataset_ids(np.array([0, 1, 150, 255]), reduce_zero_label=True).tolist()
+    [255, 0, 149, 255]
+    """
+    if reduce_zero_label:
+        labels = np.where((labels == 0) | (labels == VOID), VOID, labels - 1)
+    return _replace(labels, label_map or {})
+
+
+def to_dataset_ids(
+    labels: np.ndarray, reduce_zero_label: bool = False, label_map: Mapping[int, int] | None = None
+) -> np.ndarray:
+    """The inverse of :func:`from_dataset_ids`, as the set's evaluation servers want it.
+
+    >>> to_dataset_ids(np.array([255, 0, 149]), reduce_zero_label=True).tolist()
+    [0, 1, 150]
+    """
+    labels = _replace(labels, {new: old for old, new in (label_map or {}).items() if new != VOID})
+    return np.where(labels == VOID, 0, labels + 1) if reduce_zero_label else labels
+
+
+def _replace(labels: np.ndarray, table: Mapping[int, int]) -> np.ndarray:
+    result = labels.copy()
+    for old, new in table.items():
+        result[labels == old] = new
+    return result
