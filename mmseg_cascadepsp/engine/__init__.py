@@ -1,3 +1,4 @@
 from .optim_wrapper import BFloat16OptimWrapper
+from .refined_results import RefinedResultsHook
 
-__all__ = ['BFloat16OptimWrapper']
+__all__ = ['BFloat16OptimWrapper', 'RefinedResultsHook']
