@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [options of tools/test.py]
+# CHECKPOINT is '' where the config names one.
+CONFIG=$1
+CHECKPOINT=$2
+PROCESSES=$3
+NNODES=${NNODES:-1}
+NODE_RANK=${NODE_RANK:-0}
+PORT=${PORT:-29500}
+MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
+
+PYTHONPATH="$(dirname "$0")/..:$PYTHONPATH" python -m torch.distributed.run \
+    --nnodes="$NNODES" --node_rank="$NODE_RANK" --master_addr="$MASTER_ADDR" \
+    --nproc_per_node="$PROCESSES" --master_port="$PORT" \
+    "$(dirname "$0")/test.py" "$CONFIG" ${CHECKPOINT:+"$CHECKPOINT"} --launcher pytorch "${@:4}"

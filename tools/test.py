@@ -1,0 +1,129 @@
+"""Test a segmentor and a refiner: python tools/test.py CONFIG [CHECKPOINT] --refiner lite"""
+
+import argparse
+import os
+import os.path as osp
+import sys
+
+from mmengine.config import DictAction
+
+import mmseg_cascadepsp  # noqa: F401 (registers everything)
+from mmseg_cascadepsp.apis import testing
+
+EPILOG = """examples:
+  python tools/test.py configs/deeplabv3plus_refined_ade20k.py
+      a chained model with its public checkpoint on ADE20K, before and after
+  python tools/test.py MY_CONFIG.py MY_CHECKPOINT.pth --refiner lite
+      the shipped refiner behind a model of your own, whose config stays as it is
+  python tools/test.py MY_CONFIG.py --refiner lite --pred-dir PREDICTIONS
+      label maps that some other program wrote for the photos of MY_CONFIG's test set
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Test (and evaluate) a model with MMEngine, refined or not.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'config', help="config file, of this package, MMSeg's (mmseg::...) or yours"
+    )
+    parser.add_argument(
+        'checkpoint', nargs='?', help="weights of the segmentor (the config's load_from)"
+    )
+    refinement = parser.add_argument_group('refinement')
+    refinement.add_argument(
+        '--refiner', metavar='lite|r50|CONFIG', help='put this refiner behind the model'
+    )
+    refinement.add_argument('--refiner-checkpoint', metavar='FILE', help='weights of the refiner')
+    refinement.add_argument(
+        '--strategy', help='how label maps are refined: auto (default), scene, semantic, binary'
+    )
+    refinement.add_argument(
+        '--strategy-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='arguments of the strategy, e.g. fast=True padding=0.5',
+    )
+    refinement.add_argument(
+        '--precision', choices=['fp32', 'bf16', 'fp16'], help='of the refiner (fp32)'
+    )
+    refinement.add_argument(
+        '--pred-dir',
+        metavar='DIR',
+        help="refine label maps or masks in DIR instead of the model's own",
+    )
+    refinement.add_argument(
+        '--pred-ids',
+        choices=['dataset', 'index'],
+        default='dataset',
+        help="how those number the classes: as the set's annotations, or from 0",
+    )
+    parser.add_argument('--data-root', metavar='DIR', help="folder of the test set (the config's)")
+    parser.add_argument('--work-dir', help='logs and metrics (work_dirs/<config name>)')
+    parser.add_argument(
+        '--out', metavar='DIR', help='write the label maps, numbered as the annotations'
+    )
+    parser.add_argument('--show', action='store_true', help='show prediction results in a window')
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='write pictures: before, after, what changed'
+    )
+    parser.add_argument(
+        '--wait-time', type=float, default=2, help='seconds between pictures of --show'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config, before the refiner is put behind the model',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation; refined once')
+    # torchrun of older PyTorch passes this.
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+    )
+    args = parser.parse_args()
+    if args.strategy_options and args.strategy in (None, 'auto'):
+        parser.error('--strategy-options needs a --strategy other than auto')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = testing.read_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    name = osp.splitext(osp.basename(args.config))[0]
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
+    refines = (args.refiner, args.refiner_checkpoint, args.strategy, args.precision, args.pred_dir)
+    if any(refines) or testing.is_chained(cfg):
+        strategy = args.strategy
+        if args.strategy_options:
+            strategy = dict(type=strategy, **args.strategy_options)
+        testing.chain(cfg, args.refiner, args.refiner_checkpoint, strategy, args.precision)
+    if args.out or args.show_dir:
+        testing.write_results(cfg, args.out, args.show_dir)
+    if args.show:
+        cfg.default_hooks.visualization.update(draw=True, show=True, wait_time=args.wait_time)
+    testing.check_data(cfg, args.data_root)
+    if args.pred_dir:
+        testing.use_stored_predictions(cfg, args.pred_dir, args.pred_ids)
+    else:
+        cfg.load_from = testing.find_checkpoint(cfg, args.checkpoint)
+    if args.tta:
+        testing.use_tta(cfg)
+    testing.run_test(cfg)
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except Exception as error:
+        sentence = testing.sentence_of(error)
+        if sentence is None:
+            raise
+        sys.exit(f'error: {sentence}')
