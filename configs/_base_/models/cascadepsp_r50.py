@@ -1,7 +1,7 @@
 # The paper's refinement module: PSPNet on a six-channel ResNet-50 of output stride 8 (section
 # 3.1).
 norm_cfg = dict(type='BN', requires_grad=True)
-cross_entropy = dict(type='CrossEntropyLoss', use_sigmoid=True)
+cross_entropy = dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True)
 model = dict(
     type='CascadePSP',
     data_preprocessor=dict(

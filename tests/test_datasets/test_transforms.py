@@ -1,0 +1,168 @@
+"""Augmentation and perturbation: properties, and the release's figures."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmseg_cascadepsp.datasets import (
+    ColorJitter,
+    PerturbMask,
+    RandomZoomCrop,
+    SimulateOutputStride,
+)
+from mmseg_cascadepsp.datasets.transforms import perturb_mask
+from mmseg_cascadepsp.datasets.transforms.perturb import _subsample_contours
+
+
+def disc(size=224, radius=70, hole=0):
+    y, x = np.mgrid[:size, :size] - size // 2
+    distance = np.hypot(x, y)
+    return ((distance < radius) & (distance >= hole)).astype(np.uint8) * 255
+
+
+def iou(a, b):
+    return np.count_nonzero((a > 0) & (b > 0)) / np.count_nonzero((a > 0) | (b > 0))
+
+
+def pair(mask):
+    """A photo whose first channel is its mask, so that both must move alike."""
+    image = np.stack([mask, np.full_like(mask, 50), 255 - mask], axis=-1)
+    return dict(img=image, gt_seg_map=mask.copy(), img_path='some/photo.jpg')
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    np.random.seed(0)
+
+
+def test_perturbed_masks_stop_below_their_target():
+    truth = disc()
+    for target in (0.8, 0.9, 0.97):
+        found = []
+        for _ in range(10):
+            coarse = perturb_mask(truth, target)
+            assert coarse.shape == truth.shape and set(np.unique(coarse)) <= {0, 255}
+            found.append(iou(coarse, truth))
+        # Subsampling alone leaves about 0.92; a last round may overshoot.
+        assert target - 0.25 < np.mean(found) < 0.97
+
+
+def test_subsampling_alone_leaves_the_release_mean():
+    """FACTS of the release: mean IoU of about 0.92 with the truth."""
+    shapes = [disc(radius=r) for r in (20, 40, 70, 100)]
+    found = [iou(_subsample_contours(shape), shape) for shape in shapes for _ in range(10)]
+    assert 0.85 < np.mean(found) < 0.97
+
+
+def test_holes_survive_subsampling():
+    ring = disc(radius=90, hole=50)
+    assert _subsample_contours(ring)[112, 112] == 0
+
+
+def test_tiny_contours_vanish_and_a_mask_of_them_stays():
+    dot = np.zeros((64, 64), np.uint8)
+    dot[30:32, 30:32] = 255
+    assert (_subsample_contours(dot) == dot).all()
+    both = dot + disc(64, 12)
+    both[2:4, 2:4] = 255
+    assert _subsample_contours(both)[:6, :6].max() == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_any_mask_can_be_perturbed(height, width, seed):
+    np.random.seed(seed)
+    mask = np.random.randint(0, 2, (height, width), dtype=np.uint8) * 255
+    coarse = perturb_mask(mask, 0.8)
+    assert coarse.shape == mask.shape and set(np.unique(coarse)) <= {0, 255}
+    if height > 1 and width > 1:
+        stride = SimulateOutputStride()(dict(gt_seg_map=mask))['coarse_mask']
+        assert stride.shape == mask.shape and set(np.unique(stride)) <= {0, 255}
+
+
+def test_seed_makes_validation_repeatable_and_leaves_the_random_state():
+    transform = PerturbMask(seed=0)
+    np.random.seed(5)
+    expected_next = np.random.RandomState(5).random_sample()
+    first = transform(pair(disc()))['coarse_mask']
+    assert np.random.random_sample() == expected_next
+    assert (first == transform(pair(disc()))['coarse_mask']).all()
+    other = dict(pair(disc()), img_path='some/other.jpg')
+    assert (first != transform(other)['coarse_mask']).any()
+
+
+def test_a_coarse_mask_that_is_there_is_kept():
+    given_mask = disc(radius=30)
+    results = PerturbMask()(dict(pair(disc()), coarse_mask=given_mask))
+    assert results['coarse_mask'] is given_mask
+
+
+def test_simulated_stride_coarsens_with_the_stride():
+    truth = disc(radius=80, hole=70)
+    fine = [
+        iou(SimulateOutputStride(stride=(2, 3))(dict(gt_seg_map=truth))['coarse_mask'], truth)
+        for _ in range(8)
+    ]
+    blobs = [
+        iou(SimulateOutputStride(stride=(30, 40))(dict(gt_seg_map=truth))['coarse_mask'], truth)
+        for _ in range(8)
+    ]
+    assert np.mean(fine) > 0.6 > np.mean(blobs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 300), st.integers(1, 300), st.floats(0.3, 3), st.integers(0, 2**32 - 1)
+)
+def test_crop_moves_photo_and_mask_alike(height, width, zoom, seed):
+    np.random.seed(seed)
+    mask = cv2.resize(disc(), (width, height), interpolation=cv2.INTER_NEAREST)
+    results = RandomZoomCrop(size=64, zoom=(zoom, zoom))(pair(mask))
+    assert results['img'].shape == (64, 64, 3) and results['gt_seg_map'].shape == (64, 64)
+    assert results['img_shape'] == (64, 64)
+    if zoom < 1:  # photo and mask are both averaged; enlarged photos are bicubic
+        assert (results['img'][..., 0] == results['gt_seg_map']).all()
+
+
+def test_plain_crop_neither_rescales_nor_mixes():
+    mask = np.random.randint(0, 256, (90, 70), dtype=np.uint8)
+    results = RandomZoomCrop(size=64)(pair(mask))
+    windows = np.lib.stride_tricks.sliding_window_view(mask, (64, 64))
+    assert (windows == results['gt_seg_map']).all(axis=(2, 3)).any()
+    assert (results['img'][..., 0] == results['gt_seg_map']).all()
+
+
+def test_small_pictures_stand_anywhere_in_black():
+    corners = set()
+    for _ in range(50):
+        crop = RandomZoomCrop(size=8)(pair(np.full((6, 6), 255, np.uint8)))['gt_seg_map']
+        assert np.count_nonzero(crop) == 36
+        corners.add(tuple(np.argwhere(crop)[0]))
+    assert len(corners) == 9
+
+
+def test_min_share_looks_for_the_object():
+    mask = np.zeros((400, 400), np.uint8)
+    mask[180:220, 180:220] = 255
+    crop = RandomZoomCrop(size=64, min_share=0.05, tries=500)
+    shares = [(crop(pair(mask))['gt_seg_map'] > 0).mean() for _ in range(20)]
+    assert min(shares) >= 0.05
+
+
+def test_jitter_keeps_within_its_factors():
+    image = np.full((4, 4, 3), (40, 80, 120), np.uint8)
+    for _ in range(20):
+        out = ColorJitter(brightness=0.2, contrast=0, saturation=0, grey=0)(dict(img=image))['img']
+        ratio = out[0, 0] / image[0, 0]
+        assert out.dtype == np.uint8 and np.ptp(ratio) < 0.03 and 0.77 < ratio.mean() <= 1.2
+    assert (image == (40, 80, 120)).all()
+
+
+def test_jitter_to_grey():
+    image = np.random.randint(0, 256, (8, 8, 3), dtype=np.uint8)
+    grey = ColorJitter(0, 0, 0, grey=1)(dict(img=image))['img']
+    assert (grey[..., 0] == grey[..., 1]).all()
+    expected = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    assert np.abs(grey[..., 0].astype(int) - expected).max() <= 1
