@@ -78,7 +78,7 @@ def densecrf(image: np.ndarray, mask: np.ndarray, confidence: float = 0.7, colou
                                            zero_unsure=False))
     model.addPairwiseGaussian(sxy=3, compat=3)
     model.addPairwiseBilateral(sxy=distance, srgb=colour, compat=10,
-                               rgbim=np.ascontiguousarray(image))
+                               rgbim=np.array(image, order='C'))  # it wants a writable one
     return np.argmax(model.inference(iterations), axis=0).reshape(mask.shape) == 1
 
 
