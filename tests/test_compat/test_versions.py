@@ -1,0 +1,155 @@
+"""One sentence where a version outside the supported range is met."""
+
+import importlib
+import importlib.metadata
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import mmseg_cascadepsp
+from mmseg_cascadepsp.compat import versions
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Makes some modules have other versions."""
+
+    def change(**changed: str) -> None:
+        real = versions.installed_version
+        monkeypatch.setattr(
+            versions, 'installed_version', lambda module: changed.get(module) or real(module)
+        )
+
+    return change
+
+
+def test_the_tested_versions_are_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        versions.check_versions()
+
+
+@pytest.mark.parametrize(
+    'module, version',
+    [
+        ('torch', '1.13.1+cu117'),
+        ('torch', '2.14.0'),
+        ('torch', '3.0.0'),
+        ('mmcv', '2.2.0'),
+        ('mmcv', '1.7.2'),
+        ('mmengine', '0.9.1'),
+        ('mmseg', '0.30.0'),
+        ('mmseg', 'unknown'),
+    ],
+)
+def test_outside_the_range(pretend, module, version):
+    pretend(**{module: version})
+    with pytest.warns(UserWarning, match=f'{module} {re.escape(version)} .*is supported') as told:
+        versions.check_versions()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize('version', ['2.0.0', '2.13.0+cpu', '2.13.1+cu130', '2.9.0.dev1'])
+def test_builds_and_patches_inside_the_range(pretend, version):
+    pretend(torch=version)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        versions.check_versions()
+
+
+def test_several_make_one_sentence(pretend):
+    pretend(torch='9.0', mmengine='9.0')
+    with pytest.warns(UserWarning, match='torch 9.0 .*mmengine 9.0 ') as told:
+        versions.check_versions()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize('module', ['torch', 'mmcv', 'mmengine'])
+def test_a_missing_package_is_named(monkeypatch, module):
+    def missing(name):
+        raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+
+    monkeypatch.setattr(importlib, 'import_module', missing)
+    with pytest.raises(ImportError, match=f'needs {versions.SUPPORTED[module][0]} '):
+        versions.installed_version(module)
+
+
+@pytest.mark.parametrize(
+    'error, sentence',
+    [
+        (ModuleNotFoundError("No module named 'ftfy'", name='ftfy'), "'ftfy' is not installed"),
+        (AssertionError('MMCV==2.2.0 is used but incompatible.'), 'refuses .*MMCV==2.2.0'),
+    ],
+)
+def test_mmseg_that_cannot_be_imported(monkeypatch, error, sentence):
+    def fail(name):
+        raise error
+
+    monkeypatch.setattr(importlib, 'import_module', fail)
+    with pytest.raises(ImportError, match=sentence):
+        versions.require_mmseg()
+
+
+def test_mmseg_without_metadata_is_not_judged(monkeypatch):
+    def unknown(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, 'version', unknown)
+    assert versions.installed_version('mmseg') is None
+
+
+def read_requirements(name: str) -> dict:
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    parsed = [Requirement(text) for line in lines if (text := line.partition('#')[0].strip())]
+    return {item.name: item for item in parsed if item.marker is None or item.marker.evaluate()}
+
+
+def test_pins_are_inside_the_ranges():
+    pins = read_requirements('env')
+    for name, pin in pins.items():
+        assert re.fullmatch(r'==[0-9.]+', str(pin.specifier)), f'{name} is not pinned exactly'
+    pin = {
+        'torch': 'torch',
+        'mmcv': 'mmcv-lite',
+        'mmengine': 'mmengine',
+        'mmseg': 'mmsegmentation',
+    }
+    for module, (_, lowest, highest) in versions.SUPPORTED.items():
+        version = Version(str(pins[pin[module]].specifier)[2:])
+        assert Version(lowest) <= version < Version(highest)
+    for name in ('runtime', 'tests', 'train'):
+        for item in read_requirements(name).values():
+            if item.name in pins:
+                assert item.specifier.contains(str(pins[item.name].specifier)[2:]), item
+
+
+def test_installing_replaces_neither_torch_nor_mmcv():
+    runtime = read_requirements('runtime')
+    assert not runtime['torch'].specifier
+    assert not any(name.startswith('mmcv') for name in runtime)
+
+
+def test_a_fresh_import_is_silent_and_registers():
+    code = (
+        'import mmseg_cascadepsp; from mmseg.registry import MODELS; '
+        'assert MODELS.get("CascadePSP") and MODELS.get("RefinementHead"); '
+        'from mmseg_cascadepsp import Refiner; print(Refiner.__name__)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == 'Refiner\n' and done.stderr == ''
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'Refine'"):
+        mmseg_cascadepsp.Refine  # noqa: B018
