@@ -1,0 +1,140 @@
+"""tools/measure.py from its command line, and the baselines it can put beside the refiner."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmseg_cascadepsp.evaluation import binary_iou
+from mmseg_cascadepsp.utils.io import write_png
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def tool():
+    return load(ROOT / 'tools/measure.py')
+
+
+@pytest.fixture(scope='module')
+def baselines():
+    return load(ROOT / 'benchmarks/baselines.py').BASELINES
+
+
+@pytest.fixture
+def photo():
+    """A red disc on noisy green, its mask, and the mask displaced by 2 % of the longer side."""
+    truth = cv2.circle(np.zeros((100, 150), np.uint8), (70, 50), 30, 1, -1).astype(bool)
+    noise = np.random.RandomState(0).randint(0, 30, (100, 150, 3))
+    image = (noise + np.where(truth[..., None], (200, 20, 20), (20, 150, 20))).astype(np.uint8)
+    return image, truth, np.roll(truth, 2, axis=1)
+
+
+@pytest.fixture
+def data(tmp_path, photo):
+    image, truth, coarse = photo
+    for stem in 'ab':
+        write_png(tmp_path / f'images/{stem}.png', image)
+        write_png(tmp_path / f'masks/{stem}.png', truth * np.uint8(255))
+        write_png(tmp_path / f'coarse/{stem}.png', coarse * np.uint8(255))
+    return tmp_path
+
+
+def folders_of(data):
+    return [f'--{name}={data / name}' for name in ('images', 'masks', 'coarse')]
+
+
+class StandIn:
+    """Takes the place of Refiner: the true disc, as soft as a probability."""
+
+    def __init__(self, model, **options):
+        self.options = options
+
+    def refine(self, image, mask, fast, L):
+        assert image.dtype == np.uint8 and mask.dtype == bool and (fast, L) == (True, 300)
+        return np.where(image[..., 0] > 128, 140, 110).astype(np.uint8)
+
+
+def test_refiner_beside_a_baseline(tool, data, monkeypatch, capsys):
+    monkeypatch.setattr('mmseg_cascadepsp.Refiner', StandIn, raising=False)
+    assert tool.main([*folders_of(data), '--fast', '--L=300', '--baselines=guided',
+                      f'--json={data}/rows.json', f'--markdown={data}/rows.md']) == 0
+    rows = json.loads((data / 'rows.json').read_text())
+    assert [(row['method'], row['set'], row['n']) for row in rows] == [
+        ('lite', 'all', 2), ('lite', data.name, 2), ('guided', 'all', 2), ('guided', data.name, 2)]
+    assert rows[0]['IoU'] == rows[0]['mBA'] == 100 > rows[2]['IoU'] > rows[0]['IoU_before']
+    assert (data / 'rows.md').read_text().strip() == capsys.readouterr().out.strip()
+
+
+def test_a_bad_mask_is_told_and_the_rest_measured(tool, data, capsys):
+    (data / 'coarse/a.png').write_bytes(b'no picture')
+    assert tool.main([*folders_of(data), '--refiner=none', '--baselines=guided']) == 1
+    told = capsys.readouterr()
+    assert 'coarse/a.png' in told.err.replace('\n', '')
+    assert '1 of 2 masks could not be measured' in told.err
+    assert '| all | 1 |' in told.out
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['--images=x', '--refiner=none'], 'Give --images, --masks and --coarse together'),
+    (['--root=nowhere', '--refiner=none'], 'nowhere does not exist'),
+    (['--refiner=none'], 'Nothing to measure'),
+    (['--refiner=none', '--baselines=magic'], "knows grabcut, guided, densecrf, got 'magic'"),
+])
+def test_wrong_arguments_are_one_sentence(tool, data, arguments, words, capsys):
+    needs_data = not arguments[0].startswith(('--images', '--root'))
+    assert tool.main([*(folders_of(data) if needs_data else []), *arguments]) == 2
+    told = capsys.readouterr().err.strip()
+    assert words in told and len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize('name', ['grabcut', 'guided', 'densecrf'])
+def test_baselines_follow_a_clear_edge(baselines, name, photo):
+    if name == 'densecrf':
+        pytest.importorskip('pydensecrf')
+    image, truth, coarse = photo
+    image.setflags(write=False)
+    refined = baselines[name](image, coarse)
+    assert refined.dtype == bool
+    assert binary_iou(refined, truth) > max(0.95, binary_iou(coarse, truth))
+    for flat in (truth & False, truth | True):
+        np.testing.assert_array_equal(baselines[name](image, flat), flat)
+
+
+def test_guided_filter_solves_its_regressions(baselines):
+    """Equation by equation of He et al., window by window, where windows need no border."""
+    random = np.random.RandomState(1)
+    image = random.randint(0, 256, (13, 13, 3)).astype(np.uint8)
+    mask = random.rand(13, 13) > 0.5
+    guide, radius, eps = image / 255, 2, 0.01
+    fits = {}
+    for y in range(2, 11):
+        for x in range(2, 11):
+            window = slice(y - radius, y + radius + 1), slice(x - radius, x + radius + 1)
+            colours, values = guide[window].reshape(-1, 3), mask[window].reshape(-1)
+            slope = np.linalg.solve(np.cov(colours.T, bias=True) + eps * np.eye(3),
+                                    ((colours - colours.mean(0)).T * values).mean(1))
+            fits[y, x] = slope, values.mean() - slope @ colours.mean(0)
+    refined = baselines['guided'](image, mask, radius=2 / 13, eps=eps)
+    for y in range(4, 9):
+        for x in range(4, 9):
+            near = [fits[y + i, x + j] for i in range(-2, 3) for j in range(-2, 3)]
+            value = np.mean([slope @ guide[y, x] + offset for slope, offset in near])
+            assert refined[y, x] == (value > 0.5)
+
+
+def test_densecrf_says_what_it_needs(baselines, photo, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pydensecrf', None)
+    with pytest.raises(ImportError, match='needs the optional package pydensecrf2'):
+        baselines['densecrf'](photo[0], photo[2])
