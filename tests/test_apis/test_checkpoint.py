@@ -1,0 +1,120 @@
+import pytest
+import torch
+from torch import nn
+
+from mmseg_cascadepsp.apis import convert_checkpoint, load_weights, read_state_dict
+
+
+@pytest.fixture
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state: state,
+        lambda state: {'state_dict': state, 'meta': {'epoch': 1}, 'optimizer': {'lr': 0.1}},
+        lambda state: {'model': state},
+        lambda state: {f'module.{key}': value for key, value in state.items()},
+        lambda state: {
+            key: value.half() if value.is_floating_point() else value
+            for key, value in state.items()
+        },
+        lambda state: {key: value for key, value in state.items() if 'tracked' not in key},
+    ],
+    ids=['bare', 'mmengine', 'model', 'parallel', 'half', 'old torch'],
+)
+def test_checkpoints_of_all_kinds(small, tmp_path, wrap):
+    state = small.state_dict()
+    torch.save(wrap(state), tmp_path / 'a.pth')
+    fresh = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    load_weights(fresh, read_state_dict(tmp_path / 'a.pth'), 'a.pth', 'small')
+    for key, value in fresh.state_dict().items():
+        torch.testing.assert_close(value, state[key], atol=1e-3, rtol=1e-3)
+        assert value.dtype == state[key].dtype
+
+
+def test_what_does_not_fit_is_told_and_nothing_is_loaded(small):
+    state = small.state_dict()
+    before = {key: value.clone() for key, value in state.items()}
+    wrong = {key: value + 1 for key, value in state.items() if key != '1.weight'}
+    wrong['0.bias'] = torch.zeros(5)
+    wrong.update({f'extra{index}': torch.zeros(1) for index in range(4)})
+    with pytest.raises(ValueError) as told:
+        load_weights(small, wrong, 'wrong.pth', 'small')
+    for words in (
+        'wrong.pth does not fit the model',
+        '1 missing (1.weight)',
+        '4 unexpected (extra0',
+        ', ...)',
+        '1 of another shape (0.bias (5,) for (4,))',
+    ):
+        assert words in str(told.value)
+    assert all(torch.equal(value, before[key]) for key, value in small.state_dict().items())
+
+
+class Trap:
+    """What a hostile pickle holds."""
+
+    def __reduce__(self):
+        return pytest.fail, ('code of a checkpoint ran',)
+
+
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'pickle'])
+def test_code_in_a_checkpoint_is_not_run(tmp_path, zipped):
+    torch.save({'state_dict': Trap()}, tmp_path / 'a.pth', _use_new_zipfile_serialization=zipped)
+    with pytest.raises(OSError, match='a.pth .*more than weights'):
+        read_state_dict(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'pickle'])
+@pytest.mark.parametrize('share', [0, 0.1, 0.5, 0.95])
+def test_truncated_checkpoints(small, tmp_path, zipped, share):
+    path = tmp_path / 'a.pth'
+    torch.save(small.state_dict(), path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(OSError, match=r'checkpoint .*a.pth \(\d+ bytes\) is'):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize(
+    ('content', 'error', 'words'),
+    [
+        (b'<html>404: Not Found</html>', OSError, 'damaged'),
+        ({'state_dict': {}}, ValueError, 'holds no weights'),
+        ({'epoch': 3}, ValueError, 'holds no weights'),
+        ([1, 2], ValueError, 'holds no weights'),
+        (
+            {'a': torch.tensor([1.0, float('nan')]), 'b': torch.ones(1)},
+            ValueError,
+            'not finite in 1 of 2 tensors, first a',
+        ),
+    ],
+)
+def test_files_that_are_no_weights(tmp_path, content, error, words):
+    path = tmp_path / 'a.pth'
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(error, match=words):
+        read_state_dict(path)
+
+
+def test_missing_checkpoints(tmp_path):
+    with pytest.raises(OSError, match='nothing.pth does not exist'):
+        read_state_dict(tmp_path / 'nothing.pth')
+    with pytest.raises(OSError, match='is a folder'):
+        read_state_dict(tmp_path)
+
+
+def test_a_failed_conversion_leaves_the_old_file(small, tmp_path):
+    torch.save(small.state_dict(), tmp_path / 'source.pth')
+    (tmp_path / 'target.pth').write_bytes(b'old')
+    with pytest.raises(ValueError, match="source.pth does not fit the model 'r50'"):
+        convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'target.pth')
+    assert (tmp_path / 'target.pth').read_bytes() == b'old'
+    assert len(list(tmp_path.iterdir())) == 2
