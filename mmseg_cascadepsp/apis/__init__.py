@@ -1,4 +1,4 @@
-from .checkpoint import convert_checkpoint, load_weights, read_state_dict
+from .checkpoint import convert_checkpoint, load_weights, publish_checkpoint, read_state_dict
 from .folder import EXTRAS, Pair, Report, find_pairs, refine_files, refine_pair
 from .model_zoo import ZOO, build_model, find_config, find_weights
 from .refiner import Refiner
@@ -15,6 +15,7 @@ __all__ = [
     'find_pairs',
     'find_weights',
     'load_weights',
+    'publish_checkpoint',
     'read_state_dict',
     'refine_files',
     'refine_pair',

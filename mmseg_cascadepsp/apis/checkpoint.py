@@ -133,3 +133,24 @@ def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> 
     meta = {'source': Path(source).name, 'mmseg_cascadepsp': __version__}
     with atomic_open(target) as file:
         torch.save({'meta': meta, 'state_dict': state_dict}, file)
+
+
+def publish_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Keep the weights of a training checkpoint alone, in fp16.
+
+    ``target`` is written atomically and takes the place of an older file.
+
+    Raises:
+        OSError: ``source`` cannot be read or ``target`` cannot be written.
+        ValueError: ``source`` holds no weights, or some that fp16 cannot hold.
+    """
+    state_dict = {}
+    for key, value in read_state_dict(source).items():
+        if key.endswith('num_batches_tracked'):
+            continue
+        state_dict[key] = value.half() if value.is_floating_point() else value
+        if not state_dict[key].isfinite().all():
+            raise ValueError(f'checkpoint {source}: {key} is too large for fp16.')
+    meta = {'source': Path(source).name, 'mmseg_cascadepsp': __version__}
+    with atomic_open(target) as file:
+        torch.save({'meta': meta, 'state_dict': state_dict}, file)

@@ -2,7 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_cascadepsp.apis import convert_checkpoint, load_weights, read_state_dict
+from mmseg_cascadepsp.apis import (
+    convert_checkpoint,
+    load_weights,
+    publish_checkpoint,
+    read_state_dict,
+)
 
 
 @pytest.fixture
@@ -118,3 +123,23 @@ def test_a_failed_conversion_leaves_the_old_file(small, tmp_path):
         convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'target.pth')
     assert (tmp_path / 'target.pth').read_bytes() == b'old'
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_published_weights_are_small_and_load(small, tmp_path):
+    training = {'state_dict': small.state_dict(), 'optimizer': {'lr': 0.1}}
+    torch.save(training, tmp_path / 'iter_1.pth')
+    publish_checkpoint(tmp_path / 'iter_1.pth', tmp_path / 'out.pth')
+    published = torch.load(tmp_path / 'out.pth', weights_only=True)
+    assert set(published) == {'meta', 'state_dict'}
+    assert {value.dtype for value in published['state_dict'].values()} == {torch.float16}
+    fresh = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    load_weights(fresh, read_state_dict(tmp_path / 'out.pth'), 'out.pth', 'small')
+    torch.testing.assert_close(fresh[0].weight, small[0].weight, atol=1e-3, rtol=1e-3)
+
+
+def test_weights_too_large_for_fp16_are_not_published(small, tmp_path):
+    state = dict(small.state_dict(), **{'1.running_var': torch.full((4,), 1e6)})
+    torch.save(state, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='1.running_var is too large for fp16'):
+        publish_checkpoint(tmp_path / 'a.pth', tmp_path / 'out.pth')
+    assert not (tmp_path / 'out.pth').exists()

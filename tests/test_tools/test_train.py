@@ -1,0 +1,102 @@
+"""tools/train.py as a user runs it, on a handful of small photos."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+# Not narrower: in PyTorch 2.13 on the CPU the backward pass of a strided 1x1 convolution of 8
+# channels, channels-last, writes past its memory.
+SMALL = [
+    'model.backbone.stem_channels=16',
+    'model.backbone.stage_channels=(16,16,16,16)',
+    'model.decode_head.in_channels=(16,16,16)',
+    'model.decode_head.pool_channels=8',
+    'model.decode_head.up_channels=(8,8,4)',
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'model.test_cfg.L=96',
+    'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=2',
+]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Discs on noise, in the layout of the docs."""
+    root = tmp_path_factory.mktemp('data')
+    random = np.random.RandomState(0)
+    y, x = np.mgrid[:120, :110]
+    for split, count in (('train', 6), ('val', 2)):
+        for i in range(count):
+            mask = np.hypot(y - random.randint(40, 80), x - random.randint(40, 70)) < 30
+            image = random.randint(0, 80, (120, 110, 3)) + 150 * mask[..., None]
+            for folder, name, array in (
+                ('images', f'{i}.jpg', image),
+                ('masks', f'{i}.png', 255 * mask),
+            ):
+                (root / split / folder).mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(root / split / folder / name), array.astype(np.uint8))
+    return root
+
+
+def train(data, work_dir, *args, iterations, config='cascadepsp_lite', options=()):
+    command = [sys.executable, 'tools/train.py', f'configs/{config}.py', '--seed', '0', *args]
+    command += ['--data-root', str(data), '--work-dir', str(work_dir), '--cfg-options']
+    command += [f'train_cfg.max_iters={iterations}', f'train_cfg.val_interval={iterations}']
+    return subprocess.run(
+        [*command, *SMALL, *options], cwd=ROOT, text=True, capture_output=True, timeout=500
+    )
+
+
+def log(result):
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_trains_validates_and_resumes(data, tmp_path):
+    text = log(train(data, tmp_path, iterations=4))
+    losses = [float(v) for v in re.findall(r'Iter\(train\).* loss: ([\d.]+)', text)]
+    assert len(losses) == 4 and all(np.isfinite(losses))
+    metrics = re.search(r'Iter\(val\) \[2/2\].*', text).group()
+    for name in ('IoU', 'IoU_before', 'mBA', 'mBA_before'):
+        assert f' {name}: ' in metrics
+    checkpoint = torch.load(tmp_path / 'iter_4.pth', weights_only=True)
+    assert {'state_dict', 'ema_state_dict', 'optimizer'} <= set(checkpoint)
+    assert list(tmp_path.glob('best_mBA_iter_4.pth'))
+    assert list(tmp_path.glob('**/events.out.tfevents*'))
+    text = log(train(data, tmp_path, '--resume', iterations=6))
+    assert 'resumed epoch: 0, iter: 4' in text
+    assert len(re.findall(r'Iter\(train\)', text)) == 2
+    assert (tmp_path / 'iter_6.pth').exists()
+
+
+@pytest.mark.slow
+def test_r50_without_its_imagenet_file(data, tmp_path):
+    small = ['model.backbone.depth=18', 'model.backbone.multi_grid=None']
+    missing = f'model.backbone.init_cfg.checkpoint={tmp_path / "none.pth"}'
+    result = train(data, tmp_path, iterations=1, config='cascadepsp_r50', options=[*small, missing])
+    assert result.returncode != 0
+    assert 'or start without it with model.backbone.init_cfg=None' in result.stderr
+    text = log(train(
+        data, tmp_path, iterations=1, config='cascadepsp_r50',
+        options=[*small, 'model.backbone.init_cfg=None'],
+    ))
+    assert re.search(r'Iter\(train\) \[1/1\]', text)
+
+
+@pytest.mark.slow
+def test_data_that_is_not_there(tmp_path):
+    result = train(tmp_path / 'none', tmp_path, iterations=1)
+    assert result.returncode != 0
+    assert re.search(r'there is no folder .*none/train.*--data-root', result.stderr)

@@ -1,0 +1,34 @@
+"""Keep the weights of a training checkpoint alone, in fp16, ready to hand on."""
+
+import argparse
+import sys
+
+EPILOG = """\
+example:
+  python tools/model_converters/publish_refiner.py work_dirs/cascadepsp_lite/iter_3400.pth lite.pth
+
+With EMA in the config, the averaged weights are kept: those that validation measured."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('src', help='checkpoint of tools/train.py')
+    parser.add_argument('dst', help='file to write')
+    args = parser.parse_args(argv)
+
+    from mmseg_cascadepsp.apis import publish_checkpoint
+
+    try:
+        publish_checkpoint(args.src, args.dst)
+    except (OSError, ValueError) as error:
+        print(f'publish_refiner.py: {error}', file=sys.stderr)
+        return 1
+    print(f'{args.dst} written')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
