@@ -43,7 +43,7 @@ class RefinementPreProcessor(SegDataPreProcessor):
             if 'coarse_mask' not in sample:
                 raise ValueError(
                     'data_samples: a sample has no coarse_mask; end the pipeline with '
-                    'PackRefinementInputs, after PerturbMask or a dataset with data_prefix.coarse_path'
+                    'PackRefinementInputs, after PerturbMask or a dataset with a coarse_path'
                 )
             mask = sample.coarse_mask.data.to(inputs) / 127.5 - 1
             lack = (inputs.shape[-1] - mask.shape[-1], inputs.shape[-2] - mask.shape[-2])
