@@ -2,16 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from rich.progress import Progress
 from torch import Tensor, nn
 
 from mmseg_cascadepsp import cascade
+from mmseg_cascadepsp.models.strategies import Strategy, build_strategy, choose_strategy
 
 from . import model_zoo
 from .checkpoint import load_weights, read_state_dict
@@ -141,6 +143,88 @@ class Refiner:
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
             return probability.mul_(255).to(torch.uint8).numpy()
+
+    def refine_semantic(
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        strategy: str | Mapping | Strategy = 'scene',
+        stuff: str | Collection[int | str] = (),
+        background: int | str | None = None,
+        ignore_index: int | None = 255,
+        classes: Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """Refine a label map of any model (paper, section 4.3).
+
+        Args:
+            image: RGB uint8 ``(H, W, 3)``.
+            labels: Class ids, integer ``(H, W)``, 0-based.
+            strategy: ``'scene'``: each connected component in a region of its own, fast, for many
+                classes; ``'semantic'``: each class over the whole image with Global and Local
+                step; ``'binary'``: one class; ``'auto'``: by ``classes``, logged. Or the config of
+                a strategy or a strategy (:mod:`mmseg_cascadepsp.models.strategies`), for all other
+                settings.
+            stuff: Classes behind the objects, which win over them only where they are nearly
+                certain: ids, names, or that of a set: ``'ade20k'``, ``'cityscapes'``,
+                ``'coco_stuff'``, ``'pascal_context'``.
+            background: Id or name of the class that takes what the others give up; for
+                ``'semantic'``, and ``'binary'``, where it is 0 by default.
+            ignore_index: Id of void pixels, which stay as they are; None if there are none.
+            classes: Names of the classes: needed for ``'auto'`` and for classes given by name; ids
+                are checked against their number.
+
+        Returns:
+            ``(H, W)``, dtype of ``labels``. Where no component is large enough, ``labels`` again.
+
+        Raises:
+            TypeError: ``image`` or ``labels`` of another type or dtype, unknown settings.
+            ValueError: wrong shapes, ids out of range, unknown names.
+        """
+        image = check_image(image)
+        cascade.check_labels(
+            labels, image.shape[:2], None if classes is None else len(classes), ignore_index
+        )
+        with torch.inference_mode(), Progress(disable=not self.progress, transient=True) as bar:
+            task = bar.add_task('parts', total=None)
+            return (
+                self._strategy(strategy, stuff, background, classes)
+                .refine(
+                    self._refine_pass,
+                    torch.from_numpy(image.transpose(2, 0, 1).copy()),
+                    labels,
+                    normalize=self.model.normalize,
+                    strides=self.strides,
+                    classes=classes,
+                    ignore_index=ignore_index,
+                    progress=lambda done, total: bar.update(task, completed=done, total=total),
+                )
+                .labels
+            )
+
+    def _strategy(self, strategy, stuff, background, classes) -> Strategy:
+        if not isinstance(strategy, str):
+            if len(stuff) or background is not None:
+                raise ValueError(
+                    'stuff and background are settings of the strategy given: set them there.'
+                )
+            return build_strategy(strategy, classes)
+        settings = {'type': strategy, 'stuff': stuff}
+        if strategy == 'auto':
+            if classes is None:
+                raise ValueError("strategy 'auto' chooses by the names of the classes: give them.")
+            settings['type'], reason = choose_strategy(classes)
+            print_log(f'refinement strategy (auto): {settings["type"]}: {reason}', 'current')
+            if background is None:
+                background = 'auto'
+            settings['stuff'] = stuff if len(stuff) else 'auto'
+        if settings['type'] in ('semantic', 'binary'):
+            settings.update(background=background, crop_filter=self.crop_filter)
+        elif background not in (None, 'auto'):
+            raise ValueError(
+                "background is for strategy 'semantic' or 'binary'; the scene strategy refines "
+                f'every class, got background {background!r}.'
+            )
+        return build_strategy(settings, classes)
 
     def _refine_pass(
         self, image: Tensor, masks: Tensor, strides: Sequence[int]
