@@ -21,6 +21,7 @@ from mmseg_cascadepsp.models.strategies import build_strategy
 from .original_pixels import enlarge_labels, original_pixels
 
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+OBJECT = ('background', 'object')
 OWN_PREFIXES = ('segmentor.', 'refiner.')
 
 
@@ -39,8 +40,9 @@ class RefinedSegmentor(BaseSegmentor):
     Args:
         segmentor: Config of the segmentor, or a config file (``mmseg::...`` for one of MMSeg's).
         refiner: ``'lite'``, ``'r50'``, the config of a refiner or a config file.
-        strategy: How label maps are taken apart and put together: ``'auto'``, or the name or
-            config of a strategy, see :mod:`mmseg_cascadepsp.models.strategies`.
+        strategy: How label maps are taken apart and put together: the name or the config of a
+            strategy, see :mod:`mmseg_cascadepsp.models.strategies`; ``'auto'`` goes by
+            the classes.
         checkpoint: Weights of the segmentor, a file or an address; usually the runner loads them.
         refiner_checkpoint: Weights of the refiner; those of its name by default.
         classes: Names of the classes, by which a strategy finds stuff and background;
@@ -191,7 +193,7 @@ class RefinedSegmentor(BaseSegmentor):
                 coarse.cpu().numpy(),
                 normalize=self.refiner.normalize,
                 strides=tuple(self.refiner.cascade_strides),
-                classes=('background', 'object') if single is not None else self._class_names(),
+                classes=OBJECT if single is not None else self._class_names(),
                 ignore_index=self.ignore_index,
             )
             refined = torch.from_numpy(result.labels).to(coarse)
@@ -245,13 +247,18 @@ class RefinedSegmentor(BaseSegmentor):
     def _choose_strategy(self, single: bool):
         """The strategy, built when it is first needed: only then the classes are known."""
         if single not in self._chosen:
-            auto = self.strategy == 'auto'
-            wanted = 'binary' if auto and single else self.strategy
+            wanted = self.strategy
+            if isinstance(wanted, str):
+                wanted = dict(type=wanted)
+            auto = isinstance(wanted, Mapping) and wanted.get('type', 'auto') == 'auto'
+            if auto and single:
+                wanted = dict(wanted, type='binary')
             number = 2 if single else getattr(self.segmentor, 'num_classes', None)
-            names = ('background', 'object') if single else self._class_names()
-            self._chosen[single] = build_strategy(wanted, classes=names, num_classes=number)
+            names = OBJECT if single else self._class_names()
+            chosen = build_strategy(wanted, classes=names, num_classes=number)
             if auto:
-                print_log(f'refinement strategy (auto): {self._chosen[single]}', logger='current')
+                print_log(f'refinement strategy (auto): {chosen}', logger='current')
+            self._chosen[single] = chosen
         return self._chosen[single]
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args, **kwargs) -> None:

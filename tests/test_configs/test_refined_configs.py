@@ -1,0 +1,84 @@
+"""Configs of chained models: each runs on a tiny set in the right layout, before and after."""
+
+import math
+import re
+
+import pytest
+from mmengine.config import Config
+
+from mmseg_cascadepsp.apis import testing
+from tests.chaining import (
+    ROOT,
+    SMALL_RUN,
+    narrow_options,
+    write_ade20k,
+    write_checkpoint,
+    write_cityscapes,
+    write_objects,
+    write_refiner,
+)
+
+CONFIGS = sorted((ROOT / 'configs').glob('*_refined_*.py'))
+MODELS = ('deeplabv3plus', 'encnet', 'fcn', 'pspnet')
+SETS = {
+    'ade20k': (write_ade20k, ('mIoU', 'mBA', 'BoundaryIoU')),
+    'big': (lambda root: write_objects(root, ['a_tv', 'b_person']), ('IoU', 'mBA')),
+    'cityscapes': (write_cityscapes, ('mIoU', 'mBA', 'BoundaryIoU')),
+    'voc_relabelled': (
+        lambda root: write_objects(root, ['2007_000033_01'], suffix='_im.png'),
+        ('IoU', 'mBA'),
+    ),
+}
+
+
+@pytest.fixture(scope='module')
+def refiner(tmp_path_factory):
+    return write_refiner(tmp_path_factory.mktemp('refiner'))
+
+
+def test_all_are_there():
+    assert {path.stem for path in CONFIGS} == {f'{m}_refined_{s}' for m in MODELS for s in SETS}
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_runs(path, refiner, tmp_path):
+    model, _, name = path.stem.partition('_refined_')
+    write, scores = SETS[name]
+    config, weights = refiner
+    options = {
+        **SMALL_RUN,
+        **narrow_options(model, 'model.segmentor'),
+        'model.refiner': str(config),
+        'model.refiner_checkpoint': str(weights),
+        'model.strategy.L': 96,
+    }
+    if name in ('ade20k', 'cityscapes'):
+        options['model.strategy.min_size'] = 64
+    cfg = testing.read_config(str(path), options)
+    cfg.work_dir = str(tmp_path / 'work')
+    testing.chain(cfg)
+    testing.check_data(cfg, str(write(tmp_path / 'data')))
+    cfg.load_from = str(write_checkpoint(cfg.model.segmentor, tmp_path / 'segmentor.pth'))
+    metrics = testing.run_test(cfg)
+    for score in scores:
+        before, after, gain = (metrics[f'{score}{end}'] for end in ('_before', '', '_gain'))
+        if not math.isnan(gain):
+            assert 0 <= before <= 100 and 0 <= after <= 100
+            assert gain == pytest.approx(after - before)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_names_public_weights_of_its_own_model(path):
+    cfg = Config.fromfile(path)
+    model, _, name = path.stem.partition('_refined_')
+    assert cfg.data_help.endswith('(docs/chaining.md)')
+    if model == 'encnet' and name in ('big', 'voc_relabelled'):
+        assert cfg.load_from is None  # MMSeg has none
+        with pytest.raises(ValueError, match='names none in load_from, so give one'):
+            testing.find_checkpoint(cfg)
+        return
+    pattern = r'https://download.openmmlab.com/.*/(\w+?)_r(\d+)-d8_.*-[0-9a-f]{8}\.pth'
+    found = re.fullmatch(pattern, cfg.load_from)
+    assert found[1] == model and int(found[2]) == cfg.model.segmentor.backbone.depth
+    trained_on = 'voc12aug' if name in ('big', 'voc_relabelled') else name
+    assert trained_on in cfg.load_from
