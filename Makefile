@@ -3,7 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# There only when the environment was completed; older than what it is made from: brought up to date.
+# There once the environment is complete; remade when it is older than what it is made from.
 STAMP := $(VENV)/.complete
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -23,16 +23,18 @@ help:
 
 env: $(STAMP)
 
-# An environment whose making was interrupted has no stamp and is made anew; one that was complete
-# is brought up to date.
+# An environment whose making was interrupted (.making is left) is made anew; any other is brought up
+# to date.
 $(STAMP): requirements/env.txt setup.py
 	@'$(PYTHON)' -c '$(SUPPORTED)' 2>/dev/null || { echo "Python 3.10 to 3.13 with the venv module" \
 		"is needed (on Debian: apt install python3-venv), but PYTHON='$(PYTHON)' is not that:" \
 		"say make env PYTHON=/path/to/python3" >&2; exit 1; }
-	@if test -e $@; then rm -f $@; else '$(PYTHON)' -m venv --clear $(VENV); fi
+	@if test -e $(VENV)/.making || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		'$(PYTHON)' -m venv --clear $(VENV) && touch $(VENV)/.making; fi
 	$(PIP) install --quiet "$$(grep '^setuptools==' requirements/env.txt)"
 	$(PIP) install --quiet --no-build-isolation -r requirements/env.txt
 	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@rm -f $(VENV)/.making
 	@touch $@
 
 demo: env
