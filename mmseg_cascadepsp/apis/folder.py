@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mmseg_cascadepsp.cascade import check_crop_size
 from mmseg_cascadepsp.utils import (
     IMAGE_SUFFIXES,
     read_image,
@@ -133,11 +134,12 @@ def _is_png(path: Path) -> bool:
 def _by_stem(folder: Path, out: Path) -> dict[str, list[Path]]:
     """Image files below ``folder`` but not below ``out``, by their path without suffix."""
     found: dict[str, list[Path]] = {}
+    within = folder.resolve() in out.resolve().parents
     for path in sorted(folder.rglob('*')):
         inside = path.relative_to(folder)
         if path.suffix.lower() not in IMAGE_SUFFIXES or any(p[0] == '.' for p in inside.parts):
             continue
-        if out.resolve() not in path.resolve().parents:
+        if not within or out.resolve() not in path.resolve().parents:
             found.setdefault(inside.with_suffix('').as_posix(), []).append(path)
     return found
 
@@ -158,14 +160,22 @@ def _is_done(pair: Pair, settings: dict, extras: Collection[str]) -> bool:
     """
     if not pair.target.exists():
         return False
-    note = json.loads(read_png_text(pair.target).get(NOTE, '{}'))
-    if note.get('settings') != settings:
-        other = note.get('settings', {})
-        keys = sorted(key for key in settings if other.get(key) != settings[key])
-        how = f'was made with another {", ".join(keys)}' if other else 'is no output of this tool'
+    note = _read_note(pair.target)
+    other = note.get('settings')
+    if other != settings:
+        keys = [key for key in sorted(settings) if other and other.get(key) != settings[key]]
+        how = f'was made with another {", ".join(keys)}' if keys else 'is no output of this tool'
         raise ValueError(f'{pair.target} {how}')
-    made = note['inputs'] == _inputs(pair) and set(extras) <= set(note['extras'])
+    made = note.get('inputs') == _inputs(pair) and set(extras) <= set(note.get('extras', ()))
     return made and all(pair.extra(kind).exists() for kind in extras)
+
+
+def _read_note(path: Path) -> dict:
+    try:
+        note = json.loads(read_png_text(path).get(NOTE, '{}'))
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}
 
 
 def _inputs(pair: Pair) -> list[list[int]]:
@@ -240,6 +250,7 @@ def refine_files(
     """
     if not 0 <= threshold < 1:
         raise ValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
+    L = check_crop_size(L)
     unknown = set(extras) - set(EXTRAS)
     if unknown:
         raise ValueError(

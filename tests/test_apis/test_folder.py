@@ -1,0 +1,270 @@
+import errno
+import io
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from mmseg_cascadepsp.apis import EXTRAS, find_pairs, folder, refine_files
+from mmseg_cascadepsp.utils import read_image, read_mask, write_image, write_png
+
+L = 66
+
+
+@pytest.fixture
+def pairs(tmp_path, photo, mask):
+    """Folders of three photos and masks, one of them in a subfolder, and a place for results."""
+    for name in ('a', 'b', 'deep/c'):
+        write_image(tmp_path / 'photos' / f'{name}.jpg', photo)
+        write_png(tmp_path / 'masks' / f'{name}.png', mask.astype(np.uint8) * 255)
+    return tmp_path / 'photos', tmp_path / 'masks', tmp_path / 'out'
+
+
+class Blur:
+    """Stands for a refiner: quick, counts, and fails or is interrupted when told."""
+
+    def __init__(self, fault=None, at=0, name='blur'):
+        self.fault, self.at, self.calls, self.name = fault, at, 0, name
+
+    def settings(self):
+        return {'model': self.name}
+
+    def refine(self, image, mask, fast, L):
+        assert image.dtype == np.uint8 and image.shape[2] == 3
+        self.calls += 1
+        if self.calls == self.at:
+            raise self.fault
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f'{len(image)} x {image.shape[1]}')
+        return cv2.blur(mask, (9, 9))
+
+
+@pytest.fixture
+def blur():
+    return Blur()
+
+
+def files(root):
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob('*') if path.is_file())
+
+
+def test_a_folder_with_everything(refiner, pairs):
+    report = refine_files(refiner, *pairs, L=L, extras=EXTRAS)
+    assert report.refined == ['a', 'b', 'deep/c'] and not report.skipped and not report.failed
+    assert str(report) == '3 refined, 0 were there already, 0 failed'
+    assert files(pairs[2]) == sorted(
+        [f'{n}.png' for n in ('a', 'b', 'deep/c')]
+        + [f'{kind}/{n}{suffix}' for kind, suffix in EXTRAS.items() for n in ('a', 'b', 'deep/c')]
+    )
+    photo, coarse = read_image(pairs[0] / 'a.jpg'), read_mask(pairs[1] / 'a.png')
+    expected = refiner.refine(photo, coarse, L=L)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(pairs[2] / 'probability' / 'a.png')), expected
+    )
+    result = np.asarray(Image.open(pairs[2] / 'a.png'))
+    np.testing.assert_array_equal(result, (expected > 127) * np.uint8(255))
+    assert read_image(pairs[2] / 'overlay' / 'a.jpg').shape == photo.shape
+
+
+@pytest.mark.parametrize('threshold', [0, 0.3, 0.9])
+def test_threshold(blur, pairs, threshold):
+    refine_files(blur, *pairs, L=L, threshold=threshold, extras=['probability'])
+    probability = np.asarray(Image.open(pairs[2] / 'probability' / 'a.png'))
+    result = np.asarray(Image.open(pairs[2] / 'a.png'))
+    np.testing.assert_array_equal(result == 255, probability > threshold * 255)
+
+
+@pytest.mark.parametrize('out', ['x.png', 'new/x.png', 'folder', 'folder/'])
+def test_one_pair(blur, pairs, tmp_path, out):
+    report = refine_files(
+        blur,
+        pairs[0] / 'a.jpg',
+        pairs[1] / 'b.png',
+        f'{tmp_path}/{out}',
+        L=L,
+        extras=['overlay', 'before_after'],
+    )
+    stem = 'x' if out.endswith('.png') else 'a'
+    where = tmp_path / (out.rpartition('/')[0] if out.endswith('.png') else 'folder')
+    assert report.refined == ['a']
+    for name in (f'{stem}.png', f'{stem}_overlay.jpg', f'{stem}_before_after.jpg'):
+        assert (where / name).is_file()
+
+
+def test_finished_pairs_are_skipped(blur, pairs):
+    counter = Blur()
+    refine_files(counter, *pairs, L=L)
+    report = refine_files(counter, *pairs, L=L)
+    assert report.skipped == ['a', 'b', 'deep/c'] and counter.calls == 3
+    report = refine_files(counter, *pairs, L=L, overwrite=True)
+    assert len(report.refined) == 3 and counter.calls == 6
+
+
+@pytest.mark.parametrize('at', [1, 2, 3])
+def test_an_interrupted_run_goes_on(blur, pairs, at):
+    with pytest.raises(KeyboardInterrupt):
+        refine_files(Blur(KeyboardInterrupt(), at), *pairs, L=L, extras=['overlay'])
+    assert not [name for name in files(pairs[2]) if name.endswith('.tmp')]
+    report = refine_files(blur, *pairs, L=L, extras=['overlay'])
+    assert len(report.skipped) == at - 1 and len(report.refined) == 4 - at
+
+
+def test_a_run_killed_between_the_outputs_of_a_pair_makes_them_again(blur, pairs, monkeypatch):
+    write = folder.write_png
+
+    def killed(path, *args, **kwargs):
+        if path == pairs[2] / 'a.png':
+            raise KeyboardInterrupt
+        write(path, *args, **kwargs)
+
+    monkeypatch.setattr(folder, 'write_png', killed)
+    with pytest.raises(KeyboardInterrupt):
+        refine_files(blur, *pairs, L=L, extras=['overlay'])
+    assert (pairs[2] / 'overlay' / 'a.jpg').exists() and not (pairs[2] / 'a.png').exists()
+    monkeypatch.undo()
+    assert len(refine_files(blur, *pairs, L=L, extras=['overlay']).refined) == 3
+
+
+def test_a_missing_extra_or_a_changed_input_is_made_again(blur, pairs, photo):
+    refine_files(blur, *pairs, L=L)
+    assert len(refine_files(blur, *pairs, L=L, extras=['overlay']).refined) == 3
+    (pairs[2] / 'overlay' / 'b.jpg').unlink()
+    assert refine_files(blur, *pairs, L=L, extras=['overlay']).refined == ['b']
+    write_image(pairs[0] / 'a.jpg', photo[::-1].copy())
+    assert refine_files(blur, *pairs, L=L, extras=['overlay']).refined == ['a']
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'fast': True}, 'another fast'),
+        ({'threshold': 0.4}, 'another threshold'),
+        ({'L': 70}, 'another L'),
+    ],
+)
+def test_outputs_of_other_settings_are_kept(blur, pairs, change, words):
+    refine_files(blur, *pairs, L=L)
+    before = {name: (pairs[2] / name).read_bytes() for name in files(pairs[2])}
+    counter = Blur()
+    with pytest.raises(ValueError, match=f'a.png was made with {words}, and 2 more.*overwrite'):
+        refine_files(counter, *pairs, **{'L': L, **change})
+    assert not counter.calls
+    assert before == {name: (pairs[2] / name).read_bytes() for name in files(pairs[2])}
+    assert refine_files(blur, *pairs, **{'L': L, **change}, overwrite=True).refined
+
+
+def test_outputs_of_another_refiner_or_another_tool_are_kept(blur, pairs, tmp_path):
+    refine_files(blur, *pairs, L=L)
+    other = Blur(name='other')
+    with pytest.raises(ValueError, match='another model'):
+        refine_files(other, *pairs, L=L)
+    write_png(tmp_path / 'mine.png', np.zeros((9, 9), np.uint8))
+    for note in (
+        {},
+        {'mmseg_cascadepsp': 'no json'},
+        {'mmseg_cascadepsp': '[]'},
+        {'mmseg_cascadepsp': json.dumps({'settings': blur.settings()})},
+    ):
+        write_png(tmp_path / 'mine.png', np.zeros((9, 9), np.uint8), note)
+        with pytest.raises(ValueError, match='mine.png (is no output|was made with another)'):
+            refine_files(blur, pairs[0] / 'a.jpg', pairs[1] / 'a.png', tmp_path / 'mine.png')
+
+
+def test_a_bad_pair_is_told_and_the_others_go_on(blur, pairs, photo, mask):
+    for name, content in (
+        ('cut.jpg', (pairs[0] / 'a.jpg').read_bytes()[:900]),
+        ('text.jpg', b'a'),
+        ('small.jpg', None),
+    ):
+        (pairs[0] / name).write_bytes(content or b'')
+        shutil.copy(pairs[1] / 'a.png', pairs[1] / name.replace('jpg', 'png'))
+    write_image(pairs[0] / 'small.jpg', photo[:-1].copy())
+    shutil.copy(pairs[1] / 'a.png', pairs[1] / 'alone.png')
+    shutil.copy(pairs[0] / 'a.jpg', pairs[0] / 'a.jpeg')
+    shutil.copy(pairs[0] / 'b.jpg', pairs[0] / 'without_mask.jpg')
+    console = Console(record=True, width=2000, file=io.StringIO())
+    report = refine_files(blur, *pairs, L=L, console=console)
+    assert report.refined == ['b', 'deep/c']
+    said = console.export_text()
+    for name, words in (
+        ('cut', 'truncated'),
+        ('text', 'not an image'),
+        ('alone', '0 photos'),
+        ('small', '69 x 101'),
+        ('a', '2 photos and 1 masks'),
+    ):
+        assert words in report.failed[name]
+        assert f'failed {name}: {report.failed[name]}' in said
+    assert len(report.failed) == 5
+    assert files(pairs[2]) == ['b.png', 'deep/c.png']
+
+
+@pytest.mark.parametrize('fault', [RuntimeError('out of memory\nlong trace'), MemoryError()])
+def test_a_fault_of_the_network_is_one_line(blur, pairs, fault):
+    report = refine_files(Blur(fault, 2), *pairs, L=L)
+    assert report.refined == ['a', 'deep/c']
+    assert report.failed == {'b': str(fault).partition('\n')[0] or 'MemoryError'}
+
+
+@pytest.mark.parametrize('at', [1, 5])
+def test_a_full_disk_ends_the_run_and_leaves_nothing_half(blur, pairs, monkeypatch, at):
+    sync = []
+
+    def full(_):
+        sync.append(1)
+        if len(sync) >= at:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('os.fsync', full)
+    counter = Blur()
+    with pytest.raises(OSError, match='cannot be written: No space left'):
+        refine_files(counter, *pairs, L=L, extras=EXTRAS)
+    assert counter.calls == 1 + (at - 1) // 4
+    assert len(files(pairs[2])) == at - 1
+    monkeypatch.undo()
+    assert len(refine_files(blur, *pairs, L=L, extras=EXTRAS).skipped) == (at - 1) // 4
+
+
+def test_masks_beside_their_photos(blur, pairs, tmp_path):
+    both = tmp_path / 'both'
+    shutil.copytree(pairs[0], both)
+    shutil.copytree(pairs[1], both, dirs_exist_ok=True)
+    (both / '.hidden.png').write_bytes(b'')
+    for _ in range(2):  # the second time, results lie among the inputs
+        report = refine_files(blur, both, both, both / 'out', L=L)
+    assert report.skipped == ['a', 'b', 'deep/c'] and not report.failed
+
+
+def test_bad_paths_and_settings(blur, pairs, tmp_path):
+    photos, masks, out = pairs
+    (tmp_path / 'empty').mkdir()
+    for arguments, options, error, words in (
+        ((photos / 'x.jpg', masks / 'a.png', out), {}, OSError, 'image .*x.jpg does not exist'),
+        ((photos, tmp_path / 'x', out), {}, OSError, 'mask .*x does not exist'),
+        ((photos, masks / 'a.png', out), {}, ValueError, 'photos is a folder .*a.png is a file'),
+        ((photos, tmp_path / 'empty', out), {}, ValueError, 'no pairs: of 3 photos .* 0 masks'),
+        ((photos, masks, masks), {}, ValueError, 'out .*masks is an input'),
+        ((photos, masks, masks / 'a.png'), {}, ValueError, 'out must be a folder'),
+        ((photos / 'a.jpg', masks / 'a.png', masks / 'a.png'), {}, ValueError, 'is an input'),
+        ((photos / 'a.jpg', masks / 'a.png', out / 'a.jpg'), {}, ValueError, 'end in .png'),
+        (pairs, {'threshold': 1}, ValueError, 'threshold .*got 1'),
+        (pairs, {'extras': ['film']}, ValueError, 'extras .*film'),
+        (pairs, {'L': 65}, ValueError, 'L .*66'),
+    ):
+        with pytest.raises(error, match=words):
+            refine_files(blur, *arguments, **options)
+    assert not out.exists()
+
+
+def test_results_may_go_above_the_inputs(blur, pairs):
+    report = refine_files(blur, *pairs[:2], pairs[0].parent, L=L)
+    assert len(report.refined) == 3 and (pairs[0].parent / 'a.png').exists()
+
+
+def test_results_go_beside_inputs_of_a_single_pair(pairs):
+    found, faults = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
+    assert found[0].target == pairs[0] / 'a.png' and not faults
