@@ -132,6 +132,9 @@ def use_tta(cfg: Config) -> Config:
 def write_results(cfg: Config, out_dir: str | None = None, show_dir: str | None = None) -> Config:
     """Have label maps and pictures written, see
     :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`."""
+    if show_dir and not is_chained(cfg):  # nothing was refined: MMSeg's own pictures
+        cfg.default_hooks.visualization.draw = True
+        cfg.visualizer.save_dir, show_dir = show_dir, None
     hooks = [hook for hook in cfg.get('custom_hooks') or () if _type(hook) != 'RefinedResultsHook']
     hook = dict(type='mmseg.RefinedResultsHook', out_dir=out_dir, show_dir=show_dir)
     cfg.custom_hooks = [*hooks, hook]
@@ -208,8 +211,8 @@ def fetch(url: str) -> Path:
         except OSError as error:
             raise OSError(
                 f'checkpoint {url} cannot be fetched ({getattr(error, "reason", error)}); get '
-                f'that file where there is a network and put it at {path}, or name a file of your own '
-                'behind the config'
+                f'that file where there is a network and put it at {path}, or name a file of your '
+                'own behind the config'
             ) from error
     return path
 

@@ -21,11 +21,15 @@ class SingleObjectDataset(BaseSegDataset):
             searched through their sub-folders. With ``coarse_path``, the folder of coarse masks
             ``STEM_seg.png`` of some model: only photos that have one are taken, and
             :class:`~mmseg_cascadepsp.datasets.LoadMasks` reads them.
+        classes: Names of the segmentor's classes, where it was trained on another set than VOC;
+            objects of classes that it does not know are left out.
+        aliases: VOC's name -> name in ``classes``, where they differ:
+            ``dict(tvmonitor='television receiver')`` for ADE20K.
         kwargs: See :class:`mmseg.datasets.BaseSegDataset`.
 
     Raises:
         FileNotFoundError: The folder is missing, or holds no pair.
-        ValueError: A file name does not tell a class.
+        ValueError: A file name does not tell a class, or none of the classes is known.
     """
 
     METAINFO = PascalVOCDataset.METAINFO
@@ -35,12 +39,27 @@ class SingleObjectDataset(BaseSegDataset):
         'coarse_path': ('_seg.png',),
     }
 
-    def __init__(self, data_root: str, data_prefix: dict | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str,
+        data_prefix: dict | None = None,
+        classes: Sequence[str] | None = None,
+        aliases: dict[str, str] | None = None,
+        **kwargs,
+    ) -> None:
+        names = self.METAINFO['classes']
+        classes = tuple(classes or names)
+        names = [(aliases or {}).get(name, name) for name in names]
+        #: Index in VOC -> index of the same class in the segmentor's label maps.
+        self.known = {
+            old: classes.index(name) for old, name in enumerate(names) if name in classes
+        }
         prefix = {'img_path': '', **(data_prefix or {})}
         prefix.setdefault('seg_map_path', prefix['img_path'])
         super().__init__(
             data_root=data_root, data_prefix=prefix, reduce_zero_label=False, **kwargs
         )
+        self._metainfo['classes'] = classes
 
     def object_class(self, stem: str) -> int:
         """Index in ``METAINFO['classes']`` of the object that a file shows."""
@@ -61,15 +80,23 @@ class SingleObjectDataset(BaseSegDataset):
                 f'data_root: {self.data_root} holds no object; expected {wanted} '
                 '(docs/chaining.md says where to get this set)'
             )
+        shown = {stem: self.object_class(osp.basename(stem)) for stem in stems}
+        if not set(shown.values()) & set(self.known):
+            missing = sorted({self.METAINFO['classes'][index] for index in shown.values()})
+            raise ValueError(
+                f'classes: none of {", ".join(missing)} is among them; give aliases, such as '
+                f'dict({missing[0]}=NAME)'
+            )
         return [
             dict(
                 {key: files[stem] for key, files in found.items()},
-                object_class=self.object_class(osp.basename(stem)),
+                object_class=self.known[index],
                 label_map=None,
                 reduce_zero_label=False,
                 seg_fields=[],
             )
-            for stem in stems
+            for stem, index in shown.items()
+            if index in self.known
         ]
 
 

@@ -48,18 +48,17 @@ class RefinedResultsHook(Hook):
             key.removeprefix('module.').removeprefix('segmentor.'): value
             for key, value in saved.items()
         }
-        own = model.segmentor.state_dict()
+        own = dict(model.segmentor.named_parameters())
         wrong = [
             key
             for key, value in own.items()
             if not key.startswith('auxiliary_head')
-            and not key.endswith('num_batches_tracked')
             and (key not in saved or saved[key].shape != value.shape)
         ]
         if wrong:
             raise ValueError(
                 f'the checkpoint does not fit the segmentor: {len(wrong)} of its {len(own)} '
-                f'tensors are missing or of another shape, first {wrong[0]}; '
+                f'weights are missing or of another shape, first {wrong[0]}; '
                 'it belongs to another config'
             )
 
