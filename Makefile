@@ -33,7 +33,7 @@ $(STAMP): requirements/env.txt setup.py
 		'$(PYTHON)' -m venv --clear $(VENV) && touch $(VENV)/.making; fi
 	$(PIP) install --quiet "$$(grep '^setuptools==' requirements/env.txt)"
 	$(PIP) install --quiet --no-build-isolation -r requirements/env.txt
-	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation --no-deps --editable .
 	@rm -f $(VENV)/.making
 	@touch $@
 
