@@ -24,8 +24,8 @@ def grabcut(image: np.ndarray, mask: np.ndarray, band: float = 0.015,
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 
-def guided(image: np.ndarray, mask: np.ndarray, radius: float = 0.02,
-           eps: float = 1e-3) -> np.ndarray:
+def guided(image: np.ndarray, mask: np.ndarray, radius: float = 0.04,
+           eps: float = 1e-4) -> np.ndarray:
     """Guided filter (He et al. 2010) of the mask with the colour photo as guide, above 0.5.
 
     Args:
