@@ -1,37 +1,24 @@
 """A refiner small enough to run in milliseconds, as files that a user would have."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from mmseg_cascadepsp.apis import Refiner, build_model
 
-TINY = """
-norm_cfg = dict(type='BN')
-model = dict(
-    type='CascadePSP',
-    data_preprocessor=dict(
-        type='RefinementPreProcessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True),
-    backbone=dict(
-        type='RefinementResNet', depth=18, stem_channels=4, stage_channels=(4, 4, 8, 8),
-        strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=True, norm_cfg=norm_cfg),
-    decode_head=dict(
-        type='RefinementHead', in_channels=(4, 4, 8), pool_channels=8, up_channels=(8, 4, 4),
-        out_channels=4, norm_cfg=norm_cfg))
-"""
+TINY = Path(__file__).resolve().parents[1] / 'data' / 'cascadepsp_tiny.py'
 
 
 @pytest.fixture(scope='session')
-def tiny_config(tmp_path_factory):
+def tiny_config():
     """Path of the config of a tiny refiner."""
-    path = tmp_path_factory.mktemp('tiny') / 'tiny.py'
-    path.write_text(TINY)
-    return path
+    return TINY
 
 
 @pytest.fixture(scope='session')
-def tiny_checkpoint(tiny_config):
+def tiny_checkpoint(tiny_config, tmp_path_factory):
     """Path of random weights that give masks of both values."""
     torch.manual_seed(0)
     model, _ = build_model(tiny_config)
@@ -44,7 +31,7 @@ def tiny_checkpoint(tiny_config):
             last = model.decode_head.outputs[str(stride)][-1]
             last.weight /= logits.std()
             last.bias -= logits.median() / logits.std()
-    path = tiny_config.with_name('tiny.pth')
+    path = tmp_path_factory.mktemp('tiny') / 'tiny.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return path
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from mmseg_cascadepsp.apis import EXTRAS, find_pairs, folder, refine_files
 from mmseg_cascadepsp.utils import read_image, read_mask, write_image, write_png
 
-L = 66
+L = 80
 
 
 @pytest.fixture

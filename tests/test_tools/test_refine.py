@@ -1,0 +1,150 @@
+"""The command line of refining, as a user types it."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmseg_cascadepsp.apis import build_model
+from mmseg_cascadepsp.utils import read_mask, write_image, write_png
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / 'tests' / 'data' / 'cascadepsp_tiny.py'
+
+
+def load(name):
+    """A script of ``tools/`` as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / 'tools' / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+refine, convert = load('refine.py'), load('model_converters/cascadepsp_to_mmseg.py')
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    """Arguments that name a tiny model."""
+    torch.manual_seed(0)
+    weights = tmp_path_factory.mktemp('tiny') / 'tiny.pth'
+    torch.save(build_model(TINY)[0].state_dict(), weights)
+    return ['--model', str(TINY), '--checkpoint', str(weights), '--device', 'cpu', '--L', '80']
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Folders of four photos and masks, and where results go."""
+    photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    mask = np.zeros((60, 80), np.uint8)
+    mask[20:40, 20:50] = 1
+    for name in 'abcd':
+        write_image(tmp_path / 'photos' / f'{name}.jpg', photo)
+        write_png(tmp_path / 'masks' / f'{name}.png', mask)
+    return [str(tmp_path / 'photos'), str(tmp_path / 'masks'), '-o', str(tmp_path / 'out')]
+
+
+def test_a_pair_with_pictures(model, inputs, tmp_path, capsys):
+    pair = [f'{inputs[0]}/a.jpg', f'{inputs[1]}/a.png', '-o', str(tmp_path / 'x.png')]
+    options = ['--probability', '--overlay', '--before-after', '--fast', '--threshold', '0.4']
+    assert refine.main([*pair, *model, *options]) == 0
+    assert capsys.readouterr().out.startswith('1 refined, 0 were there already, 0 failed: ')
+    assert set(np.unique(read_mask(tmp_path / 'x.png'))) <= {0, 255}
+    assert sorted(path.name for path in tmp_path.glob('x*')) == [
+        'x.png',
+        'x_before_after.jpg',
+        'x_overlay.jpg',
+        'x_probability.png',
+    ]
+
+
+def test_a_folder_with_a_bad_pair_goes_on_and_tells(model, inputs, tmp_path, capsys):
+    (tmp_path / 'photos' / 'b.jpg').write_bytes(b'')
+    assert refine.main([*inputs, *model]) == 1
+    said = capsys.readouterr()
+    assert '3 refined, 0 were there already, 1 failed' in said.out
+    assert 'failed b: ' in said.err and 'is not an image' in said.err
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+        'a.png',
+        'c.png',
+        'd.png',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({0: '/no/such'}, 'image /no/such does not exist'),
+        ({'--L': '20'}, 'L must be at least 66'),
+        ({'--model': 'heavy'}, "model must be one of 'lite', 'r50'"),
+        ({'--checkpoint': '/no/such.pth'}, 'checkpoint /no/such.pth does not exist'),
+        ({'--device': 'abacus'}, "device 'abacus' cannot be used"),
+        ({'--threshold': '7'}, 'threshold must be'),
+    ],
+)
+def test_errors_are_one_line_without_traceback(model, inputs, capsys, change, words):
+    arguments = [*inputs, *model, '--threshold', '0.5']
+    for key, value in change.items():
+        arguments[key if isinstance(key, int) else arguments.index(key) + 1] = value
+    assert refine.main(arguments) == 1
+    said = capsys.readouterr().err
+    assert said.startswith('refine.py: ') and words in said
+    assert said.count('\n') == 1 and 'Traceback' not in said
+
+
+def test_interruption_says_how_to_go_on(model, inputs, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('mmseg_cascadepsp.apis.refine_files', interrupted)
+    assert refine.main([*inputs, *model]) == 130
+    assert 'the same command goes on' in capsys.readouterr().err
+
+
+def test_a_killed_run_goes_on_where_it_stopped(model, inputs, tmp_path):
+    """SIGKILL at some moment of a run: what is there is whole, and the rest is made."""
+    command = [sys.executable, str(ROOT / 'tools' / 'refine.py'), *inputs, *model, '--overlay']
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while not (tmp_path / 'out' / 'a.png').exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    done = list((tmp_path / 'out').glob('*.png'))
+    assert done and all(read_mask(path).shape == (60, 80) for path in done)
+    from mmseg_cascadepsp.apis import Refiner, refine_files
+
+    report = refine_files(
+        Refiner(model[1], model[3], model[5]), *inputs[:2], inputs[3], L=80, extras=['overlay']
+    )
+    assert len(report.skipped) == len(done)
+    assert len(report.refined) == 4 - len(done)
+
+
+def test_help_teaches_without_loading_anything():
+    command = [sys.executable, '-X', 'importtime', str(ROOT / 'tools' / 'refine.py'), '--help']
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 'torch' not in run.stderr
+    for words in ('examples:', '--before-after', '--checkpoint', 'exit status'):
+        assert words in run.stdout
+
+
+def test_the_converter_tells_what_does_not_fit(tmp_path, capsys):
+    torch.save({'conv.weight': torch.zeros(1)}, tmp_path / 'a.pth')
+    for source, words in (('a.pth', "does not fit the model 'r50'"), ('b.pth', 'does not exist')):
+        assert convert.main([str(tmp_path / source), str(tmp_path / 'c.pth')]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith('cascadepsp_to_mmseg.py: ') and words in said
+    assert not (tmp_path / 'c.pth').exists()
