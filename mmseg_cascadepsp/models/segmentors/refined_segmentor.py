@@ -97,7 +97,9 @@ class RefinedSegmentor(BaseSegmentor):
         self.segmentor = segmentor
         if checkpoint is not None:
             meta = load_checkpoint(segmentor, checkpoint, map_location='cpu').get('meta', {})
-            classes = classes or meta.get('dataset_meta', {}).get('classes')
+            # Checkpoints older than MMSeg 1.0 have the classes in another place.
+            named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
+            classes = classes or named
         self.refiner, self._refiner_is_loaded = _build_refiner(refiner, refiner_checkpoint)
         self.strategy = strategy
         self.classes = classes
