@@ -94,7 +94,8 @@ def main() -> None:
               f'({min(values):.2f} to {max(values):.2f})')
     print(f'ratio    median {statistics.median(ratios):7.2f}    '
           f'({min(ratios):.2f} to {max(ratios):.2f})')
-    print(f'pixels that differ: {np.mean(difference > 0):.2%}, by at most {difference.max()} of 255')
+    share, most = np.mean(difference > 0), difference.max()
+    print(f'pixels that differ: {share:.2%}, by at most {most} of 255')
 
 
 if __name__ == '__main__':

@@ -3,7 +3,8 @@
 Each of these rules is written here and nowhere else.
 """
 import math
-from typing import Iterator, NamedTuple, Tuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ class Box(NamedTuple):
     right: int
 
     @property
-    def slices(self) -> Tuple[slice, slice]:
+    def slices(self) -> tuple[slice, slice]:
         """Rows and columns: ``array[box.slices]`` cuts the box out of (H, W)."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
@@ -57,7 +58,7 @@ def check_crop_size(L: int) -> int:
     return int(L)
 
 
-def padded_size(height: int, width: int, divisor: int = 8) -> Tuple[int, int]:
+def padded_size(height: int, width: int, divisor: int = 8) -> tuple[int, int]:
     """The authors' padding rule.
 
     If either side is not a multiple of ``divisor``, both grow to
@@ -83,7 +84,7 @@ def pad(tensor: Tensor, value: float = 0., divisor: int = 8) -> Tensor:
     return F.pad(tensor, (0, new_width - width, 0, new_height - height), value=value)
 
 
-def resized_sides(height: int, width: int, size: int) -> Tuple[int, int]:
+def resized_sides(height: int, width: int, size: int) -> tuple[int, int]:
     """Sides after :func:`resize_longer_side`: ``floor(side * factor)``, never below 1."""
     factor = size / max(height, width)
     return max(1, math.floor(height * factor)), max(1, math.floor(width * factor))
@@ -118,7 +119,7 @@ def resize_longer_side(tensor: Tensor, size: int, mode: str) -> Tensor:
                       for channel in tensor])
 
 
-def crop_starts(side: int, L: int) -> Tuple[int, ...]:
+def crop_starts(side: int, L: int) -> tuple[int, ...]:
     """First pixels of the crops along one side of the image.
 
     Every ``L // 2 - 32`` pixels, shifted inside at the end, without duplicates.

@@ -4,7 +4,7 @@ Where the paper and the authors' package differ, the package is followed; the ar
 :func:`refine` name the other choices. Probabilities live on the CPU, so that the memory of the
 device depends on ``L`` alone (paper, section 3.2.3).
 """
-from typing import Callable, Dict, Optional, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,7 @@ def _is_balanced(mask: Tensor) -> bool:
 #: name -> whether a crop is refined, given its binarised S1, (h, w) bool. ``release`` is the rule
 #: of the authors' code, which leaves thin and small objects without a Local step; the paper has
 #: none.
-CROP_FILTERS: Dict[str, Callable[[Tensor], bool]] = {
+CROP_FILTERS: dict[str, Callable[[Tensor], bool]] = {
     'boundary': _has_boundary,
     'release': _is_balanced,
     'all': lambda mask: True,
@@ -44,8 +44,8 @@ def padded_cascade(refine_pass: RefinePass,
                    image: Tensor,
                    mask: Tensor,
                    strides: Sequence[int] = STRIDES,
-                   given: Optional[Dict[int, Tensor]] = None,
-                   final: Optional[Sequence[int]] = None) -> Dict[int, Tensor]:
+                   given: dict[int, Tensor] | None = None,
+                   final: Sequence[int] | None = None) -> dict[int, Tensor]:
     """The cascade for images of any size: padded, refined, cropped back.
 
     Args:
@@ -73,9 +73,9 @@ def global_step(refine_pass: RefinePass,
                 *,
                 L: int = 900,
                 enlarge: bool = True,
-                normalize: Optional[Normalize] = None,
+                normalize: Normalize | None = None,
                 strides: Sequence[int] = STRIDES,
-                final: Optional[Sequence[int]] = None) -> Dict[int, Tensor]:
+                final: Sequence[int] | None = None) -> dict[int, Tensor]:
     """Global step (paper, section 3.2.1): all passes of the cascade over the whole, resized image.
 
     Args:
@@ -112,15 +112,15 @@ def _cut(tensor: Tensor, crops: Sequence[Crop]) -> Tensor:
 @torch.no_grad()
 def local_step(refine_pass: RefinePass,
                image: Tensor,
-               coarse: Dict[int, Tensor],
+               coarse: dict[int, Tensor],
                *,
                L: int = 900,
                crop_filter: str = 'boundary',
-               normalize: Optional[Normalize] = None,
+               normalize: Normalize | None = None,
                strides: Sequence[int] = STRIDES,
-               final: Optional[Sequence[int]] = None,
+               final: Sequence[int] | None = None,
                batch_size: int = 1,
-               progress: Optional[Progress] = None) -> Dict[int, Tensor]:
+               progress: Progress | None = None) -> dict[int, Tensor]:
     """Local step (paper, section 3.2.2): crops at full resolution, refined and averaged.
 
     The coarse mask of a crop, M1, is the binarised finest output of the step before (S1); its
@@ -182,7 +182,7 @@ def local_step(refine_pass: RefinePass,
     return total
 
 
-def _check_inputs(image: Tensor, mask: Tensor, normalize: Optional[Normalize]) -> None:
+def _check_inputs(image: Tensor, mask: Tensor, normalize: Normalize | None) -> None:
     if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
         raise ValueError('image must have shape (3, H, W) with at least one pixel, '
                          f'got {tuple(image.shape)}')
@@ -207,10 +207,10 @@ def refine(refine_pass: RefinePass,
            local: str = 'always',
            enlarge: bool = True,
            levels: int = 1,
-           normalize: Optional[Normalize] = None,
+           normalize: Normalize | None = None,
            strides: Sequence[int] = STRIDES,
            batch_size: int = 1,
-           progress: Optional[Progress] = None) -> Tensor:
+           progress: Progress | None = None) -> Tensor:
     """Refine one mask of one image: Global step, then Local step (paper, section 3.2).
 
     Args:

@@ -270,7 +270,7 @@ def test_bad_input_is_told(options, error, message):
         refine(refine_pass, arguments.pop('image'), arguments.pop('mask'), **arguments)
 
 
-MEMORY = '''
+MEMORY = """
 import resource, sys
 import torch
 from mmseg_cascadepsp.cascade import refine
@@ -286,7 +286,7 @@ unit = 2**30 if sys.platform == 'darwin' else 2**20
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 refine(network, image, mask, normalize=lambda part: part.float() / 255)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit - before)
-'''
+"""
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='no getrusage')

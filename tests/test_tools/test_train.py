@@ -85,7 +85,8 @@ def test_trains_validates_and_resumes(data, tmp_path):
 def test_r50_without_its_imagenet_file(data, tmp_path):
     small = ['model.backbone.depth=18', 'model.backbone.multi_grid=None']
     missing = f'model.backbone.init_cfg.checkpoint={tmp_path / "none.pth"}'
-    result = train(data, tmp_path, iterations=1, config='cascadepsp_r50', options=[*small, missing])
+    options = [*small, missing]
+    result = train(data, tmp_path, iterations=1, config='cascadepsp_r50', options=options)
     assert result.returncode != 0
     assert 'or start without it with model.backbone.init_cfg=None' in result.stderr
     text = log(train(
