@@ -38,7 +38,7 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-2),
     clip_grad=dict(max_norm=5.0),
 )
-max_iters = 4500
+max_iters = 3000
 param_scheduler = [
     dict(type='LinearLR', by_epoch=False, start_factor=0.05, end=200),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=max_iters, eta_min=1e-5),

@@ -32,7 +32,11 @@ def parse_args(args=None) -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='its weights')
     parser.add_argument('--device', help='where it runs, such as cpu or cuda:0')
     parser.add_argument('--precision', default='auto', help='fp32, bf16, fp16 or auto')
-    parser.add_argument('--fast', action='store_true', help='Global step alone')
+    steps = parser.add_mutually_exclusive_group()
+    steps.add_argument('--fast', action='store_const', const=True,
+                       help='Global step alone, for large photos too')
+    steps.add_argument('--full', dest='fast', action='store_const', const=False,
+                       help='Local step for photos smaller than L too')
     parser.add_argument('--L', type=int, default=900, help='longer side of the Global step')
     parser.add_argument('--baselines', default='', help='of grabcut, guided, densecrf, separated '
                         'by commas: measured beside it')

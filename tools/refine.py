@@ -42,7 +42,20 @@ def build_parser() -> argparse.ArgumentParser:
         help='coarse and refined side by side, the most changed place enlarged, JPEG',
     )
     how = parser.add_argument_group('how masks are refined')
-    how.add_argument('--fast', action='store_true', help='Global step alone: quicker, less detail')
+    steps = how.add_mutually_exclusive_group()
+    steps.add_argument(
+        '--fast',
+        action='store_const',
+        const=True,
+        help='Global step alone, for large photos too: quicker, less detail',
+    )
+    steps.add_argument(
+        '--full',
+        dest='fast',
+        action='store_const',
+        const=False,
+        help="Local step for photos smaller than L too, as the authors' package",
+    )
     how.add_argument(
         '--L',
         type=int,

@@ -186,7 +186,7 @@ def refine_pair(
     refiner: Refiner,
     pair: Pair,
     *,
-    fast: bool = False,
+    fast: bool | None = None,
     L: int = 900,
     threshold: float = 0.5,
     extras: Collection[str] = (),
@@ -217,7 +217,7 @@ def refine_files(
     masks: str | os.PathLike,
     out: str | os.PathLike,
     *,
-    fast: bool = False,
+    fast: bool | None = None,
     L: int = 900,
     threshold: float = 0.5,
     extras: Collection[str] = (),
@@ -234,7 +234,7 @@ def refine_files(
         images: A photo, or a folder of photos.
         masks: Its coarse mask, or a folder of masks with the same stems.
         out: PNG file, or folder: ``NAME.png`` is 0/255; extras are in folders of their kind.
-        fast: Global step alone.
+        fast: Global step alone, or never alone; by default as :meth:`Refiner.refine` with None.
         L: See :meth:`Refiner.refine`.
         threshold: Probability above which a pixel is object, 0 to 1.
         extras: Some of :data:`EXTRAS`.

@@ -101,7 +101,7 @@ class Refiner:
         self.strides: Sequence[int] = tuple(getattr(model, 'cascade_strides', cascade.STRIDES))
 
     def refine(
-        self, image: np.ndarray, mask: np.ndarray, fast: bool = False, L: int = 900
+        self, image: np.ndarray, mask: np.ndarray, fast: bool | None = False, L: int = 900
     ) -> np.ndarray:
         """Refine one mask of one image: Global step, then Local step (paper, section 3.2).
 
@@ -109,7 +109,8 @@ class Refiner:
             image: RGB uint8 ``(H, W, 3)``, of any size (OpenCV reads BGR: convert it).
             mask: Coarse mask, ``(H, W)`` or ``(H, W, 1)``: bool; integers of 0 and 1; other
                 integers, 0 to 255, taken above 127; floats, 0 to 1, taken above 0.5.
-            fast: Global step alone.
+            fast: Global step alone; None for what the paper does: the Local step only where the
+                longer side is ``L`` or more.
             L: Longer side of the Global step and side of the Local step's crops, at least 66;
                 memory grows with it.
 
@@ -135,7 +136,8 @@ class Refiner:
                 self._refine_pass,
                 torch.from_numpy(image.transpose(2, 0, 1).copy()),
                 torch.from_numpy(mask.copy())[None],
-                fast=fast,
+                fast=bool(fast),
+                local='auto' if fast is None else 'always',
                 L=L,
                 crop_filter=self.crop_filter,
                 normalize=self.model.normalize,

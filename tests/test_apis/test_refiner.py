@@ -50,6 +50,13 @@ def test_it_is_the_cascade_quantised_downwards(refiner, photo, mask, fast):
     np.testing.assert_array_equal(result, np.floor(probability.numpy() * np.float32(255)))
 
 
+def test_the_paper_refines_crops_of_large_photos_only(refiner, photo, mask):
+    longer = max(mask.shape)
+    for L, fast in ((longer, False), (longer + 1, True)):
+        expected = refiner.refine(photo, mask, fast=fast, L=L)
+        np.testing.assert_array_equal(refiner.refine(photo, mask, fast=None, L=L), expected)
+
+
 @pytest.mark.parametrize(
     'cast',
     [

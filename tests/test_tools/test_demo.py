@@ -54,7 +54,7 @@ def test_every_run_is_measured_and_pictured(demo, tmp_path, capsys):
     assert (tmp_path / 'motorcycle_L128.jpg').exists()
     assert (tmp_path / 'astronaut_600.jpg').exists()
     assert [call[1:] for call in StandIn.calls] == [
-        *[(False, 900)] * 5, (True, 128), (False, 128), (False, 900)
+        *[(None, 900)] * 5, (True, 128), (None, 128), (None, 900)
     ]
     assert StandIn.calls[-1][0] == (600, 600)
     assert 'mean' in printed and 'peak memory of this process' in printed

@@ -5,7 +5,7 @@ import sys
 
 EPILOG = """\
 example:
-  python tools/model_converters/publish_refiner.py work_dirs/cascadepsp_lite/iter_3400.pth lite.pth
+  python tools/model_converters/publish_refiner.py work_dirs/cascadepsp_lite/iter_3000.pth lite.pth
 
 With EMA in the config, the averaged weights are kept: those that validation measured."""
 
