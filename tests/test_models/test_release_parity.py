@@ -59,10 +59,11 @@ def test_three_passes_equal_the_authors(network, numbers):
     with torch.inference_mode():
         passes = run_cascade(network.refine_pass, image, mask)
     for name, (number, stride) in OUTPUTS.items():
-        ours = passes[number][stride][0, 0, ::5, ::5].numpy()
-        span = np.ptp(numbers[name])
-        assert span > 0.2
-        assert np.abs(ours - numbers[name]).max() <= 2e-6 * max(span, 1), name
+        ours = passes[number][stride][0, 0, ::5, ::5]
+        theirs = torch.from_numpy(numbers[name])
+        assert theirs.max() - theirs.min() > 0.2
+        # As probabilities, whose range is 0 to 1.
+        assert (ours.sigmoid() - theirs.sigmoid()).abs().max() <= 2e-6, name
 
 
 @pytest.mark.slow
