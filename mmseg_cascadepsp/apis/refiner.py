@@ -13,13 +13,14 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from mmseg_cascadepsp import cascade
+from mmseg_cascadepsp.models.segmentors import cascade_psp
 from mmseg_cascadepsp.models.strategies import Strategy, build_strategy, choose_strategy
 
 from . import model_zoo
 from .checkpoint import load_weights, read_state_dict
 from .validation import check_image, check_mask
 
-PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16, 'auto': None}
+PRECISIONS = {**cascade_psp.PRECISIONS, 'auto': None}
 """Name -> dtype of autocast. ``auto`` stays with fp32 as long as no lower one was measured to give
 the same masks."""
 

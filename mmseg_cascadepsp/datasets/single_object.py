@@ -1,13 +1,14 @@
 """Sets of photos with the mask of one object of a PASCAL VOC class each (paper, section 4.1)."""
 
 import os.path as osp
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from mmengine.fileio import isdir, list_dir_or_file
 from mmseg.datasets import BaseSegDataset, PascalVOCDataset
 
 
-class SingleObjectDataset(BaseSegDataset):
+class SingleObjectDataset(BaseSegDataset, ABC):
     """``STEM_im.jpg`` or ``STEM_im.png`` with ``STEM_gt.png``, one object per pair, as the authors
     of CascadePSP lay their sets out; the stem says of which class it is.
 
@@ -61,9 +62,9 @@ class SingleObjectDataset(BaseSegDataset):
         )
         self._metainfo['classes'] = classes
 
+    @abstractmethod
     def object_class(self, stem: str) -> int:
         """Index in ``METAINFO['classes']`` of the object that a file shows."""
-        raise NotImplementedError
 
     def load_data_list(self) -> list[dict]:
         """Find the pairs."""

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from mmseg_cascadepsp.cascade import refine, run_cascade
 
+#: Name of a refiner's precision -> dtype of autocast around its passes.
+PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
 
 @MODELS.register_module()
 class CascadePSP(BaseSegmentor):

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from mmseg_cascadepsp.models.strategies import build_strategy
 
+from .cascade_psp import PRECISIONS
 from .original_pixels import enlarge_labels, original_pixels
 
-PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 OBJECT = ('background', 'object')
 OWN_PREFIXES = ('segmentor.', 'refiner.')
 
