@@ -92,7 +92,9 @@ def write_refiner(folder):
     config.write_text(
         f"_base_ = '{ROOT}/configs/_base_/models/cascadepsp_lite.py'\n"
         'model = dict(\n'
-        '    backbone=dict(stem_channels=8, stage_channels=(8, 8, 16, 16)),\n'
+        "    backbone=dict(_delete_=True, type='RefinementResNet', depth=18, stem_channels=8,\n"
+        '                  stage_channels=(8, 8, 16, 16), strides=(1, 2, 1, 1),\n'
+        '                  dilations=(1, 1, 2, 4), contract_dilation=True),\n'
         '    decode_head=dict(in_channels=(8, 8, 16), pool_channels=16, up_channels=(16, 8, 8),\n'
         '                     out_channels=8))\n'
     )

@@ -1,9 +1,18 @@
-"""For all tests: MMSeg's registries in scope, as its tools have them."""
+"""For all tests: MMSeg's registries in scope, as its tools have them, and the same examples in
+every run of the property tests (HYPOTHESIS_PROFILE=search looks for new ones).
+"""
+
+import os
 
 import pytest
+from hypothesis import settings
 from mmengine.registry import init_default_scope
 
 import mmseg_cascadepsp  # noqa: F401  registers everything
+
+settings.register_profile('same', derandomize=True)
+settings.register_profile('search', derandomize=False)
+settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
 
 
 @pytest.fixture(autouse=True, scope='session')

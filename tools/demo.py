@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from mmengine.config import Config
+from mmseg.apis import inference_model, init_model
 
 from mmseg_cascadepsp import Refiner
+from mmseg_cascadepsp.apis.model_zoo import find_config
 from mmseg_cascadepsp.evaluation.functional import binary_iou, mean_boundary_accuracy
 from mmseg_cascadepsp.utils.io import read_mask, write_image
 from mmseg_cascadepsp.visualization import before_after
@@ -28,6 +31,9 @@ PHOTOS = {
     'motorcycle': 'stereo_motorcycle',
 }
 """Name -> function of skimage.data."""
+CHAIN = 'deeplabv3plus_refined_persons-cats-horses.py'
+CHAINED = {'astronaut': 'person', 'chelsea': 'cat'}
+"""Photo -> what the segmentor of the chain should find on it."""
 SMALL, LARGE = 'motorcycle', 'astronaut'
 """The photos of the run with a small L and of the enlarged one."""
 HEADER = (
@@ -48,8 +54,9 @@ what the columns say:
         a refiner is for
 what the rows say:
   The photos as they are. Then one with a small L: its Global step sees a reduced photo, and the
-  Local step, which goes over the photo in crops of L pixels, is seen at work. Last, one enlarged:
-  time and memory.
+  Local step, which goes over the photo in crops of L pixels, is seen at work. Then one enlarged:
+  time and memory. Last the whole chain, without any mask: a small MMSeg model (DeepLabV3+ for
+  persons, cats and horses) finds the object, the refiner sharpens it.
 """
 
 
@@ -136,6 +143,30 @@ def run(refiner: Refiner, sample: Sample, title: str, **options) -> tuple[Row, n
     return row, refined
 
 
+def run_chain(model, sample: Sample, name: str) -> tuple[Row, Sample, np.ndarray]:
+    """A segmentor with a refiner behind it, on the photo alone.
+
+    Returns:
+        What was measured, the sample with the segmentor's mask, and the refined mask.
+    """
+    start = time.perf_counter()
+    result = inference_model(model, cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR))
+    seconds = time.perf_counter() - start
+    label = model.dataset_meta['classes'].index(name)
+    masks = tuple(
+        maps.data[0].cpu().numpy() == label
+        for maps in (result.pred_sem_seg_coarse, result.pred_sem_seg)
+    )
+    row = Row(
+        f'{sample.name}, found as {name}',
+        f'{sample.image.shape[1]}x{sample.image.shape[0]}',
+        seconds,
+        tuple(binary_iou(mask, sample.true) for mask in masks),
+        tuple(mean_boundary_accuracy(mask, sample.true) for mask in masks),
+    )
+    return row, sample._replace(coarse=masks[0]), masks[1]
+
+
 def mean(rows: list[Row]) -> Row:
     """The row of the means."""
     seconds, iou, mba = (
@@ -195,6 +226,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--large', type=int, default=2500, metavar='PIXELS',
         help=f'longer side of the additional, enlarged {LARGE}; 0 leaves it out (%(default)s)',
     )
+    parser.add_argument(
+        '--no-chain', action='store_true', help='leave out the segmentor with the refiner behind'
+    )
     return parser.parse_args(argv)
 
 
@@ -237,6 +271,18 @@ def demonstrate(args: argparse.Namespace) -> None:
         path = out / f'{LARGE}_{args.large}.jpg'
         write_picture(path, sample.image, row, (sample.coarse, refined))
         print(f'    peak memory of this process: {peak_memory()}')
+    if not args.no_chain:
+        print('\nThe whole chain: an MMSegmentation model finds the object, no mask is given.')
+        cfg = Config.fromfile(find_config(CHAIN))
+        cfg.model.update(refiner=args.refiner, refiner_checkpoint=args.checkpoint)
+        model = init_model(cfg, cfg.load_from, device=str(refiner.device))
+        for name, thing in CHAINED.items():
+            row, sample, refined = run_chain(model, load(name), thing)
+            print(row)
+            path = out / f'{name}_chain.jpg'
+            write_picture(
+                path, sample.image, row, (sample.coarse, refined), ('segmentor', 'refined')
+            )
     print(f'\nThe pictures are in {out}.')
 
 

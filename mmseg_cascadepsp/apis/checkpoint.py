@@ -26,13 +26,16 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
         OSError: the file is missing, truncated, damaged, or no checkpoint.
         ValueError: it holds no weights, or weights that are not finite.
     """
-    path = Path(path)
+    return _weights_of(_read(Path(path)), path)
+
+
+def _read(path: Path) -> object:
     if not path.is_file():
         raise FileNotFoundError(
             f'checkpoint {path} {"is a folder" if path.is_dir() else "does not exist"}.'
         )
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise OSError(
@@ -45,6 +48,9 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
             f'checkpoint {path} ({path.stat().st_size} bytes) is truncated, damaged or no '
             f'checkpoint: {reason}'
         ) from error
+
+
+def _weights_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:
     state_dict = content
     for name in ('state_dict', 'model'):
         if isinstance(state_dict, Mapping) and isinstance(state_dict.get(name), Mapping):
@@ -136,7 +142,7 @@ def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> 
 
 
 def publish_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Keep the weights of a training checkpoint alone, in fp16.
+    """Keep the weights of a training checkpoint alone, in fp16, and what it says of the classes.
 
     ``target`` is written atomically and takes the place of an older file.
 
@@ -144,13 +150,17 @@ def publish_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> 
         OSError: ``source`` cannot be read or ``target`` cannot be written.
         ValueError: ``source`` holds no weights, or some that fp16 cannot hold.
     """
+    content = _read(Path(source))
     state_dict = {}
-    for key, value in read_state_dict(source).items():
+    for key, value in _weights_of(content, source).items():
         if key.endswith('num_batches_tracked'):
             continue
         state_dict[key] = value.half() if value.is_floating_point() else value
         if not state_dict[key].isfinite().all():
             raise ValueError(f'checkpoint {source}: {key} is too large for fp16.')
     meta = {'source': Path(source).name, 'mmseg_cascadepsp': __version__}
+    trained = content.get('meta') if isinstance(content, Mapping) else None
+    if isinstance(trained, Mapping) and 'dataset_meta' in trained:
+        meta['dataset_meta'] = trained['dataset_meta']
     with atomic_open(target) as file:
         torch.save({'meta': meta, 'state_dict': state_dict}, file)

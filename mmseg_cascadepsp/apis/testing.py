@@ -11,7 +11,10 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 from prettytable import PrettyTable
+
+from mmseg_cascadepsp.datasets import ClassAgnosticDataset
 
 from .model_zoo import PACKAGE, download
 
@@ -158,11 +161,14 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
     if data_root is not None:
         dataset.data_root = data_root
     root = dataset.get('data_root')
-    folders = [
-        osp.join(root or '', folder)
-        for folder in dataset.get('data_prefix', {}).values()
-        if folder is not None
-    ]
+    folders = []
+    # Their own dataset looks for sets side by side in sub-folders, and tells what is missing.
+    if not issubclass(DATASETS.get(dataset.type), ClassAgnosticDataset):
+        folders = [
+            osp.join(root or '', folder)
+            for folder in dataset.get('data_prefix', {}).values()
+            if folder is not None
+        ]
     missing = [folder for folder in ([root] if root else []) + folders if not osp.isdir(folder)]
     if dataset.get('ann_file') and not missing:
         files = [osp.join(root or '', dataset.ann_file)]

@@ -1,5 +1,7 @@
 from .big import BIGDataset
+from .camvid import CamVidDataset
 from .class_agnostic import ClassAgnosticDataset
+from .class_per_set import ClassPerSetDataset
 from .single_object import SingleObjectDataset
 from .transforms import (
     ColorJitter,
@@ -15,7 +17,9 @@ from .voc_relabelled import RelabelledVOCDataset
 
 __all__ = [
     'BIGDataset',
+    'CamVidDataset',
     'ClassAgnosticDataset',
+    'ClassPerSetDataset',
     'ColorJitter',
     'KeepOriginalImage',
     'LoadMasks',

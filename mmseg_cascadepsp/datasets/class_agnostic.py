@@ -78,6 +78,9 @@ class ClassAgnosticDataset(BaseSegDataset):
         folders = sorted(list_dir_or_file(self.data_root, list_file=False))
         return [name for name in folders if isdir(osp.join(self.data_root, name, image_prefix))]
 
+    def _label_map(self, name: str) -> dict[int, int] | None:
+        """Value in a set's masks -> label, for MMSeg's ``LoadAnnotations``; None: as they are."""
+
     def load_data_list(self) -> list[dict]:
         """Find the pairs."""
         pairs = []
@@ -96,7 +99,7 @@ class ClassAgnosticDataset(BaseSegDataset):
             new = [
                 dict(
                     {key: found[key][stem] for key in folders},
-                    label_map=None,
+                    label_map=self._label_map(name),
                     reduce_zero_label=False,
                     seg_fields=[],
                 )

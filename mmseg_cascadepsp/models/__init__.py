@@ -1,4 +1,4 @@
-from .backbones import RefinementResNet
+from .backbones import EfficientNetLite, RefinementEfficientNetLite, RefinementResNet
 from .data_preprocessor import RefinementPreProcessor
 from .decode_heads import RefinementHead
 from .losses import GradientLoss, L1L2Loss
@@ -6,10 +6,12 @@ from .segmentors import CascadePSP, RefinedSegmentor, RefinedSegTTAModel, Stored
 
 __all__ = [
     'CascadePSP',
+    'EfficientNetLite',
     'GradientLoss',
     'L1L2Loss',
     'RefinedSegTTAModel',
     'RefinedSegmentor',
+    'RefinementEfficientNetLite',
     'RefinementHead',
     'RefinementPreProcessor',
     'RefinementResNet',

@@ -126,11 +126,18 @@ def test_a_failed_conversion_leaves_the_old_file(small, tmp_path):
 
 
 def test_published_weights_are_small_and_load(small, tmp_path):
-    training = {'state_dict': small.state_dict(), 'optimizer': {'lr': 0.1}}
+    classes = {'classes': ('background', 'cat')}
+    training = {
+        'meta': {'dataset_meta': classes, 'cfg': 'long', 'seed': 3},
+        'state_dict': small.state_dict(),
+        'optimizer': {'lr': 0.1},
+    }
     torch.save(training, tmp_path / 'iter_1.pth')
     publish_checkpoint(tmp_path / 'iter_1.pth', tmp_path / 'out.pth')
     published = torch.load(tmp_path / 'out.pth', weights_only=True)
     assert set(published) == {'meta', 'state_dict'}
+    assert published['meta']['dataset_meta'] == classes  # MMSeg's init_model reads them there
+    assert 'cfg' not in published['meta']
     assert {value.dtype for value in published['state_dict'].values()} == {torch.float16}
     fresh = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     load_weights(fresh, read_state_dict(tmp_path / 'out.pth'), 'out.pth', 'small')

@@ -3,6 +3,8 @@
 import math
 import re
 
+import cv2
+import numpy as np
 import pytest
 from mmengine.config import Config
 
@@ -18,7 +20,8 @@ from tests.chaining import (
     write_refiner,
 )
 
-CONFIGS = sorted((ROOT / 'configs').glob('*_refined_*.py'))
+SHIPPED = ROOT / 'configs' / 'deeplabv3plus_refined_persons-cats-horses.py'
+CONFIGS = sorted(set((ROOT / 'configs').glob('*_refined_*.py')) - {SHIPPED})
 MODELS = ('deeplabv3plus', 'encnet', 'fcn', 'pspnet')
 SETS = {
     'ade20k': (write_ade20k, ('mIoU', 'mBA', 'BoundaryIoU')),
@@ -82,3 +85,30 @@ def test_names_public_weights_of_its_own_model(path):
     assert found[1] == model and int(found[2]) == cfg.model.segmentor.backbone.depth
     trained_on = 'voc12aug' if name in ('big', 'voc_relabelled') else name
     assert trained_on in cfg.load_from
+
+
+def test_shipped_chain_runs_without_download(tmp_path):
+    """Its own weights, on sets side by side."""
+    photo, masks = write_scene_of_the_cat()
+    for name in Config.fromfile(SHIPPED).class_of_set:
+        for kind, picture in (('images', photo), ('masks', masks[name == 'feral_cats'])):
+            folder = tmp_path / 'val' / name / kind
+            folder.mkdir(parents=True)
+            assert cv2.imwrite(str(folder / 'a.png'), picture)
+    cfg = testing.read_config(str(SHIPPED), SMALL_RUN)
+    cfg.work_dir = str(tmp_path / 'work')
+    testing.chain(cfg)
+    testing.check_data(cfg, str(tmp_path / 'val'))
+    cfg.load_from = testing.find_checkpoint(cfg)
+    metrics = testing.run_test(cfg)
+    assert metrics['mIoU'] > 10
+    assert metrics['mIoU_gain'] == pytest.approx(metrics['mIoU'] - metrics['mIoU_before'])
+
+
+def write_scene_of_the_cat():
+    """A real photo of a cat, small, BGR, with an empty mask and its true one."""
+    data = pytest.importorskip('skimage.data')
+    mask = cv2.imread(str(ROOT / 'demo' / 'masks' / 'true' / 'chelsea.png'), 0)
+    photo = cv2.resize(data.chelsea()[..., ::-1], None, fx=0.5, fy=0.5)
+    mask = cv2.resize(mask, photo.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return photo, (np.zeros_like(mask), mask)

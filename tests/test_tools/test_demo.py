@@ -47,7 +47,8 @@ def read(kind, name):
 
 def test_every_run_is_measured_and_pictured(demo, tmp_path, capsys):
     pytest.importorskip('skimage')
-    assert demo.main(['--out', str(tmp_path), '--small-l', '128', '--large', '600']) == 0
+    assert demo.main(['--out', str(tmp_path), '--small-l', '128', '--large', '600',
+                      '--no-chain']) == 0
     printed = capsys.readouterr().out
     for name in NAMES:
         assert (tmp_path / f'{name}.jpg').stat().st_size > 10_000
@@ -62,11 +63,27 @@ def test_every_run_is_measured_and_pictured(demo, tmp_path, capsys):
 
 def test_table_says_what_the_metrics_say(demo, tmp_path, capsys):
     pytest.importorskip('skimage')
-    demo.main(['--out', str(tmp_path), '--photos', 'coffee', '--small-l', '0', '--large', '0'])
+    demo.main(['--out', str(tmp_path), '--photos', 'coffee', '--small-l', '0', '--large', '0',
+               '--no-chain'])
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('coffee'))
     coarse, true = read('coarse', 'coffee') > 127, read('true', 'coffee') > 127
     iou = 100 * (coarse & true).sum() / (coarse | true).sum()
     assert line.split()[1] == '600x400' and f'{iou:.1f} ->' in line
+
+
+def test_chain_finds_the_cat_and_refines_it(tmp_path, capsys):
+    """Both shipped networks on a real photo, no mask given."""
+    pytest.importorskip('skimage')
+    demo = load_script(ROOT / 'tools' / 'demo.py')
+    cfg = demo.Config.fromfile(demo.find_config(demo.CHAIN))
+    model = demo.init_model(cfg, cfg.load_from, device='cpu')
+    assert model.dataset_meta['classes'] == ('background', 'person', 'cat', 'horse')
+    sample = demo.load('chelsea')
+    row, found, refined = demo.run_chain(model, sample, 'cat')
+    assert row.iou[0] > 0.6
+    assert row.iou[1] > row.iou[0] - 0.01 and row.mba[1] > row.mba[0]
+    assert found.coarse.shape == refined.shape == sample.true.shape
+    assert (found.coarse != refined).any()
 
 
 def test_mean_row_is_the_mean(demo):

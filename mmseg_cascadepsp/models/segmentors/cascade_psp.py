@@ -23,7 +23,8 @@ class CascadePSP(BaseSegmentor):
     (see :class:`~mmseg_cascadepsp.models.RefinementPreProcessor`).
 
     Args:
-        backbone: yields stem response, first stage and last stage, as :class:`RefinementResNet`.
+        backbone: yields stem response (/2), a map of /4 and the last map (/8), as
+            :class:`RefinementResNet` and :class:`RefinementEfficientNetLite`.
         decode_head: a :class:`RefinementHead`; its strides are the levels of the cascade.
         data_preprocessor: a :class:`RefinementPreProcessor`.
         train_cfg: not used.

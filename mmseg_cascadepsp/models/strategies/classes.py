@@ -2,20 +2,21 @@
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
-import mmseg.datasets as mmseg_datasets
+from mmseg.registry import DATASETS
 
 #: Names of the background class, in lower case.
 BACKGROUND_NAMES = ('background', '_background_', '__background__', 'bg')
 
-#: Dataset -> MMSeg's classes that list its class names.
-DATASETS = {
+#: Set -> registered datasets that list its class names.
+LISTED_BY = {
     'ade20k': ('ADE20KDataset', ),
+    'camvid': ('CamVidDataset', ),
     'cityscapes': ('CityscapesDataset', ),
     'coco_stuff': ('COCOStuffDataset', ),
     'pascal_context': ('PascalContextDataset', 'PascalContextDataset59'),
 }
 
-#: Dataset -> its stuff: surfaces that objects stand in front of. ADE20K's are the authors'; the
+#: Set -> its stuff: surfaces that objects stand in front of. ADE20K's are the authors'; the
 #: others follow the same idea. COCO-Stuff's stuff that comes in pieces of its own (food, textiles,
 #: furniture, windows) competes as objects do.
 STUFF = {
@@ -25,6 +26,7 @@ STUFF = {
         'path', 'runway', 'stairway', 'river', 'bridge', 'hill', 'hovel', 'tower', 'dirt track',
         'land', 'escalator', 'stage', 'conveyer belt', 'swimming pool', 'waterfall', 'lake',
         'pier'),
+    'camvid': ('sky', 'building', 'road', 'pavement', 'tree'),
     'cityscapes': ('road', 'sidewalk', 'building', 'wall', 'vegetation', 'terrain', 'sky'),
     'coco_stuff': (
         'bridge', 'building-other', 'ceiling-other', 'ceiling-tile', 'clouds', 'dirt',
@@ -43,12 +45,16 @@ def _key(name: str) -> str:
     return name.strip().lower()
 
 
+def _class_names(dataset: str) -> tuple[str, ...]:
+    return DATASETS.get(dataset).METAINFO['classes']
+
+
 def known_dataset(classes: Sequence[str] | None) -> str | None:
     """Key of :data:`STUFF` whose class names are ``classes``, if there is one."""
     wanted = [_key(name) for name in classes or ()]
-    for dataset, types in DATASETS.items():
+    for dataset, types in LISTED_BY.items():
         for name in types:
-            if wanted == [_key(c) for c in getattr(mmseg_datasets, name).METAINFO['classes']]:
+            if wanted == [_key(c) for c in _class_names(name)]:
                 return dataset
     return None
 
@@ -112,6 +118,6 @@ def stuff_ids(stuff: str | Collection[int | str],
             raise ValueError(f"stuff must be 'auto', one of {', '.join(map(repr, STUFF))}, or the "
                              f'ids or names of classes, got {stuff!r}.')
         if classes is None:
-            classes = getattr(mmseg_datasets, DATASETS[stuff][0]).METAINFO['classes']
+            classes = _class_names(LISTED_BY[stuff][0])
         return frozenset(index for index, name in enumerate(classes) if _key(name) in STUFF[stuff])
     return frozenset(class_id(name, classes, 'stuff') for name in stuff)

@@ -5,7 +5,7 @@ import sys
 
 EPILOG = """\
 example:
-  python tools/model_converters/publish_refiner.py work_dirs/cascadepsp_lite/iter_3000.pth lite.pth
+  python tools/model_converters/publish_weights.py work_dirs/cascadepsp_lite/iter_2200.pth lite.pth
 
 With EMA in the config, the averaged weights are kept: those that validation measured."""
 
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         publish_checkpoint(args.src, args.dst)
     except (OSError, ValueError) as error:
-        print(f'publish_refiner.py: {error}', file=sys.stderr)
+        print(f'publish_weights.py: {error}', file=sys.stderr)
         return 1
     print(f'{args.dst} written')
     return 0
