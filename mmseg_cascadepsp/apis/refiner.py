@@ -1,8 +1,10 @@
 """What a Python user holds."""
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from mmseg_cascadepsp.models.strategies import Strategy, build_strategy, choose_
 
 from . import model_zoo
 from .checkpoint import load_weights, read_state_dict
+from .memory import IMAGE_BYTES, MARGIN, PROBE, PeakMemory, batch_that_fits, parse_bytes
 from .validation import check_image, check_mask
 
 PRECISIONS = {**cascade_psp.PRECISIONS, 'auto': None}
@@ -43,11 +46,14 @@ class Refiner:
         crop_filter: Which of them it refines: ``'boundary'``, those that the mask's boundary runs
             through; ``'release'``, those of 10 to 90 % foreground as the authors' package;
             ``'all'``.
+        max_memory: Bytes, or such as ``'2GB'``: what the tensors of a call may take beyond the
+            weights. Crops are batched as far as it allows; where one pass at ``L`` does not fit,
+            the error says which ``L`` does. By default crops go one by one, without a limit.
         progress: Whether to show a bar over the crops.
 
     Raises:
         ValueError: an unknown model, precision, ``crops`` or ``crop_filter``; weights that do not
-            fit.
+            fit; ``max_memory`` that is no size.
         TypeError: the model is no refiner.
         OSError: a config or weights that cannot be read or fetched.
 
@@ -65,6 +71,7 @@ class Refiner:
         precision: str = 'auto',
         crops: str = 'uniform',
         crop_filter: str = 'boundary',
+        max_memory: int | str | None = None,
         progress: bool = False,
     ) -> None:
         for name, value, known in (
@@ -77,6 +84,7 @@ class Refiner:
                     f'{name} must be one of {", ".join(map(repr, known))}, got {value!r}.'
                 )
         self.precision, self.crops, self.crop_filter = precision, crops, crop_filter
+        self.max_memory = parse_bytes(max_memory)
         self.progress = progress
         if isinstance(model, nn.Module):
             self.name = type(model).__name__
@@ -122,7 +130,7 @@ class Refiner:
         Raises:
             TypeError: ``image``, ``mask`` or ``L`` of another type or dtype.
             ValueError: wrong shapes, a mask of another size than the image, NaN or values out of
-                range, ``L`` below 66.
+                range, ``L`` below 66, or too large for ``max_memory``.
         """
         image = check_image(image)
         mask = check_mask(mask, image.shape[:2])
@@ -143,6 +151,7 @@ class Refiner:
                 crop_filter=self.crop_filter,
                 normalize=self.model.normalize,
                 strides=self.strides,
+                batch_size=self._batch_size(mask.shape, L) or 1,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
             return probability.mul_(255).to(torch.uint8).numpy()
@@ -181,7 +190,8 @@ class Refiner:
 
         Raises:
             TypeError: ``image`` or ``labels`` of another type or dtype, unknown settings.
-            ValueError: wrong shapes, ids out of range, unknown names.
+            ValueError: wrong shapes, ids out of range, unknown names; the strategy's ``L`` too
+                large for ``max_memory``.
         """
         image = check_image(image)
         cascade.check_labels(
@@ -189,20 +199,20 @@ class Refiner:
         )
         with torch.inference_mode(), Progress(disable=not self.progress, transient=True) as bar:
             task = bar.add_task('parts', total=None)
-            return (
-                self._strategy(strategy, stuff, background, classes)
-                .refine(
-                    self._refine_pass,
-                    torch.from_numpy(image.transpose(2, 0, 1).copy()),
-                    labels,
-                    normalize=self.model.normalize,
-                    strides=self.strides,
-                    classes=classes,
-                    ignore_index=ignore_index,
-                    progress=lambda done, total: bar.update(task, completed=done, total=total),
-                )
-                .labels
-            )
+            strategy = self._strategy(strategy, stuff, background, classes)
+            batch_size = self._batch_size(labels.shape, strategy.L)
+            if batch_size:
+                strategy = dataclasses.replace(strategy, batch_size=batch_size)
+            return strategy.refine(
+                self._refine_pass,
+                torch.from_numpy(image.transpose(2, 0, 1).copy()),
+                labels,
+                normalize=self.model.normalize,
+                strides=self.strides,
+                classes=classes,
+                ignore_index=ignore_index,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            ).labels
 
     def _strategy(self, strategy, stuff, background, classes) -> Strategy:
         if not isinstance(strategy, str):
@@ -236,6 +246,24 @@ class Refiner:
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
             logits = self.model.refine_pass(image, masks, strides)
         return {stride: value.float() for stride, value in logits.items()}
+
+    def _batch_size(self, shape: tuple[int, int], L: int) -> int | None:
+        """Crops per pass within ``max_memory``; None without a limit."""
+        if self.max_memory is None:
+            return None
+        shared = self.device.type == 'cpu'  # photo and passes in the same memory
+        image_bytes = IMAGE_BYTES * shape[0] * shape[1] if shared else 0
+        return batch_that_fits(self.max_memory, self._pixel_bytes, L, image_bytes)
+
+    @cached_property
+    def _pixel_bytes(self) -> float:
+        """What one cascade takes per pixel, weights and photo apart."""
+        image = self.model.normalize(torch.zeros(1, 3, PROBE, PROBE, dtype=torch.uint8))
+        with torch.inference_mode(), PeakMemory() as memory:
+            cascade.padded_cascade(
+                self._refine_pass, image, -torch.ones(1, 1, PROBE, PROBE), self.strides
+            )
+        return MARGIN * memory.peak / PROBE**2
 
     def settings(self) -> dict[str, str]:
         """What a result depends on besides its inputs, as short strings; ``weights`` is a

@@ -10,11 +10,14 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
+        # With TensorFlow's padding maps of odd sizes would not lie on each other.
+        test_cfg=dict(size_divisor=32),
     ),
     backbone=dict(
         type='EfficientNetLite',
         out_indices=(1, 4),
         norm_eval=True,
+        frozen_stages=1,
         init_cfg=dict(type='Pretrained', checkpoint=imagenet),
     ),
     decode_head=dict(

@@ -26,6 +26,8 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 STEM_CHANNELS = 32
+STRIDE = 32
+"""Of the last stages."""
 #: Inputs that the published weights expect: (x - 127) / 128. MMSeg's configs normalise by
 #: ImageNet's mean and deviation.
 _PUBLISHED = (127.0, 128.0)
@@ -66,6 +68,8 @@ class EfficientNetLite(BaseModule):
             need.
         norm_eval: keep running means and variances as they are while training: for pretrained
             weights and small batches. Random weights do not learn so: their responses vanish.
+        frozen_stages: the stem and stages up to this one keep their weights while training, which
+            saves most of the backward pass; -1: none. Meant for ``norm_eval``.
         init_cfg: ``dict(type='Pretrained', checkpoint=...)`` takes the published ImageNet weights
             (see ``docs/training.md``) for RGB inputs that are normalised as MMSeg's are; the
             weights of the mask channels start at zero.
@@ -80,6 +84,7 @@ class EfficientNetLite(BaseModule):
         out_indices: Sequence[int] = (1, 2, 4, 6),
         norm_cfg: dict | None = None,
         norm_eval: bool = False,
+        frozen_stages: int = -1,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -118,6 +123,9 @@ class EfficientNetLite(BaseModule):
                 )
                 width = channels
             self.stages.append(stage)
+        if frozen_stages >= 0:
+            for module in (self.stem, *self.stages[: frozen_stages + 1]):
+                module.requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) -> output of each stage of ``out_indices``."""
@@ -217,6 +225,10 @@ class RefinementEfficientNetLite(EfficientNetLite):
     """EfficientNet-Lite0 over image and mask channels, with the skips that the refinement head
     reads.
 
+    Sizes are made multiples of 32 inside, by repeating the border: with TensorFlow's padding a
+    stage of stride 2 samples other pixels of an odd size than of an even one, so that maps of
+    different strides would not lie on each other.
+
     The head's last map (stride 8) is the sum of the stages of stride 8, 16 and 32, each through
     one 1x1 convolution and resized: wide context without dilation.
 
@@ -236,6 +248,10 @@ class RefinementEfficientNetLite(EfficientNetLite):
         """(B, in_channels, H, W) -> stem response (/2, before its norm), second stage (/4), last
         map (/8).
         """
+        height, width = x.shape[-2:]
+        lack = (-width % STRIDE, -height % STRIDE)
+        if any(lack):
+            x = F.pad(x, (0, lack[0], 0, lack[1]), mode='replicate')
         stem = self.stem.conv(x)
         first, *rest = self._run_stages(self.stem.activate(self.stem.norm(stem)))
         last = None
@@ -247,4 +263,8 @@ class RefinementEfficientNetLite(EfficientNetLite):
                 )
                 feature = feature + last
             last = feature
-        return stem, first, last
+        return tuple(
+            # Views, where nothing was added.
+            feature[..., : -(-height // stride), : -(-width // stride)]
+            for stride, feature in ((2, stem), (4, first), (8, last))
+        )
