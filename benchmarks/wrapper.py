@@ -14,9 +14,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
+
+import mmseg_cascadepsp  # noqa: F401  first: MMSeg then imports without mmcv's operators
+
+# isort: split
 from mmseg.apis import init_model
 
-import mmseg_cascadepsp  # noqa: F401  registers everything
 from mmseg_cascadepsp.apis.model_zoo import find_config
 from mmseg_cascadepsp.models.strategies import build_strategy
 

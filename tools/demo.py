@@ -9,9 +9,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from mmengine.config import Config
+
+from mmseg_cascadepsp import Refiner  # first: MMSeg then imports without mmcv's operators
+
+# isort: split
 from mmseg.apis import inference_model, init_model
 
-from mmseg_cascadepsp import Refiner
 from mmseg_cascadepsp.apis.model_zoo import find_config
 from mmseg_cascadepsp.evaluation.functional import binary_iou, mean_boundary_accuracy
 from mmseg_cascadepsp.utils.io import read_mask, write_image

