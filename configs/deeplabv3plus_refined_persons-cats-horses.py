@@ -8,7 +8,16 @@ model = dict(
     # As the paper: the Local step for photos larger than L alone.
     strategy=dict(type='semantic', local='auto', enlarge=False),
 )
+# The refiner sees the photo's own pixels, also those of an array in place of a file.
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='KeepOriginalImage'),
+    dict(type='Resize', scale=(512, 512), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackRefinedInputs'),
+]
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 load_from = 'package://mmseg_cascadepsp/weights/deeplabv3plus_persons-cats-horses.pth'
-test_evaluator = dict(type='BoundarySegMetric')
+test_evaluator = dict(_delete_=True, type='BoundarySegMetric')
 custom_hooks = [dict(type='RefinedResultsHook')]
 tta_model = dict(type='RefinedSegTTAModel')

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -278,7 +279,9 @@ def demonstrate(args: argparse.Namespace) -> None:
         print('\nThe whole chain: an MMSegmentation model finds the object, no mask is given.')
         cfg = Config.fromfile(find_config(CHAIN))
         cfg.model.update(refiner=args.refiner, refiner_checkpoint=args.checkpoint)
-        model = init_model(cfg, cfg.load_from, device=str(refiner.device))
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # MMSeg's own, on its build functions
+            model = init_model(cfg, cfg.load_from, device=str(refiner.device))
         for name, thing in CHAINED.items():
             row, sample, refined = run_chain(model, load(name), thing)
             print(row)
