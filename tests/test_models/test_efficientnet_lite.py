@@ -218,9 +218,9 @@ def test_later_stages_are_left_out(file):
 
 @torch.no_grad()
 def test_pretrained_masks_start_without_influence(file):
-    image = normalised(photo(48, 64))
+    image = normalised(photo(64, 96))
     model = pretrained(file, RefinementEfficientNetLite)
-    masks = torch.randn(2, 3, 48, 64, dtype=torch.double)
+    masks = torch.randn(2, 3, 64, 96, dtype=torch.double)
     one, other = (model(torch.cat((image, m[None]), 1)) for m in masks)
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b)
@@ -241,7 +241,7 @@ def test_gradients_reach_the_mask_channels(file):
 def test_the_last_map_is_the_sum_of_three():
     torch.manual_seed(0)
     model = RefinementEfficientNetLite(out_channels=5).eval()
-    x = torch.randn(1, 6, 72, 104)
+    x = torch.randn(1, 6, 64, 96)
 
     def enlarge(x, size):
         return F.interpolate(x, size, mode='bilinear')
@@ -249,8 +249,26 @@ def test_the_last_map_is_the_sum_of_three():
     with torch.no_grad():
         _, *maps = EfficientNetLite.forward(model, x)
         at8, at16, at32 = (conv(m) for conv, m in zip(model.laterals, maps, strict=True))
-        expected = at8 + enlarge(at16, (9, 13)) + enlarge(enlarge(at32, (5, 7)), (9, 13))
+        expected = at8 + enlarge(at16, (8, 12)) + enlarge(enlarge(at32, (4, 6)), (8, 12))
         torch.testing.assert_close(model(x)[2], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('size', [(72, 104), (64, 88), (40, 96), (8, 8)])
+def test_other_sizes_are_made_multiples_of_32_by_the_border(size):
+    torch.manual_seed(0)
+    model = RefinementEfficientNetLite(out_channels=5).eval()
+    height, width = size
+    x = torch.randn(1, 6, height, width)
+    rows = torch.arange(-(-height // 32) * 32).clamp(max=height - 1)
+    columns = torch.arange(-(-width // 32) * 32).clamp(max=width - 1)
+    with torch.no_grad():
+        for stride, got, larger in zip(
+            (2, 4, 8), model(x), model(x[..., rows, :][..., columns]), strict=True
+        ):
+            assert got.shape[-2:] == (height // stride, width // stride)
+            torch.testing.assert_close(
+                got, larger[..., : height // stride, : width // stride], atol=1e-5, rtol=0
+            )
 
 
 @pytest.mark.parametrize('norm_eval', [True, False])
