@@ -223,7 +223,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--checkpoint', help="weights (those of the refiner's name)")
     parser.add_argument('--device', help='such as cpu or cuda (a GPU where there is one)')
     parser.add_argument(
-        '--small-l', type=int, default=256, metavar='L',
+        '--small-l', type=int, default=400, metavar='L',
         help=f'L of the additional run on {SMALL}; 0 leaves it out (%(default)s)',
     )
     parser.add_argument(
