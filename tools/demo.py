@@ -126,6 +126,19 @@ def enlarge(sample: Sample, longer: int) -> Sample:
     return Sample(sample.name, image, coarse, true)
 
 
+def measure(
+    sample: Sample, title: str, seconds: float, before: np.ndarray, after: np.ndarray
+) -> Row:
+    """The row of a run that turned the mask ``before`` into ``after``."""
+    return Row(
+        title,
+        f'{sample.image.shape[1]}x{sample.image.shape[0]}',
+        seconds,
+        tuple(binary_iou(mask, sample.true) for mask in (before, after)),
+        tuple(mean_boundary_accuracy(mask, sample.true) for mask in (before, after)),
+    )
+
+
 def run(refiner: Refiner, sample: Sample, title: str, **options) -> tuple[Row, np.ndarray]:
     """Refine and measure one sample.
 
@@ -136,15 +149,7 @@ def run(refiner: Refiner, sample: Sample, title: str, **options) -> tuple[Row, n
     # As the paper: the Local step only where the photo is larger than L.
     refined = refiner.refine(sample.image, sample.coarse, **{'fast': None, **options}) > 127
     seconds = time.perf_counter() - start
-    masks = sample.coarse, refined
-    row = Row(
-        title,
-        f'{sample.image.shape[1]}x{sample.image.shape[0]}',
-        seconds,
-        tuple(binary_iou(mask, sample.true) for mask in masks),
-        tuple(mean_boundary_accuracy(mask, sample.true) for mask in masks),
-    )
-    return row, refined
+    return measure(sample, title, seconds, sample.coarse, refined), refined
 
 
 def run_chain(model, sample: Sample, name: str) -> tuple[Row, Sample, np.ndarray]:
@@ -161,13 +166,7 @@ def run_chain(model, sample: Sample, name: str) -> tuple[Row, Sample, np.ndarray
         maps.data[0].cpu().numpy() == label
         for maps in (result.pred_sem_seg_coarse, result.pred_sem_seg)
     )
-    row = Row(
-        f'{sample.name}, found as {name}',
-        f'{sample.image.shape[1]}x{sample.image.shape[0]}',
-        seconds,
-        tuple(binary_iou(mask, sample.true) for mask in masks),
-        tuple(mean_boundary_accuracy(mask, sample.true) for mask in masks),
-    )
+    row = measure(sample, f'{sample.name}, found as {name}', seconds, *masks)
     return row, sample._replace(coarse=masks[0]), masks[1]
 
 

@@ -14,6 +14,8 @@ IMAGE_BYTES = 40
 """Per pixel of the photo, on the CPU: photo, mask, sums and weights of the Local step."""
 PROBE = 256
 """Side of the picture on which a network is measured."""
+DIVISOR = 32
+"""Networks may pad sides to multiples of it."""
 
 
 class PeakMemory(TorchDispatchMode):
@@ -86,11 +88,12 @@ def batch_that_fits(
         ValueError: not even one fits.
     """
     left = max_memory - image_bytes
-    fits = int(left / (pixel_bytes * L * L))
+    taken = pixel_bytes * (-(-L // DIVISOR) * DIVISOR) ** 2
+    fits = int(left / taken)
     if fits < 1:
-        side = int((max(left, 0) / pixel_bytes) ** 0.5) // 8 * 8
+        side = int((max(left, 0) / pixel_bytes) ** 0.5) // DIVISOR * DIVISOR
         hint = f'give L={side} or less' if side >= 66 else 'this photo cannot be refined within it'
-        needed = (pixel_bytes * L * L + image_bytes) / 2**20
+        needed = (taken + image_bytes) / 2**20
         raise ValueError(
             f'max_memory is {max_memory / 2**20:.0f} MB, but one pass at L={L} needs '
             f'{needed:.0f} MB, the photo included: {hint}, or more memory.'
