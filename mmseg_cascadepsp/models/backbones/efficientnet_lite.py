@@ -1,8 +1,6 @@
 """EfficientNet-Lite, and with it the backbone of the small refiner."""
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 import torch.nn as nn
@@ -32,26 +30,6 @@ STRIDE = 32
 #: ImageNet's mean and deviation.
 _PUBLISHED = (127.0, 128.0)
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-
-
-@CheckpointLoader.register_scheme(prefixes='package://', force=True)
-def load_from_package(filename: str, map_location=None) -> dict:
-    """Load weights that an installed Python package carries: ``package://PACKAGE/FILE``.
-
-    Raises:
-        FileNotFoundError: the package, or the file in it, is not there.
-    """
-    package, _, file = filename.removeprefix('package://').partition('/')
-    try:
-        spec = find_spec(package)
-    except (ImportError, ValueError):  # no name, or a part of a package that is not there
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f'the package {package!r} is not installed')
-    path = Path(spec.submodule_search_locations[0]) / file
-    if not path.is_file():
-        raise FileNotFoundError(f'the package {package!r} has no file {file!r}')
-    return torch.load(path, map_location=map_location, weights_only=True)
 
 
 @MODELS.register_module()
