@@ -13,9 +13,10 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from mmseg_cascadepsp.evaluation.metrics.samples import numbered
 from mmseg_cascadepsp.models.segmentors import RefinedSegmentor, StoredPredictions
 from mmseg_cascadepsp.models.segmentors.original_pixels import original_pixels
-from mmseg_cascadepsp.utils import to_dataset_ids, write_image, write_png
+from mmseg_cascadepsp.utils import write_image, write_png
 from mmseg_cascadepsp.visualization import before_after_change
 
 
@@ -90,7 +91,9 @@ class RefinedResultsHook(Hook):
             labels = _labels(sample, 'pred_sem_seg')
             single = 'object_class' in sample
             if self.out_dir:
-                write_png(osp.join(self.out_dir, name + '.png'), self._numbered(labels, single))
+                write_png(
+                    osp.join(self.out_dir, name + '.png'), numbered(labels, sample, self._meta)
+                )
             if self.show_dir and 'pred_sem_seg_coarse' in sample:
                 photo = original_pixels(sample, labels.shape).permute(1, 2, 0).numpy()
                 palette = None if single else np.array(self._meta['palette'], np.uint8)
@@ -111,14 +114,6 @@ class RefinedResultsHook(Hook):
         if path.startswith(os.pardir):
             path = osp.basename(img_path)
         return str(PurePath(path).with_suffix(''))
-
-    def _numbered(self, labels: np.ndarray, single: bool) -> np.ndarray:
-        if single:
-            return (labels > 0).astype(np.uint8) * 255
-        labels = to_dataset_ids(
-            labels, self._meta.get('reduce_zero_label'), self._meta.get('label_map')
-        )
-        return labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
 
 
 def _labels(sample: SegDataSample, key: str) -> np.ndarray:

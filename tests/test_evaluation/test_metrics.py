@@ -2,6 +2,7 @@
 
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -173,3 +174,18 @@ def test_bad_samples_are_named():
     strange.gt_sem_seg.data[0, 0, 0] = 77
     with pytest.raises(ValueError, match='photos/a.jpg: target holds the class 77'):
         evaluate(dict(type='BoundarySegMetric'), [strange])
+
+
+def test_output_dir_is_out_of_mmsegs_own_script(tmp_path):
+    # MMSeg's tools/test.py sets these two for --out.
+    out = dict(output_dir=str(tmp_path), keep_results=True)
+    one = relabelled(1)
+    evaluator = Evaluator(METRICS.build(dict(type='BoundarySegMetric', **out)))
+    evaluator.dataset_meta = {'classes': CLASSES, 'reduce_zero_label': True}
+    evaluator.process([one])
+    written = cv2.imread(str(tmp_path / 'a.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(written, array(one, 'pred_sem_seg') + 1)
+    one = refined(1)
+    evaluate(dict(type='RefinementMetric', **out), [one])
+    written = cv2.imread(str(tmp_path / 'a.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(written, array(one, 'pred_sem_seg') * 255)

@@ -9,7 +9,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
 from ..functional.scores import LABEL_SCORES, label_scores_compute, label_scores_update
-from .samples import percentages, pixels, where
+from .samples import percentages, pixels, save, where
 
 CLASS_SCORES = ('IoU', 'mBA', 'BoundaryIoU')
 
@@ -30,6 +30,9 @@ class BoundarySegMetric(BaseMetric):
         r0: Smallest radius of mBA: 1 as in the release and later papers, 3 as in the paper.
         dilation_ratio: Of Boundary IoU, share of the diagonal.
         ignore_index: Void in the truth.
+        output_dir: Folder for the refined label maps, numbered as the dataset's annotations:
+            ``--out`` of MMSeg's own test script. None: none are written.
+        keep_results: Of no effect; MMSeg's script gives it.
         per_class: Also report ``IoU.NAME``, ``mBA.NAME`` (pixels right near the boundary of that
             class) and ``BoundaryIoU.NAME`` of every class, and print them as a table.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`, as ``prefix``.
@@ -38,11 +41,13 @@ class BoundarySegMetric(BaseMetric):
     """
 
     def __init__(self, r0: int = 1, dilation_ratio: float = 0.02, ignore_index: int = 255,
-                 per_class: bool = False, collect_device: str = 'cpu',
+                 per_class: bool = False, output_dir: str | None = None,
+                 keep_results: bool = False, collect_device: str = 'cpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.r0, self.dilation_ratio = r0, dilation_ratio
         self.ignore_index, self.per_class = ignore_index, per_class
+        self.output_dir = output_dir
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count in each image; what is kept of it are a few numbers per class.
@@ -64,6 +69,8 @@ class BoundarySegMetric(BaseMetric):
                     for labels_ in labels])
             except ValueError as error:
                 raise ValueError(f'{where(sample)}: {error}') from error
+            if self.output_dir:
+                save(self.output_dir, labels[0], sample, self.dataset_meta)
 
     def compute_metrics(self, results: list[list[dict[str, np.ndarray]]]) -> dict[str, float]:
         """Scores of the whole set from what :meth:`process` kept."""

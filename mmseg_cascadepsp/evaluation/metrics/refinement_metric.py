@@ -7,7 +7,7 @@ from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
 from ..functional.scores import MASK_SCORES, mask_scores_compute, mask_scores_update
-from .samples import percentages, pixels, where
+from .samples import percentages, pixels, save, where
 
 
 @METRICS.register_module()
@@ -28,14 +28,19 @@ class RefinementMetric(BaseMetric):
         dilation_ratio: Of Boundary IoU, share of the diagonal.
         threshold: Truth and coarse mask are foreground above it. The release's scripts take 128,
             which differs only for soft masks.
+        output_dir: Folder for the refined masks, PNG of 0 and 255: ``--out`` of MMSeg's own test
+            script. None: none are written.
+        keep_results: Of no effect; MMSeg's script gives it.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`, as ``prefix``.
         prefix: Put before the names of the scores.
     """
 
     def __init__(self, r0: int = 1, dilation_ratio: float = 0.02, threshold: int = 127,
+                 output_dir: str | None = None, keep_results: bool = False,
                  collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.r0, self.dilation_ratio, self.threshold = r0, dilation_ratio, threshold
+        self.output_dir = output_dir
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count in each image; what is kept of it are 14 numbers per mask.
@@ -56,6 +61,8 @@ class RefinementMetric(BaseMetric):
                     for mask in masks]))
             except ValueError as error:
                 raise ValueError(f'{where(sample)}: {error}') from error
+            if self.output_dir:
+                save(self.output_dir, masks[0], sample, {})
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
         """Scores of the whole set from what :meth:`process` kept."""

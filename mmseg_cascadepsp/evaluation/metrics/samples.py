@@ -1,8 +1,11 @@
 """What the metrics share: reading data samples and writing down before, after and gain."""
 
+import os.path as osp
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from mmseg_cascadepsp.utils import to_dataset_ids, write_png
 
 
 def pixels(sample: Mapping, key: str, metric: str) -> np.ndarray:
@@ -22,6 +25,27 @@ def pixels(sample: Mapping, key: str, metric: str) -> np.ndarray:
 def where(sample: Mapping) -> str:
     """The name by which a message calls a data sample."""
     return str(sample.get('img_path', 'an image without path'))
+
+
+def numbered(labels: np.ndarray, sample: Mapping, meta: Mapping) -> np.ndarray:
+    """A prediction as a file has it: ids as in the dataset's annotations, uint8 or, above 255,
+    uint16; masks of single objects 0 and 255, uint8.
+
+    Args:
+        labels: ``(H, W)``, class indices.
+        sample: Its data sample; one of a single object has ``object_class``.
+        meta: Of the dataset.
+    """
+    if 'object_class' in sample or 'classes' not in meta:
+        return (labels > 0).astype(np.uint8) * 255
+    labels = to_dataset_ids(labels, meta.get('reduce_zero_label'), meta.get('label_map'))
+    return labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
+
+
+def save(folder: str, labels: np.ndarray, sample: Mapping, meta: Mapping) -> None:
+    """Write a prediction into ``folder`` as PNG under the photo's name."""
+    stem = osp.splitext(osp.basename(where(sample)))[0]
+    write_png(osp.join(folder, stem + '.png'), numbered(labels, sample, meta))
 
 
 def percentages(after: Mapping[str, float], before: Mapping[str, float] | None,
