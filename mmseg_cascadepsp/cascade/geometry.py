@@ -129,6 +129,15 @@ def crop_starts(side: int, L: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(starts))
 
 
+def crop_at(top: int, left: int, height: int, width: int, L: int) -> Crop:
+    """The crop with this upper left corner, see :func:`crop_grid`."""
+    outer = Box(top, left, min(top + L, height), min(left + L, width))
+    return Crop(outer, Box(outer.top + CHIP * (outer.top > 0),
+                           outer.left + CHIP * (outer.left > 0),
+                           outer.bottom - CHIP * (outer.bottom < height),
+                           outer.right - CHIP * (outer.right < width)))
+
+
 def crop_grid(height: int, width: int, L: int) -> Iterator[Crop]:
     """The crops of the Local step (paper, section 3.2.2), column by column.
 
@@ -149,8 +158,4 @@ def crop_grid(height: int, width: int, L: int) -> Iterator[Crop]:
     tops, lefts = crop_starts(height, L), crop_starts(width, L)
     for left in lefts:
         for top in tops:
-            outer = Box(top, left, min(top + L, height), min(left + L, width))
-            yield Crop(outer, Box(outer.top + CHIP * (outer.top > 0),
-                                  outer.left + CHIP * (outer.left > 0),
-                                  outer.bottom - CHIP * (outer.bottom < height),
-                                  outer.right - CHIP * (outer.right < width)))
+            yield crop_at(top, left, height, width, L)

@@ -225,6 +225,7 @@ def refine_classes(refine_pass: RefinePass,
                    max_components: int | None = None,
                    fast: bool = False,
                    L: int = 900,
+                   crops: str = 'uniform',
                    crop_filter: str = 'boundary',
                    local: str = 'always',
                    enlarge: bool = True,
@@ -245,7 +246,7 @@ def refine_classes(refine_pass: RefinePass,
             :class:`~mmseg_cascadepsp.cascade.fusion.Fusion`.
         min_area: classes of at most so many pixels are left as they are.
         max_components: the largest so many classes are refined; all by default.
-        fast, L, crop_filter, local, enlarge, batch_size: see
+        fast, L, crops, crop_filter, local, enlarge, batch_size: see
             :func:`~mmseg_cascadepsp.cascade.steps.refine`.
         progress: called with (classes done, classes to do).
 
@@ -276,8 +277,9 @@ def refine_classes(refine_pass: RefinePass,
                     ignore_index=ignore_index, reassign=reassign, background=background)
     for index, component in enumerate(components):
         probability = refine(refine_pass, image, torch.from_numpy(component.mask)[None], fast=fast,
-                             L=L, crop_filter=crop_filter, local=local, enlarge=enlarge,
-                             batch_size=batch_size, normalize=normalize, strides=strides)
+                             L=L, crops=crops, crop_filter=crop_filter, local=local,
+                             enlarge=enlarge, batch_size=batch_size, normalize=normalize,
+                             strides=strides)
         fusion.add(index, component.label, whole, component.mask, probability.numpy())
         if progress is not None:
             progress(index + 1, len(components))

@@ -4,14 +4,17 @@ Where the paper and the authors' package differ, the package is followed; the ar
 :func:`refine` name the other choices. Probabilities live on the CPU, so that the memory of the
 device depends on ``L`` alone (paper, section 3.2.3).
 """
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import Crop, check_crop_size, crop_grid, pad, resize_longer_side
+from .crops import adaptive_crops, boundary_cells
+from .geometry import Box, Crop, check_crop_size, crop_grid, pad, resize_longer_side
 from .passes import RefinePass, run_cascade
+from .windows import Picture, RowReader, resize_window, strips
 
 #: (B, 3, H, W) RGB in 0..255, uint8 or float -> normalised float on the device of the network.
 Normalize = Callable[[Tensor], Tensor]
@@ -38,6 +41,28 @@ CROP_FILTERS: dict[str, Callable[[Tensor], bool]] = {
     'release': _is_balanced,
     'all': lambda mask: True,
 }
+
+#: Where crops are laid: ``uniform``, the grid of the paper; ``adaptive``, few that cover the
+#: boundary of the binarised S1.
+CROPS = ('uniform', 'adaptive')
+
+
+def check_crops(crops: str, crop_filter: str) -> None:
+    """Check the two settings and that they go together.
+
+    Raises:
+        ValueError: unknown ones, or a filter that asks for crops away from the boundary, or for
+            the authors' own, with ``adaptive``.
+    """
+    for name, value, known in (('crops', crops, CROPS),
+                               ('crop_filter', crop_filter, tuple(CROP_FILTERS))):
+        if value not in known:
+            raise ValueError(f'{name} must be one of {", ".join(map(repr, known))}, '
+                             f'got {value!r}.')
+    if crops == 'adaptive' and crop_filter != 'boundary':
+        raise ValueError("crops='adaptive' lays crops along the boundary alone, so crop_filter "
+                         f"must be 'boundary', got {crop_filter!r}; it goes with "
+                         "crops='uniform'.")
 
 
 def padded_cascade(refine_pass: RefinePass,
@@ -68,8 +93,8 @@ def padded_cascade(refine_pass: RefinePass,
 
 @torch.no_grad()
 def global_step(refine_pass: RefinePass,
-                image: Tensor,
-                mask: Tensor,
+                image: Tensor | RowReader,
+                mask: Tensor | RowReader,
                 *,
                 L: int = 900,
                 enlarge: bool = True,
@@ -80,8 +105,8 @@ def global_step(refine_pass: RefinePass,
 
     Args:
         refine_pass: see :data:`~mmseg_cascadepsp.cascade.passes.RefinePass`.
-        image: (3, H, W), uint8 or float; see :func:`refine`.
-        mask: (1, H, W) in [-1, 1]; stays soft when shrunk.
+        image: (3, H, W), uint8 or float, or a reader; see :func:`refine`.
+        mask: (1, H, W), bool or in [-1, 1], or a reader of bool rows; soft when shrunk.
         L: longer side that the network sees.
         enlarge: whether smaller images are enlarged to ``L`` (image bicubic, mask bilinear), as
             the package does.
@@ -92,35 +117,146 @@ def global_step(refine_pass: RefinePass,
     Returns:
         stride -> (1, 1, H', W') float32 probability on the CPU, at the resized size.
     """
-    longer = max(image.shape[-2:])
+    pictures = [Picture(image), Picture(mask)]
+    signed = isinstance(mask, Tensor) and mask.dtype != torch.bool
+    longer = max(pictures[0].size)
     if longer > L:
-        image = resize_longer_side(image, L, 'area')
-        mask = resize_longer_side(mask, L, 'area')
-    elif longer < L and enlarge:
-        image = resize_longer_side(image, L, 'bicubic')
-        mask = resize_longer_side(mask, L, 'bilinear')
+        image, mask = (picture.shrink(L) for picture in pictures)
+    else:
+        image, mask = (picture.whole() for picture in pictures)
+        if longer < L and enlarge:
+            image = resize_longer_side(image, L, 'bicubic')
+            mask = resize_longer_side(mask, L, 'bilinear')
+    if not signed:  # only now: a large mask never exists as a whole in float
+        mask = mask.float() * 2 - 1
     image = image[None] if normalize is None else normalize(image[None])
     outputs = padded_cascade(refine_pass, image, mask[None], strides, final=final)
     return {stride: output.cpu() for stride, output in outputs.items()}
 
 
-def _cut(tensor: Tensor, crops: Sequence[Crop]) -> Tensor:
-    """(C, H, W) -> (B, C, h, w). All crops of one image have the same size."""
-    return torch.stack([tensor[(..., *crop.outer.slices)] for crop in crops])
+class _Sums:
+    """Sums over the crops, of the rows that are not finished: a window that moves down."""
+
+    def __init__(self, strides: Sequence[int], first: int, width: int) -> None:
+        self.first = first
+        self.values = {stride: torch.zeros(0, width) for stride in strides}
+        self.weight = torch.zeros(0, width, dtype=torch.int16)
+
+    def _grow(self, bottom: int) -> None:
+        more = bottom - self.first - len(self.weight)
+        if more > 0:
+            add = (0, 0, 0, more)
+            self.values = {stride: F.pad(value, add) for stride, value in self.values.items()}
+            self.weight = F.pad(self.weight, add)
+
+    def add(self, crop: Crop, outputs: dict[int, Tensor]) -> None:
+        """Add the kept part of a crop's outputs, (h, w); rows that are finished are left out."""
+        box = crop.inner._replace(top=max(crop.inner.top, self.first))
+        if box.top >= box.bottom:
+            return
+        self._grow(box.bottom)
+        where = box.relative_to(Box(self.first, 0, 0, 0)).slices
+        for stride, output in outputs.items():
+            self.values[stride][where] += output[box.relative_to(crop.outer).slices].cpu()
+        self.weight[where] += 1
+
+    def pop(self, bottom: int) -> tuple[dict[int, Tensor], Tensor]:
+        """Sums and weights of the rows up to ``bottom``, which are then finished."""
+        self._grow(bottom)
+        rows = bottom - self.first
+        done = {stride: value[:rows] for stride, value in self.values.items()}, self.weight[:rows]
+        self.values = {stride: value[rows:].clone() for stride, value in self.values.items()}
+        self.weight, self.first = self.weight[rows:].clone(), bottom
+        return done
 
 
 @torch.no_grad()
-def local_step(refine_pass: RefinePass,
-               image: Tensor,
+def local_rows(refine_pass: RefinePass,
+               image: Tensor | RowReader,
                coarse: dict[int, Tensor],
                *,
                L: int = 900,
+               crops: str = 'uniform',
                crop_filter: str = 'boundary',
                normalize: Normalize | None = None,
                strides: Sequence[int] = STRIDES,
                final: Sequence[int] | None = None,
                batch_size: int = 1,
-               progress: Progress | None = None) -> dict[int, Tensor]:
+               start: int = 0,
+               progress: Progress | None = None) -> Iterator[tuple[int, dict[int, Tensor]]]:
+    """The :func:`local_step` from top to bottom: rows come as soon as no crop changes them, and
+    nothing of the image's size exists.
+
+    Args:
+        refine_pass, image, coarse, L, crops, crop_filter, normalize, strides, final, batch_size,
+            progress: as in :func:`local_step`.
+        start: first row wanted. The crops that have a part in it and in those below are refined,
+            so that a run that was stopped goes on where it was.
+
+    Yields:
+        (first row, stride -> (n, W) float32 probability), in order.
+    """
+    picture = Picture(image)
+    size = height, width = picture.size
+    finest, final = strides[-1], tuple(final or strides[-1:])
+    middle = coarse[strides[-2]] if len(strides) > 1 else None
+
+    def hard(box: Box) -> Tensor:
+        return resize_window(coarse[finest], size, box) > 0.5
+
+    if crops == 'adaptive':
+        cells = boundary_cells(lambda top, bottom: hard(Box(top, 0, bottom, width)), *size)
+        laid = adaptive_crops(cells, *size, L)
+    else:
+        laid = sorted(crop_grid(*size, L))
+    wanted = CROP_FILTERS[crop_filter]
+    laid = [crop for crop in laid if wanted(hard(crop.outer))]
+    todo = [crop for crop in laid if crop.inner.bottom > start]
+    before = len(laid) - len(todo)
+    sums = _Sums(final, start, width)
+
+    def finished(bottom: int) -> Iterator[tuple[int, dict[int, Tensor]]]:
+        for top, stop in strips(sums.first, bottom, width):
+            values, weight = sums.pop(stop)
+            untouched = weight == 0
+            weight = weight.clamp(min=1)
+            box = Box(top, 0, stop, width)
+            for stride, value in values.items():
+                value.div_(weight)
+                if untouched.any():
+                    old = resize_window(coarse[stride], size, box)
+                    old = (old > 0.5).float() if stride == finest else old
+                    torch.where(untouched, old, value, out=value)
+            yield top, values
+
+    for first in range(0, len(todo), batch_size):
+        batch = todo[first:first + batch_size]
+        # Few rows at a time would be copied often.
+        if batch[0].inner.top - sums.first >= L // 8:
+            yield from finished(batch[0].inner.top)
+        part = torch.stack([picture.cut(crop.outer) for crop in batch])
+        if normalize is not None:
+            part = normalize(part)
+        given = {}
+        if middle is not None:
+            soft = torch.stack([resize_window(middle, size, crop.outer) for crop in batch])
+            given = dict.fromkeys(strides[:-1], soft[:, None] * 2 - 1)
+        masks = torch.stack([hard(crop.outer) for crop in batch])[:, None].float() * 2 - 1
+        outputs = padded_cascade(refine_pass, part, masks, strides, given=given, final=final)
+        for index, crop in enumerate(batch):
+            sums.add(crop, {stride: output[index, 0] for stride, output in outputs.items()})
+        if progress is not None:
+            progress(before + first + len(batch), len(laid))
+    yield from finished(height)
+
+
+def local_step(refine_pass: RefinePass,
+               image: Tensor | RowReader,
+               coarse: dict[int, Tensor],
+               *,
+               strides: Sequence[int] = STRIDES,
+               final: Sequence[int] | None = None,
+               **settings) -> dict[int, Tensor]:
     """Local step (paper, section 3.2.2): crops at full resolution, refined and averaged.
 
     The coarse mask of a crop, M1, is the binarised finest output of the step before (S1); its
@@ -129,56 +265,25 @@ def local_step(refine_pass: RefinePass,
 
     Args:
         refine_pass: see :data:`~mmseg_cascadepsp.cascade.passes.RefinePass`.
-        image: (3, H, W), uint8 or float; see :func:`refine`.
+        image: (3, H, W), uint8 or float, or a reader; see :func:`refine`.
         coarse: outputs of the step before, stride -> (1, 1, h, w) probability on the CPU at any
             size, for the two finest of ``strides``.
-        L: side of the crops, at least 66.
-        crop_filter: name of :data:`CROP_FILTERS`.
-        normalize: applied to each crop.
         strides: output strides of the cascade.
         final: strides wanted; the finest alone by default.
-        batch_size: crops per pass of the network.
-        progress: called after each batch.
+        settings: ``L``, side of the crops, at least 66; ``crops``, one of :data:`CROPS`;
+            ``crop_filter``, name of :data:`CROP_FILTERS`; ``normalize``, applied to each crop;
+            ``batch_size``, crops per pass of the network; ``progress``, called after each batch.
 
     Returns:
         stride -> (1, 1, H, W) float32 probability on the CPU. Where no crop was refined it is M1
         (0 or 1) for the finest stride, the resized coarse output for another.
     """
-    height, width = size = image.shape[-2:]
-    finest, final = strides[-1], tuple(final or strides[-1:])
-    start = {stride: F.interpolate(value, size=size, mode='bilinear', align_corners=False)
-             for stride, value in coarse.items()}
-    hard = start.pop(finest) > 0.5
-    middle = start[strides[-2]] if len(strides) > 1 else None
-
-    total = {stride: torch.zeros(1, 1, height, width) for stride in final}
-    weight = torch.zeros(1, 1, height, width, dtype=torch.int16)
-    wanted = CROP_FILTERS[crop_filter]
-    crops = [crop for crop in crop_grid(height, width, L) if wanted(hard[0, 0][crop.outer.slices])]
-    for first in range(0, len(crops), batch_size):
-        batch = crops[first:first + batch_size]
-        part = _cut(image, batch)
-        if normalize is not None:
-            part = normalize(part)
-        given = {}
-        if middle is not None:
-            given = dict.fromkeys(strides[:-1], _cut(middle[0], batch) * 2 - 1)
-        outputs = padded_cascade(refine_pass, part, _cut(hard[0], batch).float() * 2 - 1, strides,
-                                 given=given, final=final)
-        for index, crop in enumerate(batch):
-            where = (..., *crop.inner.slices)
-            kept = (index, ..., *crop.inner.relative_to(crop.outer).slices)
-            for stride, output in outputs.items():
-                total[stride][where] += output[kept].cpu()
-            weight[where] += 1
-        if progress is not None:
-            progress(first + len(batch), len(crops))
-
-    untouched = weight == 0
-    weight.clamp_(min=1)
-    for stride, value in total.items():
-        before = hard.float() if stride == finest else start[stride]
-        torch.where(untouched, before, value.div_(weight), out=value)
+    final = tuple(final or strides[-1:])
+    total = {stride: torch.empty(1, 1, *image.shape[-2:]) for stride in final}
+    for top, values in local_rows(refine_pass, image, coarse, strides=strides, final=final,
+                                  **settings):
+        for stride, rows in values.items():
+            total[stride][0, 0, top:top + len(rows)] = rows
     return total
 
 
@@ -196,6 +301,106 @@ def _check_inputs(image: Tensor, mask: Tensor, normalize: Normalize | None) -> N
         raise TypeError(f'mask must be bool or float in [-1, 1], got {mask.dtype}')
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refinement:
+    """Global step and Local step in two parts, for images that are never whole in memory and for
+    runs that are stopped between them: :meth:`first_steps`, whose result is small and can be
+    kept, and :meth:`last_step`, which gives the refined rows from top to bottom.
+
+    Args:
+        refine_pass, fast, L, crops, crop_filter, local, enlarge, levels, normalize, strides,
+            batch_size, progress: see :func:`refine`.
+
+    Raises:
+        ValueError, TypeError: see :func:`refine`.
+    """
+
+    refine_pass: RefinePass
+    fast: bool = False
+    L: int = 900
+    crops: str = 'uniform'
+    crop_filter: str = 'boundary'
+    local: str = 'always'
+    enlarge: bool = True
+    levels: int = 1
+    normalize: Normalize | None = None
+    strides: Sequence[int] = STRIDES
+    batch_size: int = 1
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        check_crop_size(self.L)
+        check_crops(self.crops, self.crop_filter)
+        if self.local not in ('always', 'auto'):
+            raise ValueError(f"local must be one of ('always', 'auto'), got {self.local!r}")
+        for name in ('levels', 'batch_size'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'{name} must be at least 1, got {getattr(self, name)}')
+
+    def _with_local(self, size: Sequence[int]) -> bool:
+        return not self.fast and (self.local == 'always' or max(size) >= self.L)
+
+    def _local(self) -> dict:
+        names = ('L', 'crops', 'crop_filter', 'normalize', 'strides', 'batch_size', 'progress')
+        return {name: getattr(self, name) for name in names}
+
+    @torch.no_grad()
+    def first_steps(self, image: Tensor | RowReader,
+                    mask: Tensor | RowReader) -> dict[int, Tensor]:
+        """Global step, and all Local steps but the last.
+
+        Args:
+            image: as in :func:`refine`, or a reader of (n, W, 3) uint8 rows.
+            mask: as in :func:`refine`, or a reader of (n, W) bool rows.
+
+        Returns:
+            stride -> (1, 1, h, w) float32 probability on the CPU, for :meth:`last_step`; of the
+            size of the Global step, or of the Local step before the last.
+        """
+        size, L = image.shape[-2:] if isinstance(image, Tensor) else image.shape, self.L
+        finest, two_finest = tuple(self.strides[-1:]), tuple(self.strides[:-3:-1])
+        with_local = self._with_local(size)
+        output = global_step(self.refine_pass, image, mask, L=L, enlarge=self.enlarge,
+                             normalize=self.normalize, strides=self.strides,
+                             final=two_finest if with_local else finest)
+        count = self.levels if with_local and max(size) > L else 1
+        for level in range(1, count):
+            scaled = Picture(image).shrink(round(L * (max(size) / L)**(level / count)))
+            output = local_step(self.refine_pass, scaled, output, final=two_finest,
+                                **self._local())
+        return output
+
+    @torch.no_grad()
+    def last_step(self, image: Tensor | RowReader, coarse: dict[int, Tensor],
+                  start: int = 0) -> Iterator[tuple[int, Tensor]]:
+        """The last Local step, or the way back to the image's size without one.
+
+        Args:
+            image: as in :meth:`first_steps`.
+            coarse: what that returned.
+            start: first row wanted, see :func:`local_rows`.
+
+        Yields:
+            (first row, (n, W) float32 probability), in order, to the last row.
+        """
+        size = image.shape[-2:] if isinstance(image, Tensor) else image.shape
+        finest = self.strides[-1]
+        if self._with_local(size):
+            for top, values in local_rows(self.refine_pass, image, coarse, start=start,
+                                          **self._local()):
+                yield top, values[finest]
+            return
+        probability = coarse[finest]
+        if max(size) <= self.L:
+            if max(size) < self.L and self.enlarge:
+                probability = F.interpolate(probability, size=tuple(size), mode='area')
+            yield start, probability[0, 0, start:]
+            return
+        for top, stop in strips(start, size[0], size[1]):
+            yield top, resize_window(probability, size, Box(top, 0, stop, size[1]),
+                                     align_corners=True)
+
+
 @torch.no_grad()
 def refine(refine_pass: RefinePass,
            image: Tensor,
@@ -203,6 +408,7 @@ def refine(refine_pass: RefinePass,
            *,
            fast: bool = False,
            L: int = 900,
+           crops: str = 'uniform',
            crop_filter: str = 'boundary',
            local: str = 'always',
            enlarge: bool = True,
@@ -221,9 +427,12 @@ def refine(refine_pass: RefinePass,
         fast: Global step alone.
         L: longer side of the Global step and side of the Local step's crops, at least 66; the
             device's memory grows with it (paper, section 3.2.3).
+        crops: where the Local step lays its crops: ``uniform``, the paper's grid; ``adaptive``,
+            few that cover the boundary of the binarised S1, each pixel of it at least
+            ``max(16, L // 8)`` from a crop's sides.
         crop_filter: crops that the Local step refines: ``boundary``, those in which the binarised
             S1 takes both values; ``release``, those with a foreground share of 0.1 to 0.9, as the
-            authors' code does; ``all``.
+            authors' code does; ``all``. With ``adaptive`` crops ``boundary`` alone.
         local: ``always``, as the package; ``auto``, only for images with max(H, W) >= L, as the
             paper (there both are 900).
         enlarge: whether images smaller than ``L`` are enlarged for the Global step, as the package
@@ -241,44 +450,16 @@ def refine(refine_pass: RefinePass,
         (H, W) float32 probability on the CPU.
 
     Raises:
-        ValueError: ``L`` below 66, wrong shapes, unknown ``crop_filter`` or ``local``, ``levels``
-            or ``batch_size`` below 1.
+        ValueError: ``L`` below 66, wrong shapes, unknown ``crops``, ``crop_filter`` or ``local``,
+            the first two not going together, ``levels`` or ``batch_size`` below 1.
         TypeError: wrong dtypes.
     """
-    check_crop_size(L)
+    job = Refinement(refine_pass=refine_pass, fast=fast, L=L, crops=crops,
+                     crop_filter=crop_filter, local=local, enlarge=enlarge, levels=levels,
+                     normalize=normalize, strides=strides, batch_size=batch_size,
+                     progress=progress)
     _check_inputs(image, mask, normalize)
-    for name, value, known in (('crop_filter', crop_filter, tuple(CROP_FILTERS)),
-                               ('local', local, ('always', 'auto'))):
-        if value not in known:
-            raise ValueError(f'{name} must be one of {known}, got {value!r}')
-    for name, value in (('levels', levels), ('batch_size', batch_size)):
-        if value < 1:
-            raise ValueError(f'{name} must be at least 1, got {value}')
-
-    size, longer = image.shape[-2:], max(image.shape[-2:])
-    if mask.dtype == torch.bool:
-        mask = mask.float() * 2 - 1
-    with_local = not fast and (local == 'always' or longer >= L)
-    finest, two_finest = tuple(strides[-1:]), tuple(strides[:-3:-1])
-    common = {'L': L, 'normalize': normalize, 'strides': strides}
-    output = global_step(refine_pass, image, mask, enlarge=enlarge,
-                         final=two_finest if with_local else finest, **common)
-    if not with_local:
-        probability = output[strides[-1]]
-        if longer > L:
-            probability = F.interpolate(probability, size=size, mode='bilinear',
-                                        align_corners=True)
-        elif longer < L and enlarge:
-            probability = F.interpolate(probability, size=size, mode='area')
-        return probability[0, 0]
-
-    del mask
-    count = levels if longer > L else 1
-    for level in range(1, count + 1):
-        last = level == count
-        side = round(L * (longer / L)**(level / count))
-        scaled = image if last else resize_longer_side(image, side, 'area')
-        output = local_step(refine_pass, scaled, output, crop_filter=crop_filter,
-                            batch_size=batch_size, progress=progress,
-                            final=finest if last else two_finest, **common)
-    return output[strides[-1]][0, 0]
+    result = torch.empty(image.shape[-2:])
+    for top, rows in job.last_step(image, job.first_steps(image, mask)):
+        result[top:top + len(rows)] = rows
+    return result

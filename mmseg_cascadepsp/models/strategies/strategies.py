@@ -118,13 +118,14 @@ class SemanticStrategy(Strategy):
         background: id or name of the class that has no mask of its own and takes what the others
             give up; ``'auto'``: the class of that name, if there is one; None: all have masks.
         min_area: smaller classes (pixels) are left as they are.
-        fast, crop_filter, local, enlarge, batch_size: see
+        fast, crops, crop_filter, local, enlarge, batch_size: see
             :func:`mmseg_cascadepsp.cascade.refine`; Global and Local step by default.
     """
 
     background: int | str | None = 'auto'
     min_area: int = 0
     fast: bool = False
+    crops: str = 'uniform'
     crop_filter: str = 'boundary'
     local: str = 'always'
     enlarge: bool = True
@@ -149,7 +150,7 @@ class SemanticStrategy(Strategy):
                progress: Progress | None = None) -> SceneResult:
         """See the module."""
         own = {name: getattr(self, name) for name in
-               ('min_area', 'fast', 'crop_filter', 'local', 'enlarge', 'batch_size')}
+               ('min_area', 'fast', 'crops', 'crop_filter', 'local', 'enlarge', 'batch_size')}
         return refine_classes(refine_pass, image, labels, background=self._background(classes),
                               normalize=normalize, strides=strides, ignore_index=ignore_index,
                               progress=progress, **own, **self._common(classes))
