@@ -15,6 +15,7 @@ from mmseg.registry import DATASETS
 from prettytable import PrettyTable
 
 from mmseg_cascadepsp.datasets import ClassAgnosticDataset
+from mmseg_cascadepsp.engine import prepare_processes
 
 from .model_zoo import PACKAGE, download
 
@@ -247,8 +248,7 @@ def run_test(cfg: Config) -> dict[str, float]:
     Returns:
         All metrics by name.
     """
-    if not torch.cuda.is_available() and cfg.get('launcher', 'none') != 'none':
-        cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    prepare_processes(cfg)
     os.makedirs(cfg.work_dir, exist_ok=True)
     metrics = Runner.from_cfg(cfg).test()
     table = before_and_after(metrics)

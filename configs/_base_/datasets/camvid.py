@@ -20,7 +20,7 @@ train_dataloader = dict(
     batch_size=6,
     num_workers=2,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='ResumableSampler', shuffle=True),
     dataset=dict(
         type='CamVidDataset',
         data_root=data_root,

@@ -22,7 +22,7 @@ train_dataloader = dict(
     batch_size=9,
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='ResumableSampler', shuffle=True),
     dataset=dict(
         type='ClassAgnosticDataset',
         data_root=data_root + '/train',

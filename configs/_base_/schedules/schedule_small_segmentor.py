@@ -10,6 +10,6 @@ param_scheduler = [
     dict(type='LinearLR', by_epoch=False, start_factor=0.05, end=100),
     dict(type='PolyLR', by_epoch=False, begin=100, end=max_iters, power=0.9, eta_min=1e-6),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=300)
+train_cfg = dict(type='ResumableTrainLoop', max_iters=max_iters, val_interval=300)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
