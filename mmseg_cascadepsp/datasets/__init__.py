@@ -2,6 +2,8 @@ from .big import BIGDataset
 from .camvid import CamVidDataset
 from .class_agnostic import ClassAgnosticDataset
 from .class_per_set import ClassPerSetDataset
+from .label_map_objects import LabelMapObjectsDataset
+from .paper_sets import PaperTrainingSet
 from .single_object import SingleObjectDataset
 from .transforms import (
     ColorJitter,
@@ -10,6 +12,7 @@ from .transforms import (
     PackRefinedInputs,
     PackRefinementInputs,
     PerturbMask,
+    PickObject,
     RandomZoomCrop,
     SimulateOutputStride,
 )
@@ -22,10 +25,13 @@ __all__ = [
     'ClassPerSetDataset',
     'ColorJitter',
     'KeepOriginalImage',
+    'LabelMapObjectsDataset',
     'LoadMasks',
     'PackRefinedInputs',
     'PackRefinementInputs',
+    'PaperTrainingSet',
     'PerturbMask',
+    'PickObject',
     'RandomZoomCrop',
     'RelabelledVOCDataset',
     'SimulateOutputStride',

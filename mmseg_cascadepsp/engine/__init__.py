@@ -1,5 +1,23 @@
+from .cascade_pictures import CascadePicturesHook
+from .checkpoints import AtomicBackend, SafeCheckpointHook
+from .collapse_guard import CollapseGuardHook, TrainingCollapsedError
 from .optim_wrapper import BFloat16OptimWrapper
 from .package_weights import load_from_package
+from .processes import prepare_processes
 from .refined_results import RefinedResultsHook
+from .resumable import PlaceSeededDataset, ResumableSampler, ResumableTrainLoop
 
-__all__ = ['BFloat16OptimWrapper', 'RefinedResultsHook', 'load_from_package']
+__all__ = [
+    'AtomicBackend',
+    'BFloat16OptimWrapper',
+    'CascadePicturesHook',
+    'CollapseGuardHook',
+    'PlaceSeededDataset',
+    'RefinedResultsHook',
+    'ResumableSampler',
+    'ResumableTrainLoop',
+    'SafeCheckpointHook',
+    'TrainingCollapsedError',
+    'load_from_package',
+    'prepare_processes',
+]

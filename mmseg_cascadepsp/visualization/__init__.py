@@ -1,9 +1,11 @@
+from .cascade import cascade_panels
 from .drawing import default_palette, overlay, paint_labels
 from .panels import before_after, before_after_change, most_changed
 
 __all__ = [
     'before_after',
     'before_after_change',
+    'cascade_panels',
     'default_palette',
     'most_changed',
     'overlay',

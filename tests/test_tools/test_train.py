@@ -33,7 +33,7 @@ NARROW = {
         'model.decode_head.in_channels=(32,24,16)',
         'train_dataloader.dataset.pipeline.2.size=96',
     ],
-    'cascadepsp_r50': [
+    'cascadepsp_r50_photos': [
         'model.backbone.depth=18',
         'model.backbone.multi_grid=None',
         'model.backbone.stem_channels=16',
@@ -96,11 +96,11 @@ def test_trains_validates_and_resumes(data, tmp_path):
 @pytest.mark.slow
 def test_r50_without_its_imagenet_file(data, tmp_path):
     missing = f'model.backbone.init_cfg.checkpoint={tmp_path / "none.pth"}'
-    result = train(data, tmp_path, iterations=1, config='cascadepsp_r50', options=[missing])
+    result = train(data, tmp_path, iterations=1, config='cascadepsp_r50_photos', options=[missing])
     assert result.returncode != 0
     assert 'or start without it with model.backbone.init_cfg=None' in result.stderr
     text = log(train(
-        data, tmp_path, iterations=1, config='cascadepsp_r50',
+        data, tmp_path, iterations=1, config='cascadepsp_r50_photos',
         options=['model.backbone.init_cfg=None'],
     ))
     assert re.search(r'Iter\(train\) \[1/1\]', text)

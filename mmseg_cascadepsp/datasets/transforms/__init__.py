@@ -1,5 +1,6 @@
 from .augment import ColorJitter, RandomZoomCrop
 from .loading import LoadMasks, PackRefinementInputs
+from .objects import PickObject, fill_void
 from .original import KeepOriginalImage, PackRefinedInputs
 from .perturb import PerturbMask, SimulateOutputStride, perturb_mask
 
@@ -10,7 +11,9 @@ __all__ = [
     'PackRefinedInputs',
     'PackRefinementInputs',
     'PerturbMask',
+    'PickObject',
     'RandomZoomCrop',
     'SimulateOutputStride',
+    'fill_void',
     'perturb_mask',
 ]

@@ -1,0 +1,136 @@
+"""The sets that the paper trains on (section 4.2): 36,572 pairs of a photo and a mask."""
+
+import logging
+import os.path as osp
+import re
+from dataclasses import dataclass
+
+from mmengine.fileio import isdir
+from mmengine.logging import print_log
+from mmseg.registry import DATASETS
+
+from .class_agnostic import ClassAgnosticDataset
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Where one of the sets comes from and what of an archive belongs to it.
+
+    Args:
+        folder: Its name under the data root, as the authors' release has it.
+        title: Its name in the paper.
+        count: Pairs.
+        archives: Files to download.
+        page: Where they are linked.
+        members: Pattern of the paths inside, lower case, led by the archive's own name.
+        per_class: Whether pairs lie in one folder per class.
+    """
+
+    folder: str
+    title: str
+    count: int
+    archives: tuple[str, ...]
+    page: str
+    members: re.Pattern
+    per_class: bool = False
+
+    @property
+    def how_to_get(self) -> str:
+        """What to download, in words."""
+        return f'{" and ".join(self.archives)} from {self.page}'
+
+
+#: Folder -> set. DUTS is what the paper calls DUT-OMRON; together the five have its 36,572 pairs.
+TRAINING_SETS = {
+    s.folder: s
+    for s in (
+        TrainingSet(
+            'MSRA_10K',
+            'MSRA-10K',
+            10000,
+            ('MSRA10K_Imgs_GT.zip',),
+            'https://mmcheng.net/msra10k/',
+            re.compile(r'(^|/)(msra[-_]?10k|thus10000)[^/]*/'),
+        ),
+        TrainingSet(
+            'ecssd',
+            'ECSSD',
+            1000,
+            ('images.zip', 'ground_truth_mask.zip'),
+            'https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/dataset.html',
+            # Its archives tell their set neither by their names nor inside, but by 0001 to 1000.
+            re.compile(
+                r'(^|/)ecssd[^/]*/'
+                r'|(^|/)(images|ground_truth_mask)[^/]*/((images|ground_truth_mask)/)?\d{4}\.\w+$'
+            ),
+        ),
+        TrainingSet(
+            'fss',
+            'FSS-1000',
+            10000,
+            ('fewshot_data.zip',),
+            'https://github.com/HKUSTCV/FSS-1000',
+            re.compile(r'(^|/)(fewshot_data|fss)[^/]*/(.*/)?[^/]+/\d+\.\w+$'),
+            per_class=True,
+        ),
+        TrainingSet(
+            'DUTS-TR',
+            'DUTS-TR',
+            10553,
+            ('DUTS-TR.zip',),
+            'http://saliencydetection.net/duts/',
+            re.compile(r'(^|/)duts-tr[^/]*/'),
+        ),
+        TrainingSet(
+            'DUTS-TE',
+            'DUTS-TE',
+            5019,
+            ('DUTS-TE.zip',),
+            'http://saliencydetection.net/duts/',
+            re.compile(r'(^|/)duts-te[^/]*/'),
+        ),
+    )
+}
+
+
+@DATASETS.register_module()
+class PaperTrainingSet(ClassAgnosticDataset):
+    """One of :data:`TRAINING_SETS`, as ``tools/dataset_converters/prepare_training_data.py`` and
+    the authors' download script lay it out: ``data_root/FOLDER/name.jpg`` beside ``name.png``,
+    FSS-1000 in one folder per class. A count that differs from the published one is logged.
+
+    Args:
+        data_root: The folder of all sets.
+        folder: Which of them.
+        kwargs: See :class:`ClassAgnosticDataset`.
+
+    Raises:
+        ValueError: ``folder`` is none of the sets.
+        FileNotFoundError: The set is missing or holds no pair.
+    """
+
+    def __init__(self, data_root: str, folder: str, **kwargs) -> None:
+        if folder not in TRAINING_SETS:
+            raise ValueError(f'folder must be one of {", ".join(TRAINING_SETS)}, got {folder!r}')
+        self.training_set = TRAINING_SETS[folder]
+        super().__init__(data_root=osp.join(data_root, folder), **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Find the pairs."""
+        wanted = self.training_set
+        if not isdir(self.data_root):
+            raise FileNotFoundError(
+                f'data_root: {wanted.title} is not at {self.data_root}; download '
+                f'{wanted.how_to_get} and run tools/dataset_converters/prepare_training_data.py '
+                '(docs/training.md)'
+            )
+        pairs = super().load_data_list()
+        if len(pairs) != wanted.count:
+            print_log(
+                f'{wanted.title} has {len(pairs):,} pairs in {self.data_root}, published are '
+                f'{wanted.count:,}; tools/dataset_converters/prepare_training_data.py says what '
+                'is missing',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return pairs

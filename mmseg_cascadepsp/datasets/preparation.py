@@ -1,0 +1,306 @@
+"""From downloaded archives to the folders that training reads."""
+
+import io
+import os
+import re
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from shutil import copyfileobj
+from typing import NamedTuple
+
+from PIL import Image, ImageOps
+from prettytable import PrettyTable
+
+from mmseg_cascadepsp.utils import atomic_open
+
+from .paper_sets import TRAINING_SETS, TrainingSet
+
+ARCHIVE_SUFFIXES = ('.zip', '.tar', '.tgz', '.gz', '.tbz2', '.bz2', '.txz', '.xz', '.rar', '.7z')
+KINDS = {'.jpg': '.jpg', '.jpeg': '.jpg', '.png': '.png'}
+"""Suffix in an archive -> suffix it is laid out with: photos are JPEG, masks PNG in all sets."""
+MAX_BYTES = 2**26
+"""No picture of these sets comes near: what claims more is not unpacked into memory."""
+
+#: Name of a set, files done, files in all.
+Progress = Callable[[str, int, int], None]
+
+
+class Member(NamedTuple):
+    """A file in an archive."""
+
+    where: str
+    size: int
+    read: Callable[[], bytes]
+
+
+@dataclass
+class SetReport:
+    """What is there of a set.
+
+    Args:
+        training_set: The set.
+        pairs: Pairs that lie under the data root now.
+        broken: One sentence for each pair that was left out or cannot be used.
+    """
+
+    training_set: TrainingSet
+    pairs: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """All pairs, nothing broken."""
+        return self.pairs == self.training_set.count and not self.broken
+
+    @property
+    def remark(self) -> str:
+        """What to do, in words; empty when complete."""
+        if self.complete:
+            return ''
+        lack = self.training_set.count - self.pairs
+        words = [f'{lack:,} missing' if lack > 0 else f'{-lack:,} too many' if lack else '']
+        words.append(f'{len(self.broken):,} broken' if self.broken else '')
+        words.append(f'download {self.training_set.how_to_get}' if not self.pairs else '')
+        return '; '.join(word for word in words if word)
+
+
+@dataclass
+class Report:
+    """What a run of :func:`prepare` or :func:`check` found.
+
+    Args:
+        sets: One for each set.
+        archives: One sentence for each archive, or file in one, that could not be used.
+    """
+
+    sets: list[SetReport]
+    archives: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """All sets are."""
+        return all(s.complete for s in self.sets)
+
+    def __str__(self) -> str:
+        table = PrettyTable(['set', 'pairs', 'published', ''], align='l')
+        for s in self.sets:
+            wanted = s.training_set
+            table.add_row(
+                [wanted.folder, f'{s.pairs:,}', f'{wanted.count:,}', s.remark or 'complete']
+            )
+        faults = [*self.archives, *(fault for s in self.sets for fault in s.broken)]
+        total, wanted = (
+            sum(s.pairs for s in self.sets),
+            sum(s.training_set.count for s in self.sets),
+        )
+        return '\n'.join([*faults, str(table), f'{total:,} of {wanted:,} pairs'])
+
+
+def prepare(
+    sources: Sequence[str | os.PathLike],
+    data_root: str | os.PathLike,
+    progress: Progress | None = None,
+) -> Report:
+    """Lay out the paper's training sets from the archives of their authors.
+
+    Archives are told by what is in them, so their names and the folders they lie in do not matter.
+    A pair is written when both pictures can be read and have the same size, each file under a
+    hidden name first; what is there already with the size it has in the archive is kept, so a run
+    that was stopped goes on. Nothing is written outside of the sets' folders.
+
+    Args:
+        sources: zip and tar archives, or folders that are searched for them.
+        data_root: Where the sets go, see :class:`~mmseg_cascadepsp.datasets.PaperTrainingSet`.
+        progress: Called as files are done.
+
+    Raises:
+        OSError: A source is missing, or the disk cannot be written to.
+    """
+    data_root = Path(data_root)
+    archives: list[str] = []
+    with ExitStack() as stack:
+        found = _index(sources, archives, stack)
+        reports = []
+        for training_set in TRAINING_SETS.values():
+            report = SetReport(training_set)
+            folder = data_root / training_set.folder
+            stems = found[training_set.folder]
+            for number, (stem, pair) in enumerate(sorted(stems.items()), 1):
+                fault = _lay_out(folder / stem, pair)
+                if fault:
+                    report.broken.append(f'{training_set.folder}/{stem}: {fault}')
+                if progress:
+                    progress(training_set.folder, number, len(stems))
+            report.pairs = sum(len(kinds) == 2 for kinds in _laid_out(folder).values())
+            reports.append(report)
+    return Report(reports, archives)
+
+
+def check(data_root: str | os.PathLike, progress: Progress | None = None) -> Report:
+    """Read all pictures that were laid out, and count."""
+    reports = []
+    for training_set in TRAINING_SETS.values():
+        report = SetReport(training_set)
+        folder = Path(data_root) / training_set.folder
+        stems = _laid_out(folder)
+        for number, (stem, kinds) in enumerate(sorted(stems.items()), 1):
+            fault = _fault({kind: path.read_bytes for kind, path in kinds.items()})
+            report.pairs += not fault
+            if fault:
+                report.broken.append(f'{training_set.folder}/{stem}: {fault}')
+            if progress:
+                progress(training_set.folder, number, len(stems))
+        reports.append(report)
+    return Report(reports)
+
+
+def _laid_out(folder: Path) -> dict[str, dict[str, Path]]:
+    """Path without suffix, relative -> kind -> file, of what lies there."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in folder.rglob('[!.]*') if folder.is_dir() else ():
+        kind = KINDS.get(path.suffix.lower())
+        if kind:
+            stem = path.relative_to(folder).with_suffix('').as_posix()
+            found.setdefault(stem, {})[kind] = path
+    return found
+
+
+def _index(
+    sources: Sequence[str | os.PathLike], faults: list[str], stack: ExitStack
+) -> dict[str, dict[str, dict[str, Member]]]:
+    """Set -> path without suffix -> kind -> member, of all archives; the first of two counts."""
+    found: dict[str, dict[str, dict[str, Member]]] = {name: {} for name in TRAINING_SETS}
+    for path, name in _archives(sources):
+        try:
+            for member, size, read in _members(path, stack):
+                place = _place(name, member)
+                if place is None:
+                    continue
+                if place == UNSAFE:
+                    faults.append(f'{path}: left out {member!r}, which leads out of its folder')
+                    continue
+                folder, stem, kind = place
+                where = Member(f'{path.name}/{member}', size, read)
+                found[folder].setdefault(stem, {}).setdefault(kind, where)
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+            faults.append(
+                f'{path} cannot be read as a zip or tar archive ({path.stat().st_size:,} bytes; '
+                f'{error}): the download may have been cut, or a web page been saved in its '
+                'place; get it again'
+            )
+    return found
+
+
+def _archives(sources: Sequence[str | os.PathLike]) -> Iterator[tuple[Path, str]]:
+    """Path of each archive, and its name with the folders below the source, without suffix."""
+    for source in map(Path, sources):
+        if not source.exists():
+            raise FileNotFoundError(f'archives: there is no {source}')
+        files = sorted(source.rglob('*')) if source.is_dir() else [source]
+        for path in files:
+            if path.is_file() and path.name.lower().endswith(ARCHIVE_SUFFIXES):
+                name = path.relative_to(source if source.is_dir() else source.parent).as_posix()
+                yield path, re.sub(r'(\.tar)?\.\w+$', '', name, flags=re.IGNORECASE)
+
+
+def _members(path: Path, stack: ExitStack) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """Name, size and reader of the regular files in an archive that stays open with ``stack``."""
+    if zipfile.is_zipfile(path):
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        for info in archive.infolist():
+            if not info.is_dir():
+                yield info.filename, info.file_size, partial(archive.read, info)
+        return
+    tar = stack.enter_context(tarfile.open(path))
+    if not isinstance(tar.fileobj, io.BufferedReader):
+        # Going back and forth in a compressed stream unpacks it anew each time.
+        plain = stack.enter_context(tempfile.TemporaryFile())
+        tar.fileobj.seek(0)
+        copyfileobj(tar.fileobj, plain)
+        plain.seek(0)
+        tar = stack.enter_context(tarfile.open(fileobj=plain))
+    for info in tar:
+        if info.isreg():
+            yield info.name, info.size, partial(_read_tar, tar, info)
+
+
+def _read_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    with tar.extractfile(info) as file:
+        return file.read()
+
+
+UNSAFE = ('', '', '')
+
+
+def _place(archive: str, member: str) -> tuple[str, str, str] | None:
+    """Set, path without suffix and kind of an archive's member; None for what is no picture of
+    these sets, ``UNSAFE`` for one that would leave its folder.
+
+    Only the last parts of a member's path are used, each one checked, so an archive cannot choose
+    where its files go.
+    """
+    parts = member.replace('\\', '/').split('/')
+    stem, dot, suffix = parts[-1].rpartition('.')
+    kind = KINDS.get(f'{dot}{suffix}'.lower())
+    if kind is None or parts[-1].startswith('.') or '__MACOSX' in parts:
+        return None
+    path = f'{archive}/{"/".join(parts)}'
+    training_set = next(
+        (s for s in TRAINING_SETS.values() if s.members.search(path.lower())), None
+    )
+    if training_set is None:
+        return None
+    if '..' in parts or parts[0] == '' or ':' in parts[0]:
+        return UNSAFE
+    if training_set.per_class:
+        stem = f'{path.split("/")[-2]}/{stem}'
+    return training_set.folder, stem, kind
+
+
+def _lay_out(target: Path, pair: dict[str, Member]) -> str:
+    """Write a pair unless it is there; what is wrong with it, or nothing."""
+    files = {kind: target.with_name(target.name + kind) for kind in pair}
+    if len(pair) == 2 and all(
+        file.is_file() and file.stat().st_size == pair[kind].size for kind, file in files.items()
+    ):
+        return ''
+    contents: dict[str, bytes] = {}
+
+    def read(kind: str) -> bytes:
+        if pair[kind].size > MAX_BYTES:
+            raise ValueError(f'{pair[kind].size:,} bytes are too many for a picture of this set')
+        return contents.setdefault(kind, pair[kind].read())
+
+    fault = _fault({kind: partial(read, kind) for kind in pair})
+    if fault:
+        return f'{fault} ({", ".join(member.where for member in pair.values())})'
+    for kind in sorted(files, reverse=True):  # the photo last
+        # What a crash of the machine may lose has another size, and the next run writes it again.
+        with atomic_open(files[kind], sync=False) as file:
+            file.write(contents[kind])
+    return ''
+
+
+def _fault(pair: dict[str, Callable[[], bytes]]) -> str:
+    """What is wrong with a pair of pictures, or nothing."""
+    if len(pair) < 2:
+        return 'a photo without a mask' if '.jpg' in pair else 'a mask without a photo'
+    sizes = {}
+    for kind, read in pair.items():
+        name = 'photo' if kind == '.jpg' else 'mask'
+        try:
+            with Image.open(io.BytesIO(read())) as picture:
+                picture.load()
+                sizes[name] = ImageOps.exif_transpose(picture).size
+        except Exception as error:  # decoders and archives raise whatever they stumble over
+            return f'the {name} cannot be read: {error}'
+    if sizes['photo'] != sizes['mask']:
+        return f'the photo is {sizes["photo"]} and the mask {sizes["mask"]} (width, height)'
+    return ''

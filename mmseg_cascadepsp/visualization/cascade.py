@@ -1,0 +1,63 @@
+"""All outputs of a cascade, side by side."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from .drawing import CYAN, INK, ORANGE, title_strip
+
+
+def cascade_panels(
+    images: np.ndarray,
+    coarse: np.ndarray,
+    passes: Sequence[Mapping[int, np.ndarray]],
+    truth: np.ndarray,
+    side: int = 160,
+) -> np.ndarray:
+    """One row for each photo: photo, coarse mask, the outputs of each pass coarse to fine, truth
+    (paper, Fig. 4).
+
+    Args:
+        images: RGB uint8 ``(N, H, W, 3)``.
+        coarse: uint8 ``(N, H, W)``, 0 to 255.
+        passes: For each pass: output stride -> probability ``(N, H, W)``, 0 to 1; what is not
+            finite is shown black.
+        truth: uint8 ``(N, H, W)``, 0 to 255.
+        side: Longer side of a panel, pixels.
+
+    Returns:
+        RGB uint8 picture.
+
+    Raises:
+        ValueError: Shapes that do not fit together.
+    """
+    shape = images.shape[:3]
+    outputs = [
+        (f'{number}: s{stride}', passes[number - 1][stride])
+        for number in range(1, len(passes) + 1)
+        for stride in sorted(passes[number - 1], reverse=True)
+    ]
+    for name, maps in (('coarse', coarse), ('truth', truth), *outputs):
+        if maps.shape != shape:
+            raise ValueError(f'{name} must have the shape {shape} of images, got {maps.shape}')
+    columns = [('photo', INK, images), ('coarse', ORANGE, coarse)]
+    for name, maps in outputs:
+        grey = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0).clip(0, 1) * 255
+        columns.append((name, CYAN, grey.round().astype(np.uint8)))
+    columns.append(('truth', INK, truth))
+    scale = side / max(shape[1:])
+    size = (max(round(shape[2] * scale), 1), max(round(shape[1] * scale), 1))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    gap = max(side // 40, 2)
+    strips = []
+    for name, colour, maps in columns:
+        panels = [title_strip(size[0], [(colour, name)], max(side // 12, 9))]
+        for panel in maps:
+            panel = cv2.resize(panel, size, interpolation=method)
+            panel = panel if panel.ndim == 3 else np.repeat(panel[..., None], 3, axis=2)
+            panels.append(np.pad(panel, ((0, gap), (0, 0), (0, 0)), constant_values=255))
+        strips.append(
+            np.pad(np.concatenate(panels), ((0, 0), (0, gap), (0, 0)), constant_values=255)
+        )
+    return np.concatenate(strips, axis=1)

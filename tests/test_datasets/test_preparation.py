@@ -1,0 +1,228 @@
+"""From the authors' archives to folders that train."""
+
+import dataclasses
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from mmseg_cascadepsp.datasets import PaperTrainingSet
+from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS
+from mmseg_cascadepsp.datasets.preparation import check, prepare
+from tests.test_datasets.archives import (
+    PAIRS,
+    authors_archives,
+    both,
+    encoded,
+    write_archive,
+    write_archives,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def small_sets(monkeypatch):
+    """As if PAIRS pairs had been published of each set."""
+    for name, training_set in TRAINING_SETS.items():
+        monkeypatch.setitem(TRAINING_SETS, name, dataclasses.replace(training_set, count=PAIRS))
+
+
+def files(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file())
+
+
+def counts(report):
+    return {s.training_set.folder: s.pairs for s in report.sets}
+
+
+def test_published_counts_are_the_papers():
+    assert sum(s.count for s in TRAINING_SETS.values()) == 36572
+
+
+def test_the_authors_archives(tmp_path, small_sets):
+    seen = []
+    report = prepare(
+        [write_archives(tmp_path / 'downloads')], tmp_path / 'data', lambda *a: seen.append(a)
+    )
+    assert report.complete and not report.archives
+    assert '15 of 15 pairs' in str(report)
+    assert seen[-1] == ('DUTS-TE', PAIRS, PAIRS)
+    laid_out = files(tmp_path / 'data')
+    assert len(laid_out) == 2 * 5 * PAIRS
+    assert {'MSRA_10K/100.jpg', 'ecssd/0001.png', 'fss/ant/1.png', 'DUTS-TR/ILSVRC2012_2.jpg'} <= {
+        *laid_out
+    }
+    assert (tmp_path / 'data/ecssd/0002.jpg').read_bytes() == encoded('.jpg', seed=2)
+    for folder in TRAINING_SETS:
+        dataset = PaperTrainingSet(data_root=str(tmp_path / 'data'), folder=folder, pipeline=[])
+        assert len(dataset) == PAIRS
+    assert check(tmp_path / 'data').complete
+
+
+def test_other_names_folders_and_formats(tmp_path, small_sets):
+    archives = authors_archives()
+    renamed = {
+        'a/msra10k.zip': archives['MSRA10K_Imgs_GT.zip'],
+        'ECSSD/images (1).tar.gz': archives['images.zip'],
+        'ECSSD/ground_truth_mask.tar': archives['ground_truth_mask.zip'],
+        # All that is left in one: as people pass these sets on, beside what is none of them.
+        'static.tar.gz': {
+            f'static/{name}': content
+            for archive in ('fewshot_data.zip', 'DUTS-TR.zip', 'DUTS-TE.zip')
+            for name, content in archives[archive].items()
+        }
+        | both('static/HRSOD_small/7'),
+    }
+    report = prepare([write_archives(tmp_path / 'in', renamed)], tmp_path / 'data')
+    assert report.complete, str(report)
+    assert len(files(tmp_path / 'data')) == 2 * 5 * PAIRS
+
+
+def test_nothing_leaves_its_folder(tmp_path):
+    good = encoded('.jpg')
+    link = tarfile.TarInfo('DUTS-TE/DUTS-TE-Image/link.jpg')
+    link.type, link.linkname = tarfile.SYMTYPE, '/etc/passwd'
+    members = {}
+    for evil in (
+        '../../MSRA10K_Imgs_GT/Imgs/evil',
+        'MSRA10K_Imgs_GT/Imgs/../../../../evil',
+        '..\\..\\MSRA10K_Imgs_GT\\evil',
+        '/MSRA10K_Imgs_GT/evil',
+        'C:/MSRA10K_Imgs_GT/evil',
+        'fewshot_data/fewshot_data/../1',
+    ):
+        members |= {f'{evil}.jpg': good, f'{evil}.png': encoded('.png')}
+    archives = {
+        'MSRA10K_Imgs_GT.zip': members,
+        'more.tar': dict(members, link=link),
+    }
+    data = tmp_path / 'deep' / 'er' / 'data'
+    report = prepare([write_archives(tmp_path / 'in', archives)], data)
+    assert len(report.archives) == 2 * len(members)
+    assert all('leads out of its folder' in fault for fault in report.archives)
+    assert files(tmp_path) == ['in/MSRA10K_Imgs_GT.zip', 'in/more.tar']
+
+
+def test_what_is_broken_is_said_and_left_out(tmp_path, small_sets):
+    archives = authors_archives()
+    folder = 'DUTS-TR/DUTS-TR-'
+    archives['DUTS-TR.zip'] |= {
+        f'{folder}Image/cut.jpg': encoded('.jpg', (64, 64))[:900],
+        f'{folder}Mask/cut.png': encoded('.png', (64, 64)),
+        f'{folder}Image/page.jpg': b'<html>not here</html>',
+        f'{folder}Mask/page.png': encoded('.png'),
+        f'{folder}Image/turned.jpg': encoded('.jpg', (16, 12)),
+        f'{folder}Mask/turned.png': encoded('.png', (12, 16)),
+        f'{folder}Image/alone.jpg': encoded('.jpg'),
+        f'{folder}Mask/lonely.png': encoded('.png'),
+    }
+    source = write_archives(tmp_path / 'in', archives)
+    damaged = (source / 'images.zip').read_bytes()
+    position = damaged.find(encoded('.jpg', seed=2)) + 30
+    (source / 'images.zip').write_bytes(
+        damaged[:position] + b'\xff\x00\xff' + damaged[position + 3 :]
+    )
+    (source / 'fewshot_data.zip').write_bytes(b'<html>quota exceeded</html>')
+    (source / 'DUTS-TE.zip').write_bytes((source / 'DUTS-TE.zip').read_bytes()[:400])
+    report = prepare([source], tmp_path / 'data')
+    assert not report.complete
+    assert counts(report) == dict(zip(TRAINING_SETS, (PAIRS, PAIRS - 1, 0, PAIRS, 0), strict=True))
+    faults = '\n'.join(s for entry in report.sets for s in entry.broken)
+    for words in (
+        'DUTS-TR/cut: the photo cannot be read',
+        'DUTS-TR/page: the photo cannot be read',
+        'DUTS-TR/turned: the photo is (12, 16) and the mask (16, 12)',
+        'DUTS-TR/alone: a photo without a mask',
+        'DUTS-TR/lonely: a mask without a photo',
+        'ecssd/0002: the photo cannot be read: Bad CRC-32',
+    ):
+        assert words in faults
+    assert len(faults.splitlines()) == 6
+    assert len(report.archives) == 2
+    assert all('get it again' in fault for fault in report.archives)
+    text = str(report)
+    assert 'download fewshot_data.zip from https://github.com/HKUSTCV/FSS-1000' in text
+    assert 'DUTS-TR/lonely' in text
+    assert not any('cut' in name or 'alone' in name for name in files(tmp_path / 'data'))
+
+
+def test_a_set_of_which_one_archive_is_missing(tmp_path, small_sets):
+    archives = authors_archives()
+    del archives['ground_truth_mask.zip']
+    source = write_archives(tmp_path / 'in', archives)
+    report = prepare([source], tmp_path / 'data')
+    assert counts(report)['ecssd'] == 0 and not (tmp_path / 'data/ecssd').exists()
+    assert 'images.zip and ground_truth_mask.zip' in str(report)
+    write_archive(source / 'gt.zip', authors_archives()['ground_truth_mask.zip'])
+    assert prepare([source], tmp_path / 'data').complete
+
+
+@pytest.mark.parametrize('stop', [1, 4, 5, 30])
+def test_goes_on_where_it_stopped(tmp_path, small_sets, monkeypatch, stop):
+    source, data = write_archives(tmp_path / 'in'), tmp_path / 'data'
+    replace, done = __import__('os').replace, []
+
+    def dying(*args):
+        if len(done) == stop - 1:
+            raise KeyboardInterrupt
+        done.append(args)
+        replace(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr('os.replace', dying)
+        with pytest.raises(KeyboardInterrupt):
+            prepare([source], data)
+    assert len(files(data)) == stop - 1  # whole files alone, and no hidden ones
+    archives = [content for members in authors_archives().values() for content in members.values()]
+    assert all((data / name).read_bytes() in archives for name in files(data))
+    times = {name: (data / name).stat().st_mtime_ns for name in files(data)}
+    finished = {n for n in times if {n[:-3] + 'jpg', n[:-3] + 'png'} <= times.keys()}
+    assert prepare([source], data).complete
+    assert {n for n in times if (data / n).stat().st_mtime_ns == times[n]} >= finished
+
+
+def test_short_files_are_written_again(tmp_path, small_sets):
+    source, data = write_archives(tmp_path / 'in'), tmp_path / 'data'
+    prepare([source], data)
+    photo = data / 'fss/ant/1.jpg'
+    content = photo.read_bytes()
+    photo.write_bytes(content[:-40])
+    report = check(data)
+    assert [s.broken for s in report.sets if s.broken][0][0].startswith('fss/ant/1: the photo')
+    assert counts(report)['fss'] == PAIRS - 1
+    assert prepare([source], data).complete
+    assert photo.read_bytes() == content
+
+
+def test_a_full_disk_leaves_no_half(tmp_path, monkeypatch):
+    source = write_archives(tmp_path / 'in')
+    monkeypatch.setattr('os.replace', lambda *_: (_ for _ in ()).throw(OSError(28, 'no space')))
+    with pytest.raises(OSError, match='no space'):
+        prepare([source], tmp_path / 'data')
+    assert files(tmp_path / 'data') == []
+
+
+def test_archives_that_are_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match='there is no .*nowhere'):
+        prepare([tmp_path / 'nowhere'], tmp_path / 'data')
+
+
+@pytest.mark.slow
+def test_the_script(tmp_path):
+    source = write_archives(tmp_path / 'in')
+    command = [sys.executable, 'tools/dataset_converters/prepare_training_data.py']
+
+    def run(*args):
+        args = [*command, *map(str, args), '--data-root', str(tmp_path / 'data')]
+        return subprocess.run(args, cwd=ROOT, text=True, capture_output=True, timeout=300)
+
+    result = run(source)
+    assert result.returncode == 1  # of 36,572 pairs, 15
+    assert '15 of 36,572 pairs' in result.stdout and '9,997 missing' in result.stdout
+    assert '15 of 36,572 pairs' in run('--check').stdout
+    result = run(tmp_path / 'none')
+    assert result.returncode == 1 and result.stderr.splitlines()[-1].endswith('none')
+    assert 'give archives to lay out, or --check' in run().stderr
