@@ -57,7 +57,8 @@ class Picture:
         self._first, self._rows = 0, None
 
     def _read(self, start: int, stop: int) -> Tensor:
-        rows = torch.from_numpy(self.source.read(start, stop))
+        rows = self.source.read(start, stop)
+        rows = torch.from_numpy(rows if rows.flags.writeable else rows.copy())
         return rows[None] if rows.ndim == 2 else rows.permute(2, 0, 1)
 
     def cut(self, box: Box) -> Tensor:

@@ -1,0 +1,160 @@
+"""Refining photos that are never whole in memory: read by rows, fused by rows, resumable."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from mmseg_cascadepsp import cascade
+from mmseg_cascadepsp.utils import atomic_open
+from mmseg_cascadepsp.utils.rows import (
+    ImageRows,
+    MaskRows,
+    appended,
+    open_image_rows,
+    open_mask_rows,
+    row_ranges,
+    write_rows,
+)
+
+from .refiner import Refiner
+
+OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
+"""What results by rows can be written as."""
+
+
+def refine_file(
+    refiner: Refiner,
+    image: str | os.PathLike,
+    mask: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    fast: bool | None = None,
+    L: int = 900,
+    threshold: float = 0.5,
+    probability: str | os.PathLike | None = None,
+    note: str = '',
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Refine one photo by rows: memory depends on its width and on ``L``, not on its height.
+
+    Photo and mask are read twice, from top to bottom; rows that no crop changes any more are
+    written and forgotten. What is done lies in a hidden folder beside ``out`` until the end, and a
+    run that was stopped, or killed, goes on there: the Global step and finished rows are kept.
+
+    Args:
+        refiner: Does the work. With ``crops='adaptive'`` the time goes with the length of the
+            boundary, not with the pixels.
+        image: Photo, ``.tif`` (tiled or in strips; georeferenced or not) or ``.npy`` ``(H, W, 3)``
+            RGB; other formats are unpacked whole, in 3 bytes per pixel and more while it lasts.
+        mask: Its coarse mask, of the same formats, one channel.
+        out: ``.png``, ``.tif`` (with the photo's georeferencing) or ``.npy``: 0 and 255.
+        fast: Global step alone, or never alone; by default as :meth:`Refiner.refine` with None.
+        L: See :meth:`Refiner.refine`.
+        threshold: Probability above which a pixel is object, 0 to 1.
+        probability: Where 255 times the probability goes, too, of the same formats.
+        note: Kept in ``out`` but of ``.npy``.
+        progress: Called with (crops done, crops to do). Without, a refiner made with
+            ``progress=True`` shows a bar.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        ValueError: photo and mask of other sizes, a bad setting.
+    """
+    out = Path(out)
+    for name, path in (('out', out), ('probability', Path(probability or out))):
+        if path.suffix.lower() not in OUT_SUFFIXES:
+            raise ValueError(f'{name} must end in {", ".join(OUT_SUFFIXES)}, got {path}.')
+    photo, coarse = open_image_rows(image), open_mask_rows(mask)
+    if photo.shape != coarse.shape:
+        raise ValueError(
+            f'mask {mask} must have the size of the image, {photo.shape[0]} x {photo.shape[1]} '
+            f'(H x W), got {coarse.shape[0]} x {coarse.shape[1]}; resize the mask to the image.'
+        )
+    L = cascade.check_crop_size(L)
+    inputs = [[s.st_size, s.st_mtime_ns] for s in (Path(image).stat(), Path(mask).stat())]
+    state = {**refiner.settings(), 'fast': fast, 'L': L, 'inputs': inputs}
+    folder = out.with_name(f'.{out.name[:100]}.partial')
+    rows = folder / 'rows.bin'
+    if not (coarse.is_empty or coarse.is_full):
+        hidden = progress is not None or not refiner.progress
+        with Progress(disable=hidden, transient=True) as bar:
+            task = bar.add_task('crops', total=None)
+            _refine_rows(
+                refiner,
+                photo,
+                coarse,
+                folder,
+                state,
+                rows,
+                progress or (lambda done, total: bar.update(task, completed=done, total=total)),
+            )
+
+    def finished(of: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+        width = photo.shape[1]
+        if coarse.is_empty or coarse.is_full:
+            for start, stop in row_ranges(photo.shape):
+                yield of(np.full((stop - start, width), 255 * coarse.is_full, np.uint8))
+            return
+        with open(rows, 'rb') as file:
+            for start, stop in row_ranges(photo.shape):
+                values = np.fromfile(file, np.uint8, (stop - start) * width)
+                yield of(values.reshape(-1, width))
+
+    text = {'mmseg_cascadepsp': note} if note else None
+    if probability is not None:
+        write_rows(probability, finished(lambda values: values), photo.shape, geo=photo.geo)
+    masks = finished(lambda values: (values > 255 * threshold).astype(np.uint8) * 255)
+    write_rows(out, masks, photo.shape, text, photo.geo)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refine_rows(
+    refiner: Refiner,
+    photo: ImageRows,
+    coarse: MaskRows,
+    folder: Path,
+    state: dict,
+    target: Path,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Append the probabilities, uint8, to ``target`` until all rows are there."""
+    if _read_state(folder / 'state.json') != state:
+        shutil.rmtree(folder, ignore_errors=True)
+        with atomic_open(folder / 'state.json') as file:
+            file.write(json.dumps(state).encode())
+    height, width = photo.shape
+    with torch.inference_mode(), appended(target, width) as (file, start):
+        if start >= height:
+            return
+        job = refiner.refinement(photo.shape, state['fast'], state['L'], progress, whole=False)
+        for _, values in job.last_step(photo, _first_steps(job, photo, coarse, folder), start):
+            file.write((values * 255).to(torch.uint8).numpy().tobytes())
+            file.flush()
+            start += len(values)
+
+
+def _read_state(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _first_steps(
+    job: cascade.Refinement, photo: ImageRows, mask: MaskRows, folder: Path
+) -> dict[int, torch.Tensor]:
+    """Outputs of the Global step, of the run before where it came so far."""
+    path = folder / 'global.npz'
+    if path.exists():
+        with np.load(path) as stored:
+            return {int(key): torch.from_numpy(stored[key]) for key in stored.files}
+    outputs = job.first_steps(photo, mask)
+    with atomic_open(path) as file:
+        np.savez(file, **{str(stride): value.numpy() for stride, value in outputs.items()})
+    return outputs

@@ -1,0 +1,434 @@
+"""Photos and masks that are read and written by rows, so that neither is ever whole in memory.
+
+Tiled and striped TIFF (with ``tifffile``, the extra ``huge``; compressions that it leaves to
+others with ``rasterio``, the extra ``geo``) and ``.npy`` are read by rows; any other format is
+unpacked whole. Results are PNG, TIFF or ``.npy``; a TIFF keeps the photo's georeferencing.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .files import atomic_open
+from .io import _open_header, _to_uint8, read_image, read_mask, read_png_text
+
+ROW_SUFFIXES = frozenset({'.npy', '.tif', '.tiff'})
+"""Read by rows, and written besides PNG."""
+GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
+"""TIFF tags that say where on earth the pixels are: scale, tie points, matrix, keys."""
+STRIP_BYTES = 2**24
+"""About so much is read or written at a time where nothing else is said."""
+
+
+class ArrayRows:
+    """Rows of an array ``(H, W)`` or ``(H, W, C)``."""
+
+    geo: Mapping[int, tuple] = {}
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape, self.dtype = array, array.shape[:2], array.dtype
+        self.channels = array.shape[2] if array.ndim == 3 else 1
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop``, exclusive: ``(n, W)`` or ``(n, W, C)``."""
+        return self.array[start:stop]
+
+
+class NpyRows(ArrayRows):
+    """Rows of an ``.npy`` file. Read, not mapped: mapped pages count as the process's memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with open(path, 'rb') as file:
+            version = np.lib.format.read_magic(file)
+            header = getattr(np.lib.format, f'read_array_header_{version[0]}_0', None)
+            if header is None:
+                raise ValueError(f'version {version} of the format is unknown')
+            shape, fortran, self.dtype = header(file)
+            self.offset = file.tell()
+        if fortran or len(shape) not in (2, 3) or self.dtype.hasobject:
+            raise ValueError(
+                f'it holds {self.dtype} {shape}{" column by column" if fortran else ""}; expected '
+                '(H, W) or (H, W, C) numbers, row by row'
+            )
+        self.shape, self.inner = shape[:2], shape[1:]
+        self.channels = shape[2] if len(shape) == 3 else 1
+        expected = self.offset + int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        if path.stat().st_size < expected:
+            raise ValueError(f'it is truncated: {path.stat().st_size} of {expected} bytes')
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        count = int(np.prod(self.inner))
+        with open(self.path, 'rb') as file:
+            file.seek(self.offset + start * count * self.dtype.itemsize)
+            values = np.fromfile(file, self.dtype, (stop - start) * count)
+        return values.reshape(-1, *self.inner)
+
+
+class TiffRows(ArrayRows):
+    """Rows of the first page of a TIFF; of tiles, the last row of them is kept decoded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        tifffile = _import('tifffile', 'huge')
+        self.file = tifffile.TiffFile(path)
+        page = self.page = self.file.pages[0]
+        if page.tags.valueof(274, 1) != 1:
+            raise ValueError('it is stored turned (orientation tag); save it upright')
+        if page.imagedepth != 1 or page.ndim not in (2, 3):
+            raise ValueError(f'its first page has the shape {page.shape}')
+        self.shape, self.dtype = (page.imagelength, page.imagewidth), page.dtype
+        self.channels = page.samplesperpixel
+        self.separate = page.planarconfig == 2 and self.channels > 1
+        self.has_alpha = bool(set(page.extrasamples) & {1, 2}) and self.channels in (2, 4)
+        self.is_palette = page.photometric == 3
+        self.inverted = page.photometric == 0
+        height = page.tilelength if page.is_tiled else page.rowsperstrip
+        self.band = min(height, self.shape[0])
+        self.per_row = -(-self.shape[1] // page.tilewidth) if page.is_tiled else 1
+        self.geo = {
+            code: (code, tag.dtype, tag.count, tag.value, True)
+            for code in GEO_TAGS
+            if (tag := page.tags.get(code)) is not None
+        }
+        self._index, self._band = -1, None
+        self._fallback = None
+        try:
+            self._decode(0)
+        except Exception as error:  # a codec that is missing raises what it likes
+            self._fallback = _rasterio_rows(path, error)
+
+    def _decode(self, index: int) -> np.ndarray:
+        """Band ``index`` of tiles or strips, (band, W, C)."""
+        if index == self._index:
+            return self._band
+        rows = min(self.band, self.shape[0] - index * self.band)
+        band = np.zeros((rows, self.shape[1], self.channels), self.dtype)
+        per_plane = self.per_row * -(-self.shape[0] // self.band)
+        tables = self.page.jpegtables
+        for plane in range(self.channels if self.separate else 1):
+            for column in range(self.per_row):
+                segment = plane * per_plane + index * self.per_row + column
+                handle = self.file.filehandle
+                handle.seek(self.page.dataoffsets[segment])
+                size = self.page.databytecounts[segment]
+                if not size:  # a sparse file: zeros
+                    continue
+                options = {} if tables is None else {'jpegtables': tables}
+                data, where, _ = self.page.decode(handle.read(size), segment, **options)
+                part, left = data[0][:rows], where[3]
+                part = part[:, : self.shape[1] - left]
+                kept = band[: len(part), left : left + part.shape[1]]
+                if self.separate:
+                    kept[..., plane] = part[..., 0]
+                else:
+                    kept[...] = part
+        self._index, self._band = index, band
+        return band
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        if self._fallback is not None:
+            return self._fallback(start, stop)
+        parts = []
+        while start < stop:
+            index = start // self.band
+            top = index * self.band
+            part = self._decode(index)[start - top : stop - top]
+            parts.append(part)
+            start += len(part)
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return rows[..., 0] if self.channels == 1 else rows
+
+
+def _import(name: str, extra: str):
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise OSError(
+            f'needs the optional package {name}: pip install "mmseg_cascadepsp[{extra}]"'
+        ) from error
+
+
+def _rasterio_rows(path: Path, error: Exception):
+    """A function that reads rows with rasterio, or the error of one sentence."""
+    try:
+        rasterio = _import('rasterio', 'geo')
+    except OSError as missing:
+        raise ValueError(f'tifffile alone cannot decode it ({error}); it {missing}') from error
+    data = rasterio.open(path)
+
+    def read(start: int, stop: int) -> np.ndarray:
+        with rasterio.Env(GDAL_CACHEMAX=128):  # MB; by default a share of the machine's memory
+            window = ((start, stop), (0, data.width))
+            values = np.moveaxis(data.read(window=window), 0, -1)
+        return values[..., 0] if values.shape[-1] == 1 else values
+
+    return read
+
+
+def _open_rows(path: str | os.PathLike) -> ArrayRows:
+    """A reader of a file's own values.
+
+    Raises:
+        OSError: with the path, whatever is wrong with the file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f'{path} does not exist.')
+    if path.is_dir():
+        raise IsADirectoryError(f'{path} is a folder, where a file was expected.')
+    kind = NpyRows if path.suffix.lower() == '.npy' else TiffRows
+    try:
+        return kind(path)
+    except Exception as error:
+        reason = str(error).rstrip('.') or type(error).__name__
+        raise OSError(f'{path} cannot be read by rows: {reason}.') from error
+
+
+class ImageRows:
+    """A photo by rows, RGB uint8 ``(n, W, 3)``, see :func:`open_image_rows`."""
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() not in ROW_SUFFIXES:
+            self.source = ArrayRows(read_image(path))
+        else:
+            self.source = _open_rows(path)
+        self.shape, self.geo = self.source.shape, self.source.geo
+        self.has_alpha = getattr(self.source, 'has_alpha', self.source.channels in (2, 4))
+        if self.source.dtype not in (np.uint8, np.uint16) or getattr(
+            self.source, 'is_palette', False
+        ):
+            raise OSError(
+                f'{path} holds {self.source.dtype}; by rows only photos of 8 and 16 bits are '
+                'read, grey or RGB: convert it, or leave --windowed out.'
+            )
+        if self.source.channels == 2 and not self.has_alpha or self.source.channels == 0:
+            raise OSError(f'{path} has {self.source.channels} channels; expected 1, or 3 or more.')
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop``, exclusive."""
+        rows = _to_uint8(self.source.read(start, stop), self.path)
+        if getattr(self.source, 'inverted', False):
+            rows = 255 - rows
+        rows = rows[..., None] if rows.ndim == 2 else rows
+        colours = rows[..., :3] if rows.shape[-1] >= 3 else rows[..., :1]
+        if self.has_alpha:
+            weight = rows[..., -1:].astype(np.uint16)
+            colours = ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+        if colours.shape[-1] == 1:
+            colours = np.repeat(colours, 3, axis=2)
+        return np.ascontiguousarray(colours)
+
+
+class MaskRows:
+    """A mask by rows, bool ``(n, W)``, see :func:`open_mask_rows`."""
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        path = Path(path)
+        by_rows = path.suffix.lower() in ROW_SUFFIXES
+        self.source = _open_rows(path) if by_rows else ArrayRows(read_mask(path))
+        if self.source.channels != 1:
+            raise OSError(
+                f'{path} has {self.source.channels} channels; expected a mask of one channel.'
+            )
+        if getattr(self.source, 'is_palette', False):
+            raise OSError(f'{path} has a palette; by rows masks are read without: convert it.')
+        self.shape = self.source.shape
+        self.invert = getattr(self.source, 'inverted', False)
+        low, high = np.inf, -np.inf
+        for start, stop in row_ranges(self.shape, self.source.dtype.itemsize):
+            rows = self._values(start, stop)
+            low, high = np.minimum(low, rows.min()), np.maximum(high, rows.max())
+        if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
+            raise OSError(
+                f'{path} holds values from {low} to {high}; expected a mask of 0/255, 0/1 or 0 to '
+                '65535.'
+            )
+        self.threshold = 0.5 if high <= 1 else 127.5 if high <= 255 else 32767.5
+        self.is_empty, self.is_full = high <= self.threshold, low > self.threshold
+
+    def _values(self, start: int, stop: int) -> np.ndarray:
+        rows = self.source.read(start, stop)
+        rows = rows[..., 0] if rows.ndim == 3 else rows
+        if rows.dtype.kind == 'b':
+            return rows.astype(np.uint8)
+        return np.iinfo(rows.dtype).max - rows if self.invert else rows
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop``, exclusive."""
+        return self._values(start, stop) > self.threshold
+
+
+def open_image_rows(path: str | os.PathLike) -> ImageRows:
+    """A photo, to be read by rows as :func:`~mmseg_cascadepsp.utils.read_image` reads it whole: 16
+    bits become 8, grey becomes RGB, transparent parts lie on white. Of more channels than four, or
+    of a fourth that is no transparency, the first three are taken.
+
+    Args:
+        path: ``.tif`` or ``.npy`` (``(H, W)`` or ``(H, W, C)``); another format is unpacked whole.
+
+    Raises:
+        OSError: the file cannot be read, or holds what is no photo of 8 or 16 bits.
+    """
+    return ImageRows(path)
+
+
+def open_mask_rows(path: str | os.PathLike) -> MaskRows:
+    """The mask of one object, to be read by rows: object is what is 1 of 0 and 1, above 127 of 8
+    bits, above half of 16 bits and of fractions, as of :func:`~mmseg_cascadepsp.utils.read_mask`.
+    The file is read once to tell which. Attributes ``is_empty`` and ``is_full``.
+
+    Args:
+        path: ``.tif`` or ``.npy`` of one channel; another format is unpacked whole.
+
+    Raises:
+        OSError: the file cannot be read, or holds several channels or values out of range.
+    """
+    return MaskRows(path)
+
+
+def row_ranges(shape: tuple[int, int], row_bytes: int = 1) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that cover the height, of about :data:`STRIP_BYTES` each."""
+    step = max(1, STRIP_BYTES // (shape[1] * row_bytes))
+    for start in range(0, shape[0], step):
+        yield start, min(start + step, shape[0])
+
+
+def stored_size(path: str | os.PathLike) -> tuple[int, int] | None:
+    """``(H, W)`` from the header alone; None where it does not say. EXIF may turn it."""
+    try:
+        if Path(path).suffix.lower() == '.npy':
+            return NpyRows(Path(path)).shape
+        with _open_header(path) as picture:
+            return picture.size[::-1]
+    except Exception:
+        return None
+
+
+def write_rows(
+    path: str | os.PathLike,
+    strips: Iterable[np.ndarray],
+    shape: tuple[int, int],
+    text: Mapping[str, str] | None = None,
+    geo: Mapping[int, tuple] | None = None,
+) -> None:
+    """Write a grey picture by rows as PNG, tiled TIFF or ``.npy``, atomically.
+
+    Args:
+        path: Its suffix tells the format.
+        strips: uint8 ``(n, W)``, together ``shape``.
+        shape: ``(H, W)``.
+        text: Notes, read back by :func:`read_note`; ``.npy`` has no place for them.
+        geo: Tags of a georeferenced TIFF, for TIFF.
+
+    Raises:
+        OSError: the disk is full, the folder cannot be written to.
+        ValueError: another suffix.
+    """
+    suffix = Path(path).suffix.lower()
+    writers = {'.png': _write_png, '.npy': _write_npy, '.tif': _write_tiff, '.tiff': _write_tiff}
+    if suffix not in writers:
+        raise ValueError(f'path {path} must end in .png, .tif or .npy.')
+    with atomic_open(path) as file:
+        writers[suffix](file, strips, shape, dict(text or {}), dict(geo or {}))
+
+
+def _write_npy(file: BinaryIO, strips, shape, text, geo) -> None:
+    header = {'descr': '|u1', 'fortran_order': False, 'shape': tuple(shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+    for rows in strips:
+        file.write(np.ascontiguousarray(rows).tobytes())
+
+
+def _write_png(file: BinaryIO, strips, shape, text, geo) -> None:
+    def chunk(kind: bytes, data: bytes) -> None:
+        file.write(struct.pack('>I', len(data)) + kind + data)
+        file.write(struct.pack('>I', zlib.crc32(kind + data)))
+
+    file.write(b'\x89PNG\r\n\x1a\n')
+    chunk(b'IHDR', struct.pack('>IIBBBBB', shape[1], shape[0], 8, 0, 0, 0, 0))
+    for key, value in text.items():
+        chunk(b'iTXt', key.encode('latin-1') + b'\0' * 5 + value.encode())
+    packer = zlib.compressobj(4)
+    for rows in strips:
+        filtered = np.zeros((len(rows), shape[1] + 1), np.uint8)  # byte 0 of a row: no filter
+        filtered[:, 1:] = rows
+        if data := packer.compress(filtered.tobytes()):
+            chunk(b'IDAT', data)
+    chunk(b'IDAT', packer.flush())
+    chunk(b'IEND', b'')
+
+
+def _write_tiff(file: BinaryIO, strips, shape, text, geo, side: int = 256) -> None:
+    tifffile = _import('tifffile', 'huge')
+
+    def tiles() -> Iterator[np.ndarray]:
+        for rows in _regroup(strips, side):
+            for left in range(0, shape[1], side):
+                tile = np.zeros((side, side), np.uint8)
+                part = rows[:, left : left + side]
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile
+
+    with tifffile.TiffWriter(file, bigtiff=shape[0] * shape[1] > 2**31) as writer:
+        writer.write(
+            tiles(),
+            shape=tuple(shape),
+            dtype=np.uint8,
+            tile=(side, side),
+            compression='zlib',
+            photometric='minisblack',
+            description=json.dumps(text) if text else None,
+            metadata=None,
+            extratags=list(geo.values()),
+        )
+
+
+def _regroup(strips: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
+    """The same rows in strips of ``height``; the last may be lower."""
+    rest = None
+    for rows in strips:
+        rest = rows if rest is None else np.concatenate([rest, rows])
+        while len(rest) >= height:
+            yield rest[:height]
+            rest = rest[height:]
+    if rest is not None and len(rest):
+        yield rest
+
+
+def read_note(path: str | os.PathLike) -> dict[str, str]:
+    """The notes of :func:`write_rows` or ``write_png``; empty where there are none."""
+    if Path(path).suffix.lower() not in ('.tif', '.tiff'):
+        return read_png_text(path)
+    try:
+        with _open_header(path) as picture:
+            note = json.loads(picture.tag_v2[270])
+    except Exception:
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+@contextmanager
+def appended(path: str | os.PathLike, row_bytes: int) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file of rows to append to, cut to whole rows.
+
+    Yields:
+        The file, and how many rows it has.
+    """
+    path = Path(path)
+    path.touch()
+    rows = path.stat().st_size // row_bytes
+    with open(path, 'r+b') as file:
+        file.truncate(rows * row_bytes)
+        file.seek(0, os.SEEK_END)
+        yield file, rows
+        file.flush()
+        os.fsync(file.fileno())

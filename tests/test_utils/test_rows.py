@@ -1,0 +1,258 @@
+"""Photos and masks by rows, against the same files read whole."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from mmseg_cascadepsp.utils import read_image, read_mask, read_png_text, write_png
+from mmseg_cascadepsp.utils import rows as module
+from mmseg_cascadepsp.utils.rows import (
+    appended,
+    open_image_rows,
+    open_mask_rows,
+    read_note,
+    stored_size,
+    write_rows,
+)
+
+RNG = np.random.default_rng(0)
+PHOTO = RNG.integers(0, 256, (150, 201, 3), np.uint8)
+MASK = RNG.random((150, 201)) > 0.5
+GEO = [
+    (33550, 12, 3, (0.5, 0.5, 0.0), True),
+    (33922, 12, 6, (0.0, 0.0, 0.0, 691000.0, 5330000.0, 0.0), True),
+    (34735, 3, 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632), True),
+]
+LAYOUTS = {
+    'tiled': {'tile': (64, 32), 'compression': 'zlib'},
+    'strips': {'rowsperstrip': 17},
+    'one strip': {},
+    'predictor': {'tile': (16, 48), 'compression': 'zlib', 'predictor': True},
+    'planes': {'planarconfig': 'separate', 'tile': (32, 32)},
+}
+
+
+def gathered(reader, step):
+    height = reader.shape[0]
+    parts = [reader.read(top, min(top + step, height)) for top in range(0, height, step)]
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('step', [1, 40, 150])
+def test_a_tiff_by_rows_is_the_tiff(tmp_path, layout, step):
+    path = tmp_path / 'a.tif'
+    photo = np.moveaxis(PHOTO, -1, 0) if layout == 'planes' else PHOTO
+    tifffile.imwrite(path, photo, photometric='rgb', **LAYOUTS[layout])
+    reader = open_image_rows(path)
+    assert reader.shape == (150, 201)
+    np.testing.assert_array_equal(gathered(reader, step), PHOTO)
+    np.testing.assert_array_equal(reader.read(70, 75), PHOTO[70:75])
+
+
+@pytest.mark.parametrize(
+    'photo',
+    [
+        PHOTO[..., 0],
+        PHOTO[..., :1].astype(np.uint16) * 256 + 77,
+        PHOTO.astype(np.uint16) * 256 + 9,
+        np.concatenate([PHOTO, PHOTO[..., :1]], axis=2),
+    ],
+    ids=['grey', 'grey16', 'rgb16', 'alpha'],
+)
+def test_kinds_of_photos_are_read_as_when_read_whole(tmp_path, photo):
+    alpha = {'extrasamples': ['unassalpha']} if photo.shape[-1] == 4 else {}
+    kind = 'rgb' if photo.shape[-1] in (3, 4) else 'minisblack'
+    tifffile.imwrite(tmp_path / 'a.tif', photo.squeeze(), photometric=kind, tile=(32, 32), **alpha)
+    np.save(tmp_path / 'a.npy', photo)
+    whole = module._to_uint8(photo, 'a')
+    if photo.shape[-1] == 4:
+        weight = whole[..., 3:].astype(int)
+        whole = ((whole[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+        np.testing.assert_array_equal(read_image(tmp_path / 'a.tif'), whole)
+    elif photo.ndim == 2 or photo.shape[-1] == 1:
+        whole = np.repeat(whole.reshape(150, 201, 1), 3, axis=2)
+    for name in ('a.tif', 'a.npy'):
+        np.testing.assert_array_equal(gathered(open_image_rows(tmp_path / name), 33), whole)
+
+
+def test_white_is_zero_and_a_fourth_band_that_is_no_alpha(tmp_path):
+    tifffile.imwrite(tmp_path / 'w.tif', PHOTO[..., 0], photometric='miniswhite')
+    np.testing.assert_array_equal(
+        gathered(open_image_rows(tmp_path / 'w.tif'), 50), read_image(tmp_path / 'w.tif')
+    )
+    bands = np.concatenate([PHOTO, PHOTO[..., :1]], axis=2)
+    tifffile.imwrite(
+        tmp_path / 'n.tif', bands, photometric='rgb', extrasamples=['unspecified'], tile=(64, 64)
+    )
+    np.testing.assert_array_equal(gathered(open_image_rows(tmp_path / 'n.tif'), 50), PHOTO)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.npy'])
+@pytest.mark.parametrize(
+    'mask',
+    [
+        MASK,
+        MASK.astype(np.uint8),
+        MASK.astype(np.uint8) * 255,
+        MASK.astype(np.uint16) * 65535,
+        MASK.astype(np.uint16),
+        (MASK * 0.8 + 0.1).astype(np.float32),
+    ],
+    ids=['bool', '0/1', '0/255', '0/65535', '0/1 wide', 'fractions'],
+)
+def test_kinds_of_masks(tmp_path, suffix, mask):
+    path = tmp_path / f'm{suffix}'
+    if suffix == '.npy':
+        np.save(path, mask)
+    elif suffix == '.tif':
+        mask = mask.astype(np.uint8) if mask.dtype == bool else mask
+        tifffile.imwrite(path, mask, tile=(64, 64), compression='zlib')
+    elif mask.dtype.kind == 'f':
+        pytest.skip('PNG has no fractions')
+    else:
+        Image.fromarray(mask).save(path)
+    reader = open_mask_rows(path)
+    np.testing.assert_array_equal(gathered(reader, 40), MASK)
+    assert not reader.is_empty and not reader.is_full
+    if suffix != '.npy' and mask.dtype.kind != 'f':
+        np.testing.assert_array_equal(read_mask(path) > 127, MASK)
+
+
+@pytest.mark.parametrize('value', [0, 1])
+def test_empty_and_full_masks_are_told(tmp_path, value):
+    np.save(tmp_path / 'm.npy', np.full((5, 4), value, np.uint8))
+    reader = open_mask_rows(tmp_path / 'm.npy')
+    assert (reader.is_empty, reader.is_full) == (not value, bool(value))
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.npy'])
+def test_what_is_written_by_rows_is_read_back(tmp_path, suffix):
+    path, values = tmp_path / 'deep' / f'a{suffix}', PHOTO[..., 0]
+    strips = (values[top : top + 7] for top in range(0, 150, 7))
+    write_rows(path, strips, values.shape, {'key': 'ä note'}, {})
+    whole = np.load(path) if suffix == '.npy' else np.asarray(Image.open(path))
+    np.testing.assert_array_equal(whole, values)
+    assert read_note(path) == ({} if suffix == '.npy' else {'key': 'ä note'})
+    assert stored_size(path) == (150, 201)
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def test_a_png_by_rows_has_the_notes_of_a_png(tmp_path):
+    write_rows(tmp_path / 'a.png', [MASK.astype(np.uint8)], MASK.shape, {'key': 'note'})
+    write_png(tmp_path / 'b.png', MASK.astype(np.uint8), {'key': 'note'})
+    assert read_png_text(tmp_path / 'a.png') == read_png_text(tmp_path / 'b.png')
+
+
+def test_a_result_keeps_the_place_on_earth(tmp_path):
+    tifffile.imwrite(tmp_path / 'a.tif', PHOTO, photometric='rgb', extratags=GEO)
+    geo = open_image_rows(tmp_path / 'a.tif').geo
+    write_rows(tmp_path / 'b.tif', [PHOTO[..., 0]], (150, 201), {'key': 'note'}, geo)
+    with tifffile.TiffFile(tmp_path / 'b.tif') as file:
+        found = {code: file.pages[0].tags[code].value for code, *_ in GEO}
+    assert found == {code: value for code, _, _, value, _ in GEO}
+
+
+def test_rasterio_sees_the_place_on_earth_and_reads_what_tifffile_does_not(tmp_path):
+    rasterio = pytest.importorskip('rasterio', reason='the extra geo')
+    place = {
+        'crs': 'EPSG:32632',
+        'transform': rasterio.transform.from_origin(691000, 5330000, 0.5, 0.5),
+    }
+    shape = {'height': 150, 'width': 201, 'count': 3, 'dtype': 'uint8'}
+    layout = {'driver': 'GTiff', 'tiled': True, 'blockxsize': 64, 'blockysize': 64}
+    for codec in ('lzw', 'deflate', 'zstd'):
+        path = tmp_path / f'{codec}.tif'
+        with rasterio.open(path, 'w', compress=codec, **place, **shape, **layout) as data:
+            data.write(np.moveaxis(PHOTO, -1, 0))
+        reader = open_image_rows(path)
+        np.testing.assert_array_equal(gathered(reader, 40), PHOTO)
+        write_rows(tmp_path / 'out.tif', [PHOTO[..., 0]], (150, 201), None, reader.geo)
+        with rasterio.open(tmp_path / 'out.tif') as data:
+            assert data.crs.to_epsg() == 32632 and data.transform == place['transform']
+            np.testing.assert_array_equal(data.read(1), PHOTO[..., 0])
+
+
+def damaged(tmp_path, name):
+    path = tmp_path / name
+    if name == 'short.npy':
+        np.save(path, PHOTO)
+        path.write_bytes(path.read_bytes()[:-1])
+    elif name == 'columns.npy':
+        np.save(path, np.asfortranarray(PHOTO))
+    elif name == 'float.npy':
+        np.save(path, PHOTO.astype(np.float32))
+    elif name == 'two.npy':
+        np.save(path, PHOTO[..., :0])
+    elif name == 'turned.tif':
+        tifffile.imwrite(path, PHOTO, photometric='rgb', extratags=[(274, 3, 1, 6, True)])
+    elif name == 'palette.tif':
+        Image.fromarray(PHOTO[..., 0]).convert('P').save(path)
+    elif name != 'no.npy':
+        path.write_bytes(b'nothing')
+    return path
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('short.npy', 'is truncated: 90577 of 90578 bytes'),
+        ('columns.npy', 'column by column; expected'),
+        ('float.npy', 'holds float32; by rows only photos of 8 and 16 bits'),
+        ('two.npy', 'has 0 channels'),
+        ('turned.tif', 'stored turned'),
+        ('palette.tif', 'only photos of 8 and 16 bits'),
+        ('text.tif', 'cannot be read by rows'),
+        ('text.npy', 'cannot be read by rows'),
+        ('no.npy', 'does not exist'),
+    ],
+)
+def test_bad_photos_are_told(tmp_path, name, words):
+    path = damaged(tmp_path, name)
+    with pytest.raises(OSError, match=words) as caught:
+        open_image_rows(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('values', 'words'),
+    [
+        (PHOTO, 'has 3 channels; expected a mask of one channel'),
+        (np.full((4, 4), -1), 'values from -1'),
+        (np.full((4, 4), np.nan), 'values from nan'),
+    ],
+)
+def test_bad_masks_are_told(tmp_path, values, words):
+    np.save(tmp_path / 'm.npy', values)
+    with pytest.raises(OSError, match=words):
+        open_mask_rows(tmp_path / 'm.npy')
+
+
+def test_a_missing_package_is_told(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / 'a.tif', PHOTO, photometric='rgb')
+    monkeypatch.setitem(module.__builtins__, '__import__', missing('tifffile'))
+    with pytest.raises(OSError, match=r'needs .* tifffile: pip install "mmseg_cascadepsp\[huge\]'):
+        open_image_rows(tmp_path / 'a.tif')
+
+
+def missing(name):
+    original = __import__
+
+    def without(module_name, *args, **kwargs):
+        if module_name == name:
+            raise ImportError(name)
+        return original(module_name, *args, **kwargs)
+
+    return without
+
+
+def test_appending_goes_on_after_the_last_whole_row(tmp_path):
+    path = tmp_path / 'rows'
+    with appended(path, 4) as (file, rows):
+        assert rows == 0
+        file.write(b'abcdefghij')
+    with appended(path, 4) as (file, rows):
+        assert rows == 2
+        file.write(b'1234')
+    assert path.read_bytes() == b'abcdefgh1234'
