@@ -20,8 +20,14 @@ examples:
     python tools/refine.py photos masks -o out --model r50
     python tools/refine.py photos masks -o out --model my_config.py --checkpoint iter_3000.pth
 
+  a huge photo by rows, in little memory, with the photo's georeferencing:
+    python tools/refine.py orthophoto.tif mask.tif -o sharp.tif --crops adaptive
+
+  several processes, or GPUs:
+    torchrun --nproc-per-node 4 tools/refine.py photos masks -o out
+
 masks may be 0/255, 0/1, 1-bit, 16-bit, palette or transparent PNG, or greyscale JPEG; one object
-each. Results are PNG, 0 and 255, of the photo's size.
+each. Results are PNG, 0 and 255, of the photo's size; of a single pair .tif and .npy, too.
 exit status: 0 all done, 1 an error or some pairs failed, 2 wrong usage, 130 interrupted."""
 
 
@@ -32,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('image', help='photo, or folder of photos (subfolders too)')
     parser.add_argument('mask', help='its coarse mask, or folder of masks with the same stems')
-    parser.add_argument('-o', '--out', required=True, help='PNG file, or folder')
+    parser.add_argument('-o', '--out', required=True, help='PNG (or TIFF, .npy) file, or folder')
     more = parser.add_argument_group('what is written besides the mask')
     more.add_argument('--probability', action='store_true', help='255 times the probability, PNG')
     more.add_argument('--overlay', action='store_true', help='photo with the tinted mask, JPEG')
@@ -63,6 +69,20 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='N',
         help='side of what the network sees at once, at least 66; smaller needs less memory '
         '(default: 900, as the paper)',
+    )
+    how.add_argument(
+        '--crops',
+        default='uniform',
+        choices=('uniform', 'adaptive'),
+        help="crops of the Local step: the paper's grid, or as few as cover the boundary, several "
+        'times quicker on large photos (default: uniform)',
+    )
+    how.add_argument(
+        '--windowed',
+        action='store_const',
+        const=True,
+        help='read, refine and write by rows, in little memory: TIFF and .npy (by default photos '
+        'of more than 100 megapixels)',
     )
     how.add_argument(
         '--threshold',
@@ -96,12 +116,13 @@ def main(argv: list[str] | None = None) -> int:
     # Imported late: --help and wrong usage answer at once.
     from rich.console import Console
 
-    from mmseg_cascadepsp.apis import EXTRAS, Refiner, find_pairs, refine_files
+    from mmseg_cascadepsp.apis import EXTRAS, Refiner, find_pairs, join_processes, refine_files
 
     console = Console(stderr=True, soft_wrap=True)
     try:
         find_pairs(args.image, args.mask, args.out)  # before a model is loaded or fetched
-        refiner = Refiner(args.model, args.checkpoint, args.device, args.precision)
+        rank, _ = join_processes()
+        refiner = Refiner(args.model, args.checkpoint, args.device, args.precision, args.crops)
         report = refine_files(
             refiner,
             args.image,
@@ -111,6 +132,7 @@ def main(argv: list[str] | None = None) -> int:
             L=args.L,
             threshold=args.threshold,
             extras=[kind for kind in EXTRAS if getattr(args, kind)],
+            windowed=args.windowed,
             overwrite=args.overwrite,
             console=console,
         )
@@ -122,6 +144,8 @@ def main(argv: list[str] | None = None) -> int:
             'refine.py: interrupted; the same command goes on where it stopped.', file=sys.stderr
         )
         return 130
+    if rank:  # the first process tells
+        return 0
     print(f'{report}: {args.out}')
     return 1 if report.failed else 0
 

@@ -1,6 +1,16 @@
 from .checkpoint import convert_checkpoint, load_weights, publish_checkpoint, read_state_dict
-from .folder import EXTRAS, Pair, Report, find_pairs, refine_files, refine_pair
+from .folder import (
+    EXTRAS,
+    Pair,
+    Report,
+    find_pairs,
+    join_processes,
+    refine_files,
+    refine_pair,
+)
+from .large import refine_file
 from .model_zoo import ZOO, build_model, find_config, find_weights
+from .ray_data import refine_files_with_ray
 from .refiner import Refiner
 
 __all__ = [
@@ -14,9 +24,12 @@ __all__ = [
     'find_config',
     'find_pairs',
     'find_weights',
+    'join_processes',
     'load_weights',
     'publish_checkpoint',
     'read_state_dict',
+    'refine_file',
     'refine_files',
+    'refine_files_with_ray',
     'refine_pair',
 ]

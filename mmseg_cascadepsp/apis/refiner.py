@@ -42,10 +42,11 @@ class Refiner:
             device for a module.
         precision: ``'fp32'``, ``'bf16'``, ``'fp16'`` (autocast of the network's passes), or
             ``'auto'``, at present fp32.
-        crops: Where the Local step lays its crops: ``'uniform'``, the paper's grid.
+        crops: Where the Local step lays its crops: ``'uniform'``, the paper's grid;
+            ``'adaptive'``, as few as cover the boundary, for large photos several times quicker.
         crop_filter: Which of them it refines: ``'boundary'``, those that the mask's boundary runs
             through; ``'release'``, those of 10 to 90 % foreground as the authors' package;
-            ``'all'``.
+            ``'all'``. Adaptive crops take ``'boundary'`` alone.
         max_memory: Bytes, or such as ``'2GB'``: what the tensors of a call may take beyond the
             weights. Crops are batched as far as it allows; where one pass at ``L`` does not fit,
             the error says which ``L`` does. By default crops go one by one, without a limit.
@@ -76,13 +77,12 @@ class Refiner:
     ) -> None:
         for name, value, known in (
             ('precision', precision, PRECISIONS),
-            ('crops', crops, ('uniform',)),
-            ('crop_filter', crop_filter, cascade.CROP_FILTERS),
         ):
             if value not in known:
                 raise ValueError(
                     f'{name} must be one of {", ".join(map(repr, known))}, got {value!r}.'
                 )
+        cascade.check_crops(crops, crop_filter)
         self.precision, self.crops, self.crop_filter = precision, crops, crop_filter
         self.max_memory = parse_bytes(max_memory)
         self.progress = progress
@@ -139,22 +139,55 @@ class Refiner:
             return np.zeros(mask.shape, np.uint8)
         if mask.all():
             return np.full(mask.shape, 255, np.uint8)
+        result = np.empty(mask.shape, np.uint8)
         with torch.inference_mode(), Progress(disable=not self.progress, transient=True) as bar:
             task = bar.add_task('crops', total=None)
-            probability = cascade.refine(
-                self._refine_pass,
-                torch.from_numpy(image.transpose(2, 0, 1).copy()),
-                torch.from_numpy(mask.copy())[None],
-                fast=bool(fast),
-                local='auto' if fast is None else 'always',
-                L=L,
-                crop_filter=self.crop_filter,
-                normalize=self.model.normalize,
-                strides=self.strides,
-                batch_size=self._batch_size(mask.shape, L) or 1,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            job = self.refinement(
+                mask.shape,
+                fast,
+                L,
+                lambda done, total: bar.update(task, completed=done, total=total),
             )
-            return probability.mul_(255).to(torch.uint8).numpy()
+            photo, coarse = _tensor(image).permute(2, 0, 1), _tensor(mask)[None]
+            for top, rows in job.last_step(photo, job.first_steps(photo, coarse)):
+                result[top : top + len(rows)] = (rows * 255).to(torch.uint8).numpy()
+        return result
+
+    def refinement(
+        self,
+        shape: tuple[int, int],
+        fast: bool | None = False,
+        L: int = 900,
+        progress: cascade.Progress | None = None,
+        whole: bool = True,
+    ) -> cascade.Refinement:
+        """What :meth:`refine` does, in two parts that take photo and mask by rows; to be run in
+        ``torch.inference_mode``.
+
+        Args:
+            shape: ``(H, W)`` of the photo.
+            fast: See :meth:`refine`.
+            L: See :meth:`refine`.
+            progress: Called with (crops done, crops to do).
+            whole: Whether photo and mask are in memory, for ``max_memory``.
+
+        Raises:
+            ValueError: ``L`` below 66, or too large for ``max_memory``.
+        """
+        L = cascade.check_crop_size(L)
+        rows = shape[0] if whole else min(shape[0], 2 * L)
+        return cascade.Refinement(
+            refine_pass=self._refine_pass,
+            fast=bool(fast),
+            local='auto' if fast is None else 'always',
+            L=L,
+            crops=self.crops,
+            crop_filter=self.crop_filter,
+            normalize=self.model.normalize,
+            strides=self.strides,
+            batch_size=self._batch_size((rows, shape[1]), L) or 1,
+            progress=progress,
+        )
 
     def refine_semantic(
         self,
@@ -205,7 +238,7 @@ class Refiner:
                 strategy = dataclasses.replace(strategy, batch_size=batch_size)
             return strategy.refine(
                 self._refine_pass,
-                torch.from_numpy(image.transpose(2, 0, 1).copy()),
+                _tensor(image).permute(2, 0, 1),
                 labels,
                 normalize=self.model.normalize,
                 strides=self.strides,
@@ -231,7 +264,9 @@ class Refiner:
                 background = 'auto'
             settings['stuff'] = stuff if len(stuff) else 'auto'
         if settings['type'] in ('semantic', 'binary'):
-            settings.update(background=background, crop_filter=self.crop_filter)
+            settings.update(
+                background=background, crops=self.crops, crop_filter=self.crop_filter
+            )
         elif background not in (None, 'auto'):
             raise ValueError(
                 "background is for strategy 'semantic' or 'binary'; the scene strategy refines "
@@ -280,6 +315,13 @@ class Refiner:
             'crop_filter': self.crop_filter,
             'precision': 'fp32' if dtype is None else str(dtype).removeprefix('torch.'),
         }
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """Shares the array's memory where torch can: not read-only, no negative strides."""
+    if not array.flags.writeable or min(array.strides) < 0:
+        array = array.copy()
+    return torch.from_numpy(array)
 
 
 def _check_device(device: str | torch.device) -> torch.device:

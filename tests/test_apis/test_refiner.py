@@ -202,7 +202,12 @@ def test_bad_input(refiner, photo, mask, change, error, words):
         ({'model': nn.Conv2d(3, 1, 1)}, TypeError, 'Conv2d without refine_pass and normalize'),
         ({'model': Config({'data': 1}), 'checkpoint': 'x'}, ValueError, 'no model with a type'),
         ({'precision': 'int8'}, ValueError, "precision .*'bf16'.*'int8'"),
-        ({'crops': 'adaptive'}, ValueError, "crops must be one of 'uniform', got 'adaptive'"),
+        ({'crops': 'some'}, ValueError, "crops must be one of 'uniform', 'adaptive', got 'some'"),
+        (
+            {'crops': 'adaptive', 'crop_filter': 'release'},
+            ValueError,
+            "crop_filter must be 'boundary', got 'release'",
+        ),
         (
             {'crop_filter': 'none'},
             ValueError,
