@@ -74,8 +74,8 @@ def main() -> None:
     try:
         from util.boundary_modification import modify_boundary
     except ImportError:
-        sys.exit(f'perturbation.py: --release: {args.release} lacks util/boundary_modification.py; '
-                 'give a checkout of hkchengrex/CascadePSP')
+        sys.exit(f'perturbation.py: --release: {args.release} lacks util/boundary_modification.py;'
+                 ' give a checkout of hkchengrex/CascadePSP')
     cv2.setNumThreads(1)
     random.seed(args.seed)
     np.random.seed(args.seed)

@@ -331,14 +331,18 @@ class Refinement:
     def __post_init__(self) -> None:
         check_crop_size(self.L)
         check_crops(self.crops, self.crop_filter)
-        if self.local not in ('always', 'auto'):
-            raise ValueError(f"local must be one of ('always', 'auto'), got {self.local!r}")
+        if self.local not in ('always', 'auto', 'only'):
+            raise ValueError("local must be one of ('always', 'auto', 'only'), "
+                             f'got {self.local!r}')
+        if self.fast and self.local == 'only':
+            raise ValueError("fast=True leaves out the Local step and local='only' the Global "
+                             'step; give one of the two')
         for name in ('levels', 'batch_size'):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name} must be at least 1, got {getattr(self, name)}')
 
     def _with_local(self, size: Sequence[int]) -> bool:
-        return not self.fast and (self.local == 'always' or max(size) >= self.L)
+        return not self.fast and (self.local != 'auto' or max(size) >= self.L)
 
     def _local(self) -> dict:
         names = ('L', 'crops', 'crop_filter', 'normalize', 'strides', 'batch_size', 'progress')
@@ -360,6 +364,11 @@ class Refinement:
         size, L = image.shape[-2:] if isinstance(image, Tensor) else image.shape, self.L
         finest, two_finest = tuple(self.strides[-1:]), tuple(self.strides[:-3:-1])
         with_local = self._with_local(size)
+        if self.local == 'only':
+            whole = Picture(mask).whole()
+            signed = isinstance(mask, Tensor) and mask.dtype != torch.bool
+            whole = (whole + 1) / 2 if signed else whole.float()
+            return dict.fromkeys(two_finest, whole[None].cpu())
         output = global_step(self.refine_pass, image, mask, L=L, enlarge=self.enlarge,
                              normalize=self.normalize, strides=self.strides,
                              final=two_finest if with_local else finest)
@@ -434,7 +443,8 @@ def refine(refine_pass: RefinePass,
             S1 takes both values; ``release``, those with a foreground share of 0.1 to 0.9, as the
             authors' code does; ``all``. With ``adaptive`` crops ``boundary`` alone.
         local: ``always``, as the package; ``auto``, only for images with max(H, W) >= L, as the
-            paper (there both are 900).
+            paper (there both are 900); ``only``, without a Global step: the coarse mask stands
+            for its outputs (the paper's ablation, Table 2).
         enlarge: whether images smaller than ``L`` are enlarged for the Global step, as the package
             does.
         levels: number n of Local steps, coarse to fine (paper, end of section 3.2.2), for images
@@ -451,7 +461,8 @@ def refine(refine_pass: RefinePass,
 
     Raises:
         ValueError: ``L`` below 66, wrong shapes, unknown ``crops``, ``crop_filter`` or ``local``,
-            the first two not going together, ``levels`` or ``batch_size`` below 1.
+            the first two not going together, ``fast`` with ``local='only'``, ``levels`` or
+            ``batch_size`` below 1.
         TypeError: wrong dtypes.
     """
     job = Refinement(refine_pass=refine_pass, fast=fast, L=L, crops=crops,

@@ -57,7 +57,7 @@ def test_straight_edges_survive_resizing(size, L, fast):
 @pytest.mark.parametrize('size', [(1, 1), (1, 7), (2, 500), (500, 1), (8, 8), (97, 65), (96, 96),
                                   (130, 100)])
 @pytest.mark.parametrize('options', [{}, {'fast': True}, {'local': 'auto'}, {'enlarge': False},
-                                     {'levels': 3}, {'crop_filter': 'all'}])
+                                     {'levels': 3}, {'crop_filter': 'all'}, {'local': 'only'}])
 def test_any_size(size, options):
     image = torch.full((3, *size), 77, dtype=torch.uint8)
     mask = torch.zeros(1, *size, dtype=torch.bool)
@@ -208,6 +208,18 @@ def test_local_auto_follows_the_paper():
         assert len(network.calls) == calls and result.shape == (height, 70)
 
 
+def test_local_only_starts_from_the_coarse_mask():
+    image, mask = scene(120, 150)
+    network = Recorder()
+    refine(network, image, mask, L=100, local='only', crop_filter='all', normalize=normalize)
+    crops = sorted(crop_grid(120, 150, 100))
+    assert network.strides == [{8, 4}, {1}] * len(crops)
+    signed = mask.float() * 2 - 1
+    for crop, (_, masks, _) in zip(crops, network.calls[::2], strict=True):
+        expected = signed[(..., *crop.outer.slices)].expand(3, -1, -1)
+        assert torch.equal(masks[0, :, :100, :100], expected)
+
+
 def test_enlarging_is_optional():
     image, mask = scene(40, 56)
     for enlarge, size in ((True, (72, 104)), (False, (40, 56))):
@@ -255,6 +267,7 @@ def test_half_precision_outputs_become_float32():
     ({'L': 96.}, TypeError, 'L must be an integer'),
     ({'crop_filter': 'some'}, ValueError, "crop_filter must be one of .*got 'some'"),
     ({'local': 'never'}, ValueError, "local must be one of .*got 'never'"),
+    ({'local': 'only', 'fast': True}, ValueError, 'give one of the two'),
     ({'levels': 0}, ValueError, 'levels must be at least 1, got 0'),
     ({'batch_size': 0}, ValueError, 'batch_size must be at least 1, got 0'),
     ({'normalize': None}, TypeError, 'image must be normalised float, got torch.uint8'),
