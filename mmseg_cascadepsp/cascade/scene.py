@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .components import COMPAT, MIN_AREA, PADDING, Component, check_labels, divide
-from .fusion import ATTENUATION, THRESHOLD, Fusion, SceneResult
+from .fusion import ATTENUATION, PRIOR_WEIGHT, THRESHOLD, Fusion, SceneResult
 from .geometry import Box, check_crop_size, pad, padded_size, resize_longer_side, resized_sides
 from .passes import RefinePass, run_cascade
 from .steps import STRIDES, Normalize, Progress, refine
@@ -29,6 +29,16 @@ def _check(image: Tensor, **ranges: tuple[float, float, float]) -> None:
     for name, (value, low, high) in ranges.items():
         if not low <= value <= high:
             raise ValueError(f'{name} must be from {low} to {high}, got {value}.')
+
+
+def _check_logits(logits: Any, labels: np.ndarray, ignore_index: int | None) -> None:
+    if logits is None:
+        return
+    classes = int(np.max(labels, initial=0, where=labels != ignore_index)) + 1
+    shape = tuple(getattr(logits, 'shape', ()))
+    if len(shape) != 3 or shape[1:] != labels.shape or shape[0] < classes:
+        raise ValueError(f'logits must be (classes, {labels.shape[0]}, {labels.shape[1]}) with at '
+                         f'least {classes} classes, got {shape or type(logits).__name__}.')
 
 
 def _seen(height: int, width: int, min_size: int, L: int) -> tuple[int, int]:
@@ -118,6 +128,9 @@ def refine_scene(refine_pass: RefinePass,
                  attenuation: float = ATTENUATION,
                  threshold: float = THRESHOLD,
                  reassign: bool = False,
+                 protect: bool = True,
+                 logits: Tensor | np.ndarray | None = None,
+                 prior_weight: float = PRIOR_WEIGHT,
                  min_area: int = MIN_AREA,
                  max_components: int | None = None,
                  padding: float = PADDING,
@@ -139,7 +152,8 @@ def refine_scene(refine_pass: RefinePass,
         image: (3, H, W) RGB: uint8 with ``normalize``, or normalised float without.
         labels: (H, W) integer, 0-based ids.
         stuff: ids of classes whose probability is attenuated.
-        attenuation, threshold, reassign: see :class:`~mmseg_cascadepsp.cascade.fusion.Fusion`.
+        attenuation, threshold, reassign, protect, logits, prior_weight: see
+            :class:`~mmseg_cascadepsp.cascade.fusion.Fusion`.
         min_area: smaller classes and components are left as they are.
         max_components: the largest so many are refined; all by default.
         padding: growth of the regions, see :func:`~mmseg_cascadepsp.cascade.components.region`.
@@ -149,7 +163,7 @@ def refine_scene(refine_pass: RefinePass,
         min_size: longer side to which smaller regions are enlarged.
         batch_size, bucket: see :func:`global_step_of_regions`.
         compat: ``'release'``: the authors' scripts to the pixel: their disc, regions, order, and
-            probabilities in steps of 1/255.
+            probabilities in steps of 1/255; neither ``protect`` nor ``logits``.
         normalize: (B, 3, H, W) RGB 0..255 -> normalised float on the network's device.
         strides: output strides of the cascade.
         num_classes: ids in ``labels`` must be below it.
@@ -166,8 +180,10 @@ def refine_scene(refine_pass: RefinePass,
     """
     _check(image, attenuation=(attenuation, 0, 1), threshold=(threshold, 0, 1),
            padding=(padding, 0, 100), min_area=(min_area, 0, float('inf')),
-           min_size=(min_size, 1, float('inf')), batch_size=(batch_size, 1, float('inf')))
+           min_size=(min_size, 1, float('inf')), batch_size=(batch_size, 1, float('inf')),
+           prior_weight=(prior_weight, 0, float('inf')))
     check_labels(labels, image.shape[-2:], num_classes, ignore_index)
+    _check_logits(logits, labels, ignore_index)
     check_crop_size(L)
     if compat is not None and compat not in COMPAT:
         raise ValueError(f'compat must be None or one of {COMPAT}, got {compat!r}.')
@@ -200,7 +216,9 @@ def refine_scene(refine_pass: RefinePass,
                                 crop_filter=compat or 'boundary', **common).numpy()
 
     fusion = Fusion(labels, stuff=frozenset(stuff), attenuation=attenuation, threshold=threshold,
-                    ignore_index=ignore_index, reassign=reassign)
+                    ignore_index=ignore_index, reassign=reassign,
+                    protect=protect and compat is None, logits=None if compat else logits,
+                    prior_weight=prior_weight)
     for done, (index, probability) in enumerate(conquer(), 1):
         if compat == 'release':
             probability = np.floor(probability * 255) / np.float32(255)
@@ -221,6 +239,9 @@ def refine_classes(refine_pass: RefinePass,
                    attenuation: float = ATTENUATION,
                    threshold: float = THRESHOLD,
                    reassign: bool = False,
+                   protect: bool = True,
+                   logits: Tensor | np.ndarray | None = None,
+                   prior_weight: float = PRIOR_WEIGHT,
                    min_area: int = 0,
                    max_components: int | None = None,
                    fast: bool = False,
@@ -242,7 +263,7 @@ def refine_classes(refine_pass: RefinePass,
             :func:`refine_scene`.
         background: id of the class that has no mask of its own and takes the pixels that classes
             give up. None: every class has a mask, and a pixel that nobody claims stays.
-        stuff, attenuation, threshold, reassign: see
+        stuff, attenuation, threshold, reassign, protect, logits, prior_weight: see
             :class:`~mmseg_cascadepsp.cascade.fusion.Fusion`.
         min_area: classes of at most so many pixels are left as they are.
         max_components: the largest so many classes are refined; all by default.
@@ -259,8 +280,9 @@ def refine_classes(refine_pass: RefinePass,
         TypeError: wrong dtypes.
     """
     _check(image, attenuation=(attenuation, 0, 1), threshold=(threshold, 0, 1),
-           min_area=(min_area, 0, float('inf')))
+           min_area=(min_area, 0, float('inf')), prior_weight=(prior_weight, 0, float('inf')))
     check_labels(labels, image.shape[-2:], num_classes, ignore_index)
+    _check_logits(logits, labels, ignore_index)
     if max_components is not None and max_components < 0:
         raise ValueError(f'max_components must be 0 or more, got {max_components}.')
     whole = Box(0, 0, *labels.shape)
@@ -274,7 +296,8 @@ def refine_classes(refine_pass: RefinePass,
     found = len(components)
     components = sorted(components, key=lambda part: -part.area)[:max_components]
     fusion = Fusion(labels, stuff=frozenset(stuff), attenuation=attenuation, threshold=threshold,
-                    ignore_index=ignore_index, reassign=reassign, background=background)
+                    ignore_index=ignore_index, reassign=reassign, background=background,
+                    protect=protect, logits=logits, prior_weight=prior_weight)
     for index, component in enumerate(components):
         probability = refine(refine_pass, image, torch.from_numpy(component.mask)[None], fast=fast,
                              L=L, crops=crops, crop_filter=crop_filter, local=local,

@@ -264,6 +264,66 @@ def test_void_stays_and_background_takes_what_is_given_up():
     assert fuse([1, 1, 255, 0], *parts, ignore_index=None)[0][2] == 1
 
 
+def test_pixels_of_no_part_are_protected_on_request():
+    part = (1, [1, 1, 0, 0], [.9, .9, .9, .3])
+    assert fuse([1, 1, 2, 2], part)[0] == [1, 1, 1, 2]
+    assert fuse([1, 1, 2, 2], part, protect=True) == ([1, 1, 2, 2], [.9, .9, .5, .5])
+    # The background is no part, but it is there to be claimed.
+    assert fuse([1, 1, 2, 0], (1, [1, 1, 0, 0], [.9, .9, .9, .8]), protect=True,
+                background=0)[0] == [1, 1, 2, 1]
+
+
+@given(st.integers(0, 999), st.sampled_from([.3, .5, 2.]), st.sampled_from([None, 0]),
+       st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_fusion_with_the_segmentors_probabilities(seed, weight, background, as_tensor):
+    """Against the mean of both probabilities of every class at every pixel."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (4, 6, 7)).astype(np.float32)
+    labels = logits.argmax(0)
+    labels[0, :3] = 255
+    prior = np.exp(logits) / np.exp(logits).sum(0)
+    refined_by_class = np.zeros_like(prior)
+    fusion = Fusion(labels, stuff=frozenset([2]), attenuation=.7, background=background,
+                    logits=torch.from_numpy(logits) if as_tensor else logits, prior_weight=weight)
+    claimed = np.zeros(labels.shape)
+    for label in range(background is not None, 4):
+        probability = rng.uniform(0, 1, labels.shape).astype(np.float32)
+        claimed = np.maximum(claimed, probability)
+        refined_by_class[label] = probability * (.7 if label == 2 else 1)
+        fusion.add(label, label, Box(0, 0, *labels.shape), labels == label, probability)
+    if background is not None:
+        refined_by_class[0] = 1 - claimed
+    score = (refined_by_class + weight * prior) / (1 + weight)
+    result = fusion.result([], 4)
+    void = labels == 255
+    assert np.array_equal(result.labels, np.where(void, 255, score.argmax(0)))
+    if background is None:
+        assert np.allclose(result.confidence, np.where(void, 0, score.max(0)), atol=1e-5)
+
+
+def test_segmentors_probabilities_settle_what_the_refiner_leaves_open():
+    image, labels = street(97, 140)
+    logits = np.stack([np.where(labels == label, 3., 0.) for label in range(labels.max() + 1)])
+
+    def undecided(image, masks, strides):
+        return {stride: torch.zeros_like(masks[:, :1]) for stride in strides}
+
+    for run in (refine_scene, refine_classes):
+        result = run(undecided, image, labels, L=112, logits=logits, normalize=normalize)
+        assert np.array_equal(result.labels, labels)
+    plain = refined(image, labels, L=112)
+    weighed = refined(image, labels, L=112, logits=logits)
+    trusting = refined(image, labels, L=112, logits=logits * 100, prior_weight=100)
+    assert (plain.labels != weighed.labels).any()
+    assert np.array_equal(trusting.labels, labels)
+    alone = refined(image, labels, L=112, logits=logits, prior_weight=0)
+    assert np.array_equal(alone.labels, plain.labels)
+    with_compat = refined(image, labels, L=112, logits=logits, compat='release')
+    assert np.array_equal(with_compat.labels, refined(image, labels, L=112,
+                                                      compat='release').labels)
+
+
 # Whole label maps
 
 LABEL_MAPS = st_np.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -393,6 +453,15 @@ def test_label_maps_that_cannot_be_right(labels, error, words):
             run(mask_as_logits, torch.zeros(3, 9, 9), labels, num_classes=150)
 
 
+@pytest.mark.parametrize('logits', [np.zeros((3, 9, 9)), np.zeros((5, 9, 8)), np.zeros((9, 9)), 3])
+def test_logits_that_cannot_be_right(logits):
+    labels = np.full((9, 9), 255)
+    labels[2:5] = 3
+    for run in (refine_scene, refine_classes):
+        with pytest.raises(ValueError, match=r'logits.*\(classes, 9, 9\).*at least 4 classes'):
+            run(mask_as_logits, torch.zeros(3, 9, 9), labels, logits=logits)
+
+
 def test_void_is_no_id_out_of_range():
     labels = np.full((4, 4), 255)
     assert check_labels(labels, (4, 4), 150) is labels
@@ -403,7 +472,7 @@ def test_void_is_no_id_out_of_range():
 @pytest.mark.parametrize('options', [
     {'attenuation': 1.5}, {'threshold': -.1}, {'padding': -1}, {'min_area': -1}, {'bucket': 12},
     {'bucket': 0}, {'batch_size': 0}, {'min_size': 0}, {'max_components': -1}, {'compat': 'paper'},
-    {'L': 60}
+    {'L': 60}, {'prior_weight': -1},
 ])
 def test_settings_that_cannot_be_right(options):
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -56,7 +56,6 @@ def test_stuff_of_ade20k_is_that_of_the_release():
     ('ADE20KDataset', 'ade20k'), ('CityscapesDataset', 'cityscapes'),
     ('COCOStuffDataset', 'coco_stuff'), ('PascalContextDataset', 'pascal_context'),
     ('PascalContextDataset59', 'pascal_context'), ('BDD100KDataset', 'cityscapes'),
-    ('CamVidDataset', 'camvid'),
 ])
 def test_stuff_lists_name_classes_of_their_datasets(dataset, key):
     classes = names(dataset)

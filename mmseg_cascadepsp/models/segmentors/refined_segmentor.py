@@ -160,13 +160,18 @@ class RefinedSegmentor(BaseSegmentor):
 
     @torch.no_grad()
     def refine_samples(
-        self, samples: Sequence[SegDataSample], inputs: Tensor | None = None
+        self,
+        samples: Sequence[SegDataSample],
+        inputs: Tensor | None = None,
+        use_logits: bool = True,
     ) -> list[SegDataSample]:
         """Refine what a segmentor predicted.
 
         Args:
             samples: With ``pred_sem_seg``, (1, H, W) or (H, W), or else ``seg_logits``.
             inputs: (B, C, h, w); read where a photo is not to be had otherwise.
+            use_logits: Whether the strategy gets ``seg_logits``, where they have the label map's
+                size: with them it weighs the segmentor's own probability, too.
 
         Raises:
             RuntimeError: The refiner has no weights.
@@ -197,6 +202,7 @@ class RefinedSegmentor(BaseSegmentor):
                 strides=tuple(self.refiner.cascade_strides),
                 classes=OBJECT if single is not None else self._class_names(),
                 ignore_index=self.ignore_index,
+                logits=_logits(sample, coarse) if use_logits and single is None else None,
             )
             refined = torch.from_numpy(result.labels).to(coarse)
             sample.set_data(
@@ -317,7 +323,15 @@ class RefinedSegTTAModel(SegTTAModel):
             samples = super().test_step(data)
         finally:
             self.module = refined
-        return refined.refine_samples(samples)
+        # Their logits are those of the last augmentation alone.
+        return refined.refine_samples(samples, use_logits=False)
+
+
+def _logits(sample: SegDataSample, labels: Tensor) -> Tensor | None:
+    logits = sample.seg_logits.data if 'seg_logits' in sample else None
+    if logits is None or len(logits) < 2 or logits.shape[1:] != labels.shape:
+        return None
+    return logits
 
 
 @contextmanager

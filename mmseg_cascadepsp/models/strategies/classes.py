@@ -10,7 +10,6 @@ BACKGROUND_NAMES = ('background', '_background_', '__background__', 'bg')
 #: Set -> registered datasets that list its class names.
 LISTED_BY = {
     'ade20k': ('ADE20KDataset', ),
-    'camvid': ('CamVidDataset', ),
     'cityscapes': ('CityscapesDataset', ),
     'coco_stuff': ('COCOStuffDataset', ),
     'pascal_context': ('PascalContextDataset', 'PascalContextDataset59'),
@@ -26,7 +25,6 @@ STUFF = {
         'path', 'runway', 'stairway', 'river', 'bridge', 'hill', 'hovel', 'tower', 'dirt track',
         'land', 'escalator', 'stage', 'conveyer belt', 'swimming pool', 'waterfall', 'lake',
         'pier'),
-    'camvid': ('sky', 'building', 'road', 'pavement', 'tree'),
     'cityscapes': ('road', 'sidewalk', 'building', 'wall', 'vegetation', 'terrain', 'sky'),
     'coco_stuff': (
         'bridge', 'building-other', 'ceiling-other', 'ceiling-tile', 'clouds', 'dirt',

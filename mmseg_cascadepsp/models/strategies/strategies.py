@@ -9,6 +9,7 @@ A strategy holds settings; the procedure is :mod:`mmseg_cascadepsp.cascade`. Its
     strides: output strides of the refiner's cascade.
     classes: names of the classes; with them ids are checked, and stuff and background found.
     ignore_index: id of void pixels, which stay as they are; None if there are none.
+    logits: (classes, H, W), the segmentor's, if they are at hand.
     progress: called with (parts done, parts to do).
 
 and returns a :class:`mmseg_cascadepsp.cascade.SceneResult`: ``labels`` (of the dtype given),
@@ -41,6 +42,10 @@ class Strategy:
         threshold: probability above which a part takes a pixel.
         reassign: whether a pixel that its own part gives up goes to the best one that claims it,
             before attenuation; see :class:`mmseg_cascadepsp.cascade.Fusion`.
+        protect: whether pixels of parts that are too small to be refined keep their label; in the
+            paper their neighbours may take them.
+        prior_weight: weight, beside the refiner's probability, of the segmentor's own, where its
+            logits are at hand; 0, as in the paper: none.
         max_components: at most so many parts are refined, the largest.
         L: longer side that the network sees, at least 66.
         reason: why this strategy was chosen, for messages.
@@ -50,6 +55,8 @@ class Strategy:
     attenuation: float = 0.51
     threshold: float = 0.5
     reassign: bool = False
+    protect: bool = True
+    prior_weight: float = 0.5
     max_components: int | None = None
     L: int = 900
     reason: str | None = field(default=None, compare=False)
@@ -59,7 +66,8 @@ class Strategy:
             'stuff': stuff_ids(self.stuff, classes),
             'num_classes': None if classes is None else len(classes),
             **{name: getattr(self, name) for name in
-               ('attenuation', 'threshold', 'reassign', 'max_components', 'L')}
+               ('attenuation', 'threshold', 'reassign', 'protect', 'prior_weight',
+                'max_components', 'L')}
         }
 
     def __str__(self) -> str:
@@ -100,12 +108,13 @@ class SceneParsingStrategy(Strategy):
                strides: Sequence[int],
                classes: Sequence[str] | None = None,
                ignore_index: int | None = 255,
+               logits: Tensor | np.ndarray | None = None,
                progress: Progress | None = None) -> SceneResult:
         """See the module."""
         own = {name: getattr(self, name) for name in
                ('min_area', 'padding', 'fast', 'min_size', 'batch_size', 'bucket', 'compat')}
         return refine_scene(refine_pass, image, labels, normalize=normalize, strides=strides,
-                            ignore_index=ignore_index, progress=progress, **own,
+                            ignore_index=ignore_index, logits=logits, progress=progress, **own,
                             **self._common(classes))
 
 
@@ -147,13 +156,14 @@ class SemanticStrategy(Strategy):
                strides: Sequence[int],
                classes: Sequence[str] | None = None,
                ignore_index: int | None = 255,
+               logits: Tensor | np.ndarray | None = None,
                progress: Progress | None = None) -> SceneResult:
         """See the module."""
         own = {name: getattr(self, name) for name in
                ('min_area', 'fast', 'crops', 'crop_filter', 'local', 'enlarge', 'batch_size')}
         return refine_classes(refine_pass, image, labels, background=self._background(classes),
                               normalize=normalize, strides=strides, ignore_index=ignore_index,
-                              progress=progress, **own, **self._common(classes))
+                              logits=logits, progress=progress, **own, **self._common(classes))
 
 
 @TASK_UTILS.register_module()
