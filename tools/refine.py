@@ -25,6 +25,7 @@ examples:
 
   several processes, or GPUs:
     torchrun --nproc-per-node 4 tools/refine.py photos masks -o out
+    python tools/refine.py photos masks -o out --ray 16
 
 masks may be 0/255, 0/1, 1-bit, 16-bit, palette or transparent PNG, or greyscale JPEG; one object
 each. Results are PNG, 0 and 255, of the photo's size; of a single pair .tif and .npy, too.
@@ -105,6 +106,12 @@ def build_parser() -> argparse.ArgumentParser:
         help='number format of the network (default: auto)',
     )
     parser.add_argument(
+        '--ray',
+        type=int,
+        metavar='N',
+        help='N workers of a Ray cluster, that of RAY_ADDRESS or one on this machine',
+    )
+    parser.add_argument(
         '--overwrite', action='store_true', help='make outputs anew that are there already'
     )
     return parser
@@ -116,27 +123,37 @@ def main(argv: list[str] | None = None) -> int:
     # Imported late: --help and wrong usage answer at once.
     from rich.console import Console
 
-    from mmseg_cascadepsp.apis import EXTRAS, Refiner, find_pairs, join_processes, refine_files
+    from mmseg_cascadepsp import apis
 
     console = Console(stderr=True, soft_wrap=True)
+    paths = (args.image, args.mask, args.out)
+    settings = {
+        'fast': args.fast,
+        'L': args.L,
+        'threshold': args.threshold,
+        'extras': [kind for kind in apis.EXTRAS if getattr(args, kind)],
+        'windowed': args.windowed,
+        'overwrite': args.overwrite,
+    }
+    refiner = {
+        name: getattr(args, name)
+        for name in ('model', 'checkpoint', 'device', 'precision', 'crops')
+    }
     try:
-        find_pairs(args.image, args.mask, args.out)  # before a model is loaded or fetched
-        rank, _ = join_processes()
-        refiner = Refiner(args.model, args.checkpoint, args.device, args.precision, args.crops)
-        report = refine_files(
-            refiner,
-            args.image,
-            args.mask,
-            args.out,
-            fast=args.fast,
-            L=args.L,
-            threshold=args.threshold,
-            extras=[kind for kind in EXTRAS if getattr(args, kind)],
-            windowed=args.windowed,
-            overwrite=args.overwrite,
-            console=console,
-        )
-    except (OSError, TypeError, ValueError) as error:
+        apis.find_pairs(*paths)  # before a model is loaded or fetched
+        if args.ray:
+            rank, gpus = 0, int((args.device or '').startswith('cuda'))
+            report = apis.refine_files_with_ray(
+                refiner, *paths, workers=args.ray, gpus=gpus, **settings
+            )
+            for name, sentence in report.failed.items():
+                print(f'failed {name}: {sentence}', file=sys.stderr)
+        else:
+            rank, _ = apis.join_processes()
+            report = apis.refine_files(
+                apis.Refiner(**refiner), *paths, console=console, **settings
+            )
+    except (ImportError, OSError, TypeError, ValueError) as error:
         print(f'refine.py: {getattr(error, "strerror", None) or error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

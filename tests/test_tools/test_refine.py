@@ -98,6 +98,32 @@ def test_errors_are_one_line_without_traceback(model, inputs, capsys, change, wo
     assert said.count('\n') == 1 and 'Traceback' not in said
 
 
+def test_a_huge_pictureby_rows(model, tmp_path, capsys):
+    photo = np.random.default_rng(0).integers(0, 256, (160, 120, 3), np.uint8)
+    mask = np.zeros((160, 120), bool)
+    mask[40:100, 30:90] = True
+    np.save(tmp_path / 'photo.npy', photo)
+    np.save(tmp_path / 'mask.npy', mask)
+    pair = [str(tmp_path / name) for name in ('photo.npy', 'mask.npy')]
+    assert refine.main([*pair, '-o', str(tmp_path / 'x.png'), *model, '--crops', 'adaptive']) == 0
+    assert capsys.readouterr().out.startswith('1 refined, ')
+    assert read_mask(tmp_path / 'x.png').shape == (160, 120)
+    picture = str(tmp_path / 'p.png')
+    write_image(picture, photo)
+    command = [picture, pair[1], '-o', str(tmp_path / 'y.png'), *model, '--windowed']
+    command += ['--crops', 'adaptive']
+    assert refine.main([*command, '--overlay']) == 1
+    assert 'refined by rows, without overlay' in capsys.readouterr().err
+    assert refine.main(command) == 0
+    np.testing.assert_array_equal(read_mask(tmp_path / 'y.png'), read_mask(tmp_path / 'x.png'))
+
+
+def test_ray_that_is_missing_is_told(model, inputs, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    assert refine.main([*inputs, *model, '--ray', '2']) == 1
+    assert 'pip install "mmseg_cascadepsp[ray]"' in capsys.readouterr().err
+
+
 def test_interruption_says_how_to_go_on(model, inputs, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -1,0 +1,67 @@
+"""Refining on a Ray cluster of this machine."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from mmseg_cascadepsp.apis import Refiner, refine_files, refine_files_with_ray
+from mmseg_cascadepsp.utils import read_mask, write_image, write_png
+
+L = 80
+
+
+def test_without_ray_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    with pytest.raises(ImportError, match=r'pip install "mmseg_cascadepsp\[ray\]"'):
+        refine_files_with_ray({}, tmp_path, tmp_path, tmp_path / 'out', workers=2)
+
+
+@pytest.fixture(scope='module')
+def cluster():
+    """Two workers of one core each."""
+    ray = pytest.importorskip('ray', reason='the extra ray')
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_two_workers_give_what_one_process_gives(
+    cluster, tiny_config, tiny_checkpoint, tmp_path, photo, mask
+):
+    photos, masks, out = tmp_path / 'photos', tmp_path / 'masks', tmp_path / 'out'
+    for name in 'abcdef':
+        write_image(photos / f'{name}.jpg', np.roll(photo, ord(name), axis=1))
+        write_png(masks / f'{name}.png', mask.astype(np.uint8) * 255)
+    (photos / 'c.jpg').write_bytes(b'')
+    (masks / 'alone.png').write_bytes(b'')
+    arguments = {'model': str(tiny_config), 'checkpoint': str(tiny_checkpoint), 'device': 'cpu'}
+    arguments |= {'precision': 'fp32'}
+
+    def run(**options):
+        return refine_files_with_ray(arguments, photos, masks, out, workers=2, L=L, **options)
+
+    report = run()
+    assert report.refined == ['a', 'b', 'd', 'e', 'f'] and set(report.failed) == {'alone', 'c'}
+    assert 'is not an image' in report.failed['c']
+    assert run().skipped == report.refined
+    failed = run(threshold=0.4).failed
+    assert 'was made with another threshold' in failed['a'] and len(failed) == 7
+    refine_files(Refiner(**arguments), photos, masks, tmp_path / 'alone', L=L)
+    for name in report.refined:
+        np.testing.assert_array_equal(
+            read_mask(out / f'{name}.png'), read_mask(tmp_path / 'alone' / f'{name}.png')
+        )
+    assert sorted(os.listdir(out)) == [
+        f'{name}.png' for name in report.refined
+    ]
+
+
+@pytest.mark.slow
+def test_bad_arguments(cluster, tmp_path):
+    with pytest.raises(ValueError, match='workers must be at least 1, got 0'):
+        refine_files_with_ray({}, tmp_path, tmp_path, tmp_path, workers=0)
+    with pytest.raises(ValueError, match='L must be at least 66'):
+        refine_files_with_ray({}, tmp_path, tmp_path, tmp_path, workers=2, L=3)
