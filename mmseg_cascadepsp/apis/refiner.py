@@ -15,6 +15,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from mmseg_cascadepsp import cascade
+from mmseg_cascadepsp.models.inference import InferencePass
 from mmseg_cascadepsp.models.segmentors import cascade_psp
 from mmseg_cascadepsp.models.strategies import Strategy, build_strategy, choose_strategy
 
@@ -23,9 +24,7 @@ from .checkpoint import load_weights, read_state_dict
 from .memory import IMAGE_BYTES, MARGIN, PROBE, PeakMemory, batch_that_fits, parse_bytes
 from .validation import check_image, check_mask
 
-PRECISIONS = {**cascade_psp.PRECISIONS, 'auto': None}
-"""Name -> dtype of autocast. ``auto`` stays with fp32 as long as no lower one was measured to give
-the same masks."""
+PRECISIONS = (*cascade_psp.PRECISIONS, 'auto')
 
 
 class Refiner:
@@ -41,7 +40,9 @@ class Refiner:
         device: Such as ``'cpu'`` or ``'cuda:1'``; a GPU if there is one by default, a module's own
             device for a module.
         precision: ``'fp32'``, ``'bf16'``, ``'fp16'`` (autocast of the network's passes), or
-            ``'auto'``, at present fp32.
+            ``'auto'``: bf16 of the network's head, fp32 of its backbone, which gives fp32's masks,
+            where the processor multiplies in bf16 (AMX, AVX512-BF16, GPUs since Ampere), and fp32
+            elsewhere.
         crops: Where the Local step lays its crops: ``'uniform'``, the paper's grid;
             ``'adaptive'``, as few as cover the boundary, for large photos several times quicker.
         crop_filter: Which of them it refines: ``'boundary'``, those that the mask's boundary runs
@@ -107,6 +108,7 @@ class Refiner:
         model.to(self.device, memory_format=torch.channels_last)
         model.eval()
         self.model = model
+        self._refine_pass = InferencePass(model, precision)
         self.strides: Sequence[int] = tuple(getattr(model, 'cascade_strides', cascade.STRIDES))
 
     def refine(
@@ -274,14 +276,6 @@ class Refiner:
             )
         return build_strategy(settings, classes)
 
-    def _refine_pass(
-        self, image: Tensor, masks: Tensor, strides: Sequence[int]
-    ) -> dict[int, Tensor]:
-        dtype = PRECISIONS[self.precision]
-        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-            logits = self.model.refine_pass(image, masks, strides)
-        return {stride: value.float() for stride, value in logits.items()}
-
     def _batch_size(self, shape: tuple[int, int], L: int) -> int | None:
         """Crops per pass within ``max_memory``; None without a limit."""
         if self.max_memory is None:
@@ -294,6 +288,8 @@ class Refiner:
     def _pixel_bytes(self) -> float:
         """What one cascade takes per pixel, weights and photo apart."""
         image = self.model.normalize(torch.zeros(1, 3, PROBE, PROBE, dtype=torch.uint8))
+        with torch.inference_mode():
+            self._refine_pass.prepare(self.device)  # its weights are not counted
         with torch.inference_mode(), PeakMemory() as memory:
             cascade.padded_cascade(
                 self._refine_pass, image, -torch.ones(1, 1, PROBE, PROBE), self.strides
@@ -307,13 +303,14 @@ class Refiner:
         for key, value in sorted(self.model.state_dict().items()):
             digest.update(f'{key}{tuple(value.shape)}'.encode())
             digest.update(value.float().cpu().contiguous().numpy())
-        dtype = PRECISIONS[self.precision]
+        dtype = self._refine_pass.dtype(self.device)
+        mixed = ' head' if self.precision == 'auto' else ''
         return {
             'model': self.name,
             'weights': digest.hexdigest()[:16],
             'crops': self.crops,
             'crop_filter': self.crop_filter,
-            'precision': 'fp32' if dtype is None else str(dtype).removeprefix('torch.'),
+            'precision': 'fp32' if dtype is None else str(dtype).removeprefix('torch.') + mixed,
         }
 
 

@@ -1,13 +1,16 @@
 """The cascade: several passes of one module, coarse to fine (paper, Fig. 4 and Fig. 5)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 #: One pass of the network: normalised image (B, 3, H, W), masks (B, 3, H, W) in [-1, 1] and the
 #: output strides wanted -> {stride: logits (B, 1, H, W)}, resized to the input. H and W are
-#: multiples of the coarsest stride.
+#: multiples of the coarsest stride. It may have a method ``for_image(image)`` that returns the
+#: pass for that image, (masks, strides) -> logits: what depends on the image alone is then
+#: computed once for all passes of a cascade.
 RefinePass = Callable[[Tensor, Tensor, Sequence[int]], dict[int, Tensor]]
 
 #: Slots of the mask channels behind the coarse mask itself.
@@ -64,11 +67,13 @@ def run_cascade(
     """
     intermediate = dict(given or {})
     outputs = []
+    for_image = getattr(refine_pass, 'for_image', None)
+    run = for_image(image) if for_image else partial(refine_pass, image)
     for last in range(1 if given else 0, len(strides)):
         wanted = strides[: last + 1]
         if last == len(strides) - 1 and final is not None:
             wanted = final
-        outputs.append(refine_pass(image, mask_channels(mask, intermediate), tuple(wanted)))
+        outputs.append(run(mask_channels(mask, intermediate), tuple(wanted)))
         if last < len(strides) - 1:
             intermediate.update(
                 (stride, torch.tanh(logits)) for stride, logits in outputs[-1].items()

@@ -38,8 +38,8 @@ def tiny_checkpoint(tiny_config, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def refiner(tiny_config, tiny_checkpoint):
-    """A tiny refiner on the CPU."""
-    return Refiner(tiny_config, tiny_checkpoint, device='cpu')
+    """A tiny refiner on the CPU, in fp32 whatever the processor has."""
+    return Refiner(tiny_config, tiny_checkpoint, device='cpu', precision='fp32')
 
 
 @pytest.fixture

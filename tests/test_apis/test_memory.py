@@ -24,15 +24,15 @@ def photo():
 
 
 def batches_of(refiner, monkeypatch):
-    """Batch sizes of the passes that are run."""
+    """Batch sizes of the cascades that are run."""
     seen = []
-    run = refiner.model.refine_pass
+    for_image = refiner._refine_pass.for_image
 
-    def watched(image, masks, strides):
+    def watched(image):
         seen.append(len(image))
-        return run(image, masks, strides)
+        return for_image(image)
 
-    monkeypatch.setattr(refiner.model, 'refine_pass', watched)
+    monkeypatch.setattr(refiner._refine_pass, 'for_image', watched)
     return seen
 
 

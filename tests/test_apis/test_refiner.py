@@ -153,10 +153,10 @@ def test_a_config_object_and_a_module_do_as_well(
 ):
     expected = refiner.refine(photo, mask, fast=True, L=80)
     cfg = Config.fromfile(tiny_config)
-    module = Refiner(cfg, tiny_checkpoint, 'cpu').model
+    module = Refiner(cfg, tiny_checkpoint, 'cpu', 'fp32').model
     assert isinstance(module, CascadePSP) and not module.training
     for model, checkpoint in ((cfg.model, tiny_checkpoint), (module, None)):
-        result = Refiner(model, checkpoint, 'cpu').refine(photo, mask, fast=True, L=80)
+        result = Refiner(model, checkpoint, 'cpu', 'fp32').refine(photo, mask, fast=True, L=80)
         np.testing.assert_array_equal(result, expected)
 
 
@@ -227,7 +227,8 @@ def test_a_config_needs_weights(tiny_config):
 
 
 def test_settings_tell_weights_apart(tiny_config, tiny_checkpoint, refiner):
-    assert refiner.settings() == Refiner(tiny_config, tiny_checkpoint, 'cpu').settings()
+    same = Refiner(tiny_config, tiny_checkpoint, 'cpu', 'fp32')
+    assert refiner.settings() == same.settings()
     other = Refiner(build_model(tiny_config)[0]).settings()
     assert other['weights'] != refiner.settings()['weights']
     assert Refiner(refiner.model, precision='bf16').settings()['precision'] == 'bfloat16'

@@ -222,15 +222,32 @@ class RefinementEfficientNetLite(EfficientNetLite):
             nn.Conv2d(STAGES[i][-1], out_channels, 1) for i in self.out_indices[1:]
         )
 
+    @property
+    def stem_conv(self) -> nn.Conv2d:
+        """The convolution over image and mask channels."""
+        return self.stem.conv
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, in_channels, H, W) -> stem response (/2, before its norm), second stage (/4), last
         map (/8).
+        """
+        return self.from_stem(self.stem_response(x, self.stem_conv), x.shape[-2:])
+
+    def stem_response(self, x: Tensor, conv: nn.Module) -> Tensor:
+        """Response of ``conv``, the stem's convolution or that over some of its channels, at the
+        size that is a multiple of 32.
         """
         height, width = x.shape[-2:]
         lack = (-width % STRIDE, -height % STRIDE)
         if any(lack):
             x = F.pad(x, (0, lack[0], 0, lack[1]), mode='replicate')
-        stem = self.stem.conv(x)
+        return conv(x)
+
+    def from_stem(
+        self, stem: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What :meth:`forward` returns, from the stem's response to an input of ``size``."""
+        height, width = size
         first, *rest = self._run_stages(self.stem.activate(self.stem.norm(stem)))
         last = None
         for lateral, feature in zip(reversed(self.laterals), reversed(rest), strict=True):

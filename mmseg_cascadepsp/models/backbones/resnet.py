@@ -6,7 +6,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 from mmseg.models.backbones import ResNet
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @MODELS.register_module()
@@ -47,11 +47,25 @@ class RefinementResNet(ResNet):
                 kwargs['inplanes'] = self.stage_channels[stage - 1] * self.block.expansion
         return super().make_res_layer(**kwargs)
 
+    @property
+    def stem_conv(self) -> nn.Conv2d:
+        """The convolution over image and mask channels."""
+        return self.conv1
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, in_channels, H, W) -> stem response (/2, before its norm), first stage (/4), last
         stage.
         """
-        stem = self.conv1(x)
+        return self.from_stem(self.stem_response(x, self.stem_conv), x.shape[-2:])
+
+    def stem_response(self, x: Tensor, conv: nn.Module) -> Tensor:
+        """Response of ``conv``, the stem's convolution or that over some of its channels."""
+        return conv(x)
+
+    def from_stem(
+        self, stem: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What :meth:`forward` returns, from the stem's response to an input of ``size``."""
         x = self.maxpool(self.relu(self.norm1(stem)))
         for i, name in enumerate(self.res_layers):
             x = getattr(self, name)(x)

@@ -49,8 +49,8 @@ class PyramidPooling(BaseModule):
         out = F.conv2d(x, last, self.bottleneck.bias)
         for size, stage, weight in zip(self.pool_sizes, self.stages, slices, strict=True):
             branch = F.conv2d(stage(F.adaptive_avg_pool2d(x, size)), weight)
-            out = out + _resize(branch, size=x.shape[-2:])
-        return F.relu(out)
+            out += _resize(branch, size=x.shape[-2:])
+        return F.relu(out, inplace=True)
 
 
 class UpsamplingBlock(BaseModule):
@@ -89,8 +89,8 @@ class UpsamplingBlock(BaseModule):
         shortcut = _resize(self.shortcut(x), scale_factor=2)
         x = _resize(x, scale_factor=2)
         # Under autocast a float32 skip would make the whole concatenation float32.
-        p = self.conv(torch.cat((x, skip.to(x.dtype)), dim=1)) + shortcut
-        return p + self.conv2(p)
+        p = self.conv(torch.cat((x, skip.to(x.dtype)), dim=1)).add_(shortcut)
+        return self.conv2(p).add_(p)
 
 
 @MODELS.register_module()

@@ -16,6 +16,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_cascadepsp.models.inference import InferencePass
 from mmseg_cascadepsp.models.strategies import build_strategy
 
 from .cascade_psp import PRECISIONS
@@ -50,7 +51,8 @@ class RefinedSegmentor(BaseSegmentor):
         enlarge: How the segmentor's output gets the photo's size: ``'logits'``, bilinear before
             the argmax, as MMSeg does; ``'labels'``, bicubic after it, as in the paper's
             measurements on BIG.
-        precision: Of the refiner: ``'fp32'``, ``'bf16'``, ``'fp16'``.
+        precision: Of the refiner: ``'fp32'``, ``'bf16'``, ``'fp16'``, ``'auto'``; see
+            :class:`~mmseg_cascadepsp.Refiner`.
         ignore_index: Label that stands for void, if the segmentor gives any.
         data_preprocessor: For a segmentor that has none of its own.
         init_cfg: See MMEngine.
@@ -85,7 +87,7 @@ class RefinedSegmentor(BaseSegmentor):
     ) -> None:
         for name, value, known in (
             ('enlarge', enlarge, ('logits', 'labels')),
-            ('precision', precision, PRECISIONS),
+            ('precision', precision, (*PRECISIONS, 'auto')),
         ):
             if value not in known:
                 raise ValueError(f'{name} must be one of {", ".join(known)}, got {value!r}')
@@ -105,6 +107,7 @@ class RefinedSegmentor(BaseSegmentor):
         self.classes = classes
         self.enlarge = enlarge
         self.precision = precision
+        self._refine_pass = InferencePass(self.refiner, precision)
         self.ignore_index = ignore_index
         self._chosen = {}
 
@@ -242,11 +245,6 @@ class RefinedSegmentor(BaseSegmentor):
                 'they must agree'
             )
         return enlarge_labels(labels, size)
-
-    def _refine_pass(self, image: Tensor, masks: Tensor, strides: Sequence[int]):
-        dtype = PRECISIONS[self.precision]
-        with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
-            return self.refiner.refine_pass(image, masks, strides)
 
     def _class_names(self) -> tuple[str, ...] | None:
         names = self.classes or (getattr(self, 'dataset_meta', None) or {}).get('classes')
