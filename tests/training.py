@@ -156,6 +156,8 @@ def train(config: dict, processes: int = 1) -> list[int]:
 
 if __name__ == IN_A_PROCESS:
     os.environ.update(ENVIRONMENT)  # noqa: F821
+    os.makedirs(CONFIG['work_dir'], exist_ok=True)  # noqa: F821
+    os.chdir(CONFIG['work_dir'])  # noqa: F821  metrics of several processes meet in a folder here
     torch.set_num_threads(1)
     cfg = Config(CONFIG)  # noqa: F821
     prepare_processes(cfg)
