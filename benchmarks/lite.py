@@ -1,0 +1,44 @@
+"""Seconds and peak memory of the shipped refiner: a small photo fast, a large one in full.
+
+    python benchmarks/lite.py
+    python benchmarks/lite.py --photo 5000x3600 --full --crops adaptive
+"""
+
+import argparse
+
+import torch
+from measuring import turn_about, waves
+
+from mmseg_cascadepsp import Refiner
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--photo', help='WIDTHxHEIGHT; by default 900x600 fast, 5000x3600 in full')
+    parser.add_argument('--full', action='store_true', help='Local step too, with --photo')
+    parser.add_argument('--model', default='lite')
+    parser.add_argument('--device')
+    parser.add_argument('--precision', default='auto')
+    parser.add_argument('--crops', default='uniform', choices=['uniform', 'adaptive'])
+    parser.add_argument('--max-memory', help='such as 2GB')
+    parser.add_argument('--runs', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    refiner = Refiner(args.model, device=args.device, precision=args.precision, crops=args.crops,
+                      max_memory=args.max_memory)
+    cases = [(args.photo, args.full)] if args.photo else [('900x600', False), ('5000x3600', True)]
+    for photo, full in cases:
+        width, height = map(int, photo.split('x'))
+        image, mask = waves(height, width)
+        runs = args.runs if not full else min(args.runs, 3)
+        seen = turn_about({'': lambda: refiner.refine(image, mask, fast=not full)}, runs)['']  # noqa: B023
+        print(f'{args.model}, {photo}, {"full" if full else "fast"}, {args.precision}, '
+              f'{args.threads} threads: median {seen.median:.2f} s ({min(seen.seconds):.2f} to '
+              f'{max(seen.seconds):.2f}), peak {seen.memory} beyond weights and photo', flush=True)
+
+
+if __name__ == '__main__':
+    main()
