@@ -200,6 +200,7 @@ class Refiner:
         background: int | str | None = None,
         ignore_index: int | None = 255,
         classes: Sequence[str] | None = None,
+        logits: np.ndarray | torch.Tensor | None = None,
     ) -> np.ndarray:
         """Refine a label map of any model (paper, section 4.3).
 
@@ -219,6 +220,9 @@ class Refiner:
             ignore_index: Id of void pixels, which stay as they are; None if there are none.
             classes: Names of the classes: needed for ``'auto'`` and for classes given by name; ids
                 are checked against their number.
+            logits: Those of the model, ``(classes, H, W)``: with them ``'scene'`` weighs the
+                model's own probabilities beside the refiner's, which helps where many classes
+                meet.
 
         Returns:
             ``(H, W)``, dtype of ``labels``. Where no component is large enough, ``labels`` again.
@@ -246,6 +250,7 @@ class Refiner:
                 strides=self.strides,
                 classes=classes,
                 ignore_index=ignore_index,
+                logits=logits,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             ).labels
 

@@ -88,3 +88,15 @@ def test_bad_image_gets_a_sentence(refiner, photo, labels):
         refiner.refine_semantic(photo[..., 0], labels)
     with pytest.raises(TypeError, match='uint8'):
         refiner.refine_semantic(photo / 255, labels)
+
+
+def test_logits_of_the_model_count_in_a_scene(refiner, photo, labels):
+    logits = np.stack([np.where(labels == label, 3, 0) for label in range(3)]).astype(np.float32)
+    plain = refiner.refine_semantic(photo, labels)
+    weighed = refiner.refine_semantic(photo, labels, logits=logits)
+    trusted = refiner.refine_semantic(photo, labels, {'type': 'scene', 'prior_weight': 1000},
+                                      logits=torch.from_numpy(logits))
+    assert (plain != weighed).any()
+    np.testing.assert_array_equal(trusted, labels)
+    with pytest.raises(ValueError, match='logits must be'):
+        refiner.refine_semantic(photo, labels, logits=logits[:2])

@@ -45,7 +45,7 @@ class Strategy:
         protect: whether pixels of parts that are too small to be refined keep their label; in the
             paper their neighbours may take them.
         prior_weight: weight, beside the refiner's probability, of the segmentor's own, where its
-            logits are at hand; 0, as in the paper: none.
+            logits are at hand; 0, as in the paper: none. Of use where many classes meet.
         max_components: at most so many parts are refined, the largest.
         L: longer side that the network sees, at least 66.
         reason: why this strategy was chosen, for messages.
@@ -56,7 +56,7 @@ class Strategy:
     threshold: float = 0.5
     reassign: bool = False
     protect: bool = True
-    prior_weight: float = 0.5
+    prior_weight: float = 0.0
     max_components: int | None = None
     L: int = 900
     reason: str | None = field(default=None, compare=False)
@@ -91,6 +91,7 @@ class SceneParsingStrategy(Strategy):
         compat: ``'release'``: the authors' scripts to the pixel.
     """
 
+    prior_weight: float = 0.5
     min_area: int = 32 * 32
     padding: float = 0.25
     fast: bool = True

@@ -170,6 +170,24 @@ class TestLabels:
         (sample,) = chained(self.coarse * 1).predict(self.inputs)
         np.testing.assert_array_equal(labels_of(sample), self.truth)
 
+    @pytest.mark.parametrize('certainty, size, moved', [
+        # One-hot logits times 20 leave the refiner no say under such a weight; those of another
+        # size than the label map do not count.
+        (0, (96, 128), True), (20, (96, 128), False), (20, (48, 64), True),
+    ])
+    def test_logits_count_as_the_strategy_says(self, certainty, size, moved):
+        model = chained(self.coarse * 1)
+        model.strategy.update(prior_weight=50)
+        scores = torch.nn.functional.one_hot(torch.from_numpy(self.coarse * 1), 3) * certainty
+        scores = scores.permute(2, 0, 1).float()[:, :size[0], :size[1]]
+        sample = sample_of(self.truth.shape)
+        sample.set_data(dict(pred_sem_seg=PixelData(data=torch.from_numpy(self.coarse * 1)[None])))
+        sample.set_data(dict(seg_logits=PixelData(data=scores)))
+        for use_logits in (True, False):
+            (sample,) = model.refine_samples([sample.clone()], self.inputs, use_logits)
+            expected = self.truth if moved or not use_logits else self.coarse
+            np.testing.assert_array_equal(labels_of(sample), expected)
+
     def test_of_the_size_of_the_input(self):
         """As samples of models that leave the resizing to others have them."""
         small = cv2.resize(self.coarse.astype(np.uint8), (64, 48), interpolation=cv2.INTER_AREA)
