@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
         help='arguments of the strategy, e.g. fast=True padding=0.5',
     )
     refinement.add_argument(
-        '--precision', choices=['fp32', 'bf16', 'fp16'], help='of the refiner (fp32)'
+        '--precision', choices=['auto', 'fp32', 'bf16', 'fp16'], help='of the refiner (fp32)'
     )
     refinement.add_argument(
         '--pred-dir',
