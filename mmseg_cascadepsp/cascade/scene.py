@@ -15,11 +15,14 @@ from torch import Tensor
 from .components import COMPAT, MIN_AREA, PADDING, Component, check_labels, divide
 from .fusion import ATTENUATION, PRIOR_WEIGHT, THRESHOLD, Fusion, SceneResult
 from .geometry import Box, check_crop_size, pad, padded_size, resize_longer_side, resized_sides
-from .passes import RefinePass, run_cascade
-from .steps import STRIDES, Normalize, Progress, refine
+from .local import Progress
+from .passes import STRIDES, Normalize, RefinePass, run_cascade
+from .steps import refine
 
 #: Smaller regions are enlarged to this longer side for the Global step.
 MIN_SIZE = 224
+#: Probability of the pixels of a component that is kept as it is.
+KEPT = 0.75
 
 
 def _check(image: Tensor, **ranges: tuple[float, float, float]) -> None:
@@ -131,6 +134,7 @@ def refine_scene(refine_pass: RefinePass,
                  protect: bool = True,
                  logits: Tensor | np.ndarray | None = None,
                  prior_weight: float = PRIOR_WEIGHT,
+                 keep: Collection[int] = (),
                  min_area: int = MIN_AREA,
                  max_components: int | None = None,
                  padding: float = PADDING,
@@ -154,6 +158,8 @@ def refine_scene(refine_pass: RefinePass,
         stuff: ids of classes whose probability is attenuated.
         attenuation, threshold, reassign, protect, logits, prior_weight: see
             :class:`~mmseg_cascadepsp.cascade.fusion.Fusion`.
+        keep: ids of classes that are not refined, but give way to neighbours that are surer than
+            ``KEPT``: what one sees through (foliage, fences) has no edge to follow.
         min_area: smaller classes and components are left as they are.
         max_components: the largest so many are refined; all by default.
         padding: growth of the regions, see :func:`~mmseg_cascadepsp.cascade.components.region`.
@@ -194,6 +200,8 @@ def refine_scene(refine_pass: RefinePass,
 
     components = divide(labels, ignore_index=ignore_index, min_area=min_area, padding=padding,
                         compat=compat)
+    kept = [component for component in components if component.label in keep]
+    components = [component for component in components if component.label not in keep]
     found = len(components)
     if max_components is not None and found > max_components:
         largest = sorted(range(found), key=lambda index: -components[index].area)[:max_components]
@@ -219,6 +227,9 @@ def refine_scene(refine_pass: RefinePass,
                     ignore_index=ignore_index, reassign=reassign,
                     protect=protect and compat is None, logits=None if compat else logits,
                     prior_weight=prior_weight)
+    for index, component in enumerate(kept, len(components)):
+        fusion.add(index, component.label, component.box, component.mask,
+                   component.mask * np.float32(KEPT))
     for done, (index, probability) in enumerate(conquer(), 1):
         if compat == 'release':
             probability = np.floor(probability * 255) / np.float32(255)

@@ -192,3 +192,28 @@ def test_ids_are_checked_against_the_names(labels, name):
             run(build_strategy(name), labels, classes=classes)
     with pytest.raises(TypeError, match='integer'):
         run(build_strategy(name), labels.astype(float))
+
+
+@pytest.mark.parametrize('keep', [[2], ['dog'], 'dog'], ids=str)
+def test_kept_classes_are_not_refined_but_give_way(labels, keep):
+    """A network that is sure of what lies within a pixel of its mask."""
+    calls = []
+
+    def grown(image, masks, strides):
+        calls.append(masks.shape)
+        return dict.fromkeys(strides,
+                             torch.nn.functional.max_pool2d(masks[:, :1], 3, 1, padding=1) * 9)
+
+    settings = dict(type='scene', min_area=9, min_size=8, L=128)
+    plain = run(build_strategy(settings, PETS), labels, grown, PETS)
+    passes = len(calls)
+    calls.clear()
+    kept = run(build_strategy(dict(settings, keep=keep), PETS), labels, grown, PETS)
+    assert len(calls) < passes and len(kept.components) == len(plain.components) - 1
+    assert not ((kept.labels == 2) & (labels != 2)).any()
+    lost = (labels == 2) & (kept.labels != 2)
+    inside = np.zeros(labels.shape, bool)
+    inside[41:89, 51:103] = True
+    assert lost.any() and not (lost & inside).any()
+    with pytest.raises(ValueError, match='near: dog'):
+        run(build_strategy(dict(settings, keep=['dogg']), PETS), labels, grown, PETS)

@@ -23,8 +23,14 @@ import numpy as np
 from mmseg.registry import TASK_UTILS
 from torch import Tensor
 
-from mmseg_cascadepsp.cascade import RefinePass, SceneResult, refine_classes, refine_scene
-from mmseg_cascadepsp.cascade.steps import Normalize, Progress
+from mmseg_cascadepsp.cascade import (
+    Progress,
+    RefinePass,
+    SceneResult,
+    refine_classes,
+    refine_scene,
+)
+from mmseg_cascadepsp.cascade.passes import Normalize
 
 from .classes import class_id, find_background, stuff_ids
 
@@ -81,6 +87,8 @@ class SceneParsingStrategy(Strategy):
     in a region of its own.
 
     Args:
+        keep: classes, ids or names, that are not refined but give way to neighbours that are sure:
+            what one sees through (foliage, fences) has no edge to follow.
         min_area: smaller classes and components (pixels) are left as they are.
         padding: growth of a component's bounding box, half on each side.
         fast: Global step alone; otherwise regions of at least ``L`` get the Local step, too.
@@ -92,6 +100,7 @@ class SceneParsingStrategy(Strategy):
     """
 
     prior_weight: float = 0.5
+    keep: Collection[int | str] = ()
     min_area: int = 32 * 32
     padding: float = 0.25
     fast: bool = True
@@ -114,6 +123,8 @@ class SceneParsingStrategy(Strategy):
         """See the module."""
         own = {name: getattr(self, name) for name in
                ('min_area', 'padding', 'fast', 'min_size', 'batch_size', 'bucket', 'compat')}
+        names = [self.keep] if isinstance(self.keep, str) else self.keep
+        own['keep'] = {class_id(name, classes, 'keep') for name in names}
         return refine_scene(refine_pass, image, labels, normalize=normalize, strides=strides,
                             ignore_index=ignore_index, logits=logits, progress=progress, **own,
                             **self._common(classes))
