@@ -57,7 +57,8 @@ setup(
     python_requires='>=3.10,<3.14',  # mmengine 0.10 calls pkgutil.find_loader, gone in 3.14
     install_requires=read_requirements('runtime'),
     extras_require={
-        name: read_requirements(name) for name in ('geo', 'huge', 'ray', 'tests', 'train')
+        name: read_requirements(name)
+        for name in ('export', 'geo', 'huge', 'ray', 'tests', 'train')
     },
     cmdclass={'build_py': BuildWithConfigs},
     zip_safe=False,

@@ -95,7 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument(
         '--model',
         default='lite',
-        help="lite (shipped), r50 (the paper's) or a config file (default: lite)",
+        help="lite (shipped), r50 (the paper's), a config file or an exported refiner (.onnx) "
+        '(default: lite)',
     )
     how.add_argument('--checkpoint', metavar='FILE', help="weights, ours or the authors' own")
     how.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')

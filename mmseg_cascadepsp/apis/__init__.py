@@ -1,4 +1,5 @@
 from .checkpoint import convert_checkpoint, load_weights, publish_checkpoint, read_state_dict
+from .export import OnnxRefiner, export_refiner
 from .folder import (
     EXTRAS,
     Pair,
@@ -16,11 +17,13 @@ from .refiner import Refiner
 __all__ = [
     'EXTRAS',
     'ZOO',
+    'OnnxRefiner',
     'Pair',
     'Refiner',
     'Report',
     'build_model',
     'convert_checkpoint',
+    'export_refiner',
     'find_config',
     'find_pairs',
     'find_weights',

@@ -21,6 +21,7 @@ from mmseg_cascadepsp.models.strategies import Strategy, build_strategy, choose_
 
 from . import model_zoo
 from .checkpoint import load_weights, read_state_dict
+from .export import OnnxRefiner, is_exported
 from .memory import IMAGE_BYTES, MARGIN, PROBE, PeakMemory, batch_that_fits, parse_bytes
 from .validation import check_image, check_mask
 
@@ -32,9 +33,10 @@ class Refiner:
 
     Args:
         model: ``'lite'`` (small, its weights come with the package), ``'r50'`` (the paper's
-            network), the path of a config, a Config, or a module that has ``refine_pass`` and
-            ``normalize`` such as :class:`~mmseg_cascadepsp.models.CascadePSP` (put into eval mode,
-            used where it is).
+            network), the path of a config, a Config, the path of an ONNX file that
+            ``tools/model_converters/export.py`` wrote (run by onnxruntime on the CPU in float32),
+            or a module that has ``refine_pass`` and ``normalize`` such as
+            :class:`~mmseg_cascadepsp.models.CascadePSP` (put into eval mode, used where it is).
         checkpoint: Weights, of this package or the authors' own. By default those of the name:
             ``'r50'`` downloads the authors' once.
         device: Such as ``'cpu'`` or ``'cuda:1'``; a GPU if there is one by default, a module's own
@@ -55,9 +57,10 @@ class Refiner:
 
     Raises:
         ValueError: an unknown model, precision, ``crops`` or ``crop_filter``; weights that do not
-            fit; ``max_memory`` that is no size.
+            fit; ``max_memory`` that is no size; what an ONNX file does not go with.
         TypeError: the model is no refiner.
-        OSError: a config or weights that cannot be read or fetched.
+        OSError: a config, weights or ONNX file that cannot be read or fetched.
+        ImportError: an ONNX file, without onnx and onnxruntime.
 
     Example:
         >>> refiner = Refiner('lite')  # doctest: +SKIP
@@ -87,7 +90,12 @@ class Refiner:
         self.precision, self.crops, self.crop_filter = precision, crops, crop_filter
         self.max_memory = parse_bytes(max_memory)
         self.progress = progress
-        if isinstance(model, nn.Module):
+        if is_exported(model):
+            model = OnnxRefiner(model)
+        if isinstance(model, OnnxRefiner):
+            model.check_settings(checkpoint, device, precision, max_memory)
+            self.name, device = model.name, 'cpu'
+        elif isinstance(model, nn.Module):
             self.name = type(model).__name__
             model_zoo.check_refiner(model, self.name)
             device = device or next((value.device for value in model.parameters()), 'cpu')

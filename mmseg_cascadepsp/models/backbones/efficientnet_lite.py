@@ -239,7 +239,7 @@ class RefinementEfficientNetLite(EfficientNetLite):
         """
         height, width = x.shape[-2:]
         lack = (-width % STRIDE, -height % STRIDE)
-        if any(lack):
+        if isinstance(lack[0] + lack[1], torch.SymInt) or any(lack):  # not known in an export
             x = F.pad(x, (0, lack[0], 0, lack[1]), mode='replicate')
         return conv(x)
 

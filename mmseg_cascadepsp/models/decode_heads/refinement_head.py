@@ -33,6 +33,9 @@ class PyramidPooling(BaseModule):
         pool_sizes: sides of the pooled grids.
     """
 
+    #: What averages a map over a grid of that side.
+    pool = staticmethod(F.adaptive_avg_pool2d)
+
     def __init__(
         self, in_channels: int, out_channels: int, pool_sizes: Sequence[int] = (1, 2, 3, 6)
     ) -> None:
@@ -48,7 +51,7 @@ class PyramidPooling(BaseModule):
         *slices, last = self.bottleneck.weight.split(x.shape[1], dim=1)
         out = F.conv2d(x, last, self.bottleneck.bias)
         for size, stage, weight in zip(self.pool_sizes, self.stages, slices, strict=True):
-            branch = F.conv2d(stage(F.adaptive_avg_pool2d(x, size)), weight)
+            branch = F.conv2d(stage(self.pool(x, size)), weight)
             out += _resize(branch, size=x.shape[-2:])
         return F.relu(out, inplace=True)
 
