@@ -3,21 +3,10 @@ from .components import Component, check_labels, divide
 from .crops import adaptive_crops, boundary_cells
 from .fusion import Fusion, SceneResult
 from .geometry import Box, Crop, check_crop_size, crop_grid, pad, padded_size, resize_longer_side
-from .passes import RefinePass, mask_channels, run_cascade
+from .local import CROP_FILTERS, CROPS, Progress, check_crops, local_rows, local_step
+from .passes import STRIDES, RefinePass, mask_channels, padded_cascade, run_cascade
 from .scene import refine_classes, refine_scene
-from .steps import (
-    CROP_FILTERS,
-    CROPS,
-    STRIDES,
-    Progress,
-    Refinement,
-    check_crops,
-    global_step,
-    local_rows,
-    local_step,
-    padded_cascade,
-    refine,
-)
+from .steps import Refinement, global_step, refine
 from .windows import RowReader
 
 __all__ = [

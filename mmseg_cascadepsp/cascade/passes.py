@@ -6,12 +6,20 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from .geometry import pad
+
 #: One pass of the network: normalised image (B, 3, H, W), masks (B, 3, H, W) in [-1, 1] and the
 #: output strides wanted -> {stride: logits (B, 1, H, W)}, resized to the input. H and W are
 #: multiples of the coarsest stride. It may have a method ``for_image(image)`` that returns the
 #: pass for that image, (masks, strides) -> logits: what depends on the image alone is then
 #: computed once for all passes of a cascade.
 RefinePass = Callable[[Tensor, Tensor, Sequence[int]], dict[int, Tensor]]
+
+#: (B, 3, H, W) RGB in 0..255, uint8 or float -> normalised float on the device of the network.
+Normalize = Callable[[Tensor], Tensor]
+
+#: Output strides of the cascade, coarse to fine.
+STRIDES = (8, 4, 1)
 
 #: Slots of the mask channels behind the coarse mask itself.
 SLOTS = (8, 4)
@@ -41,7 +49,7 @@ def run_cascade(
     refine_pass: RefinePass,
     image: Tensor,
     mask: Tensor,
-    strides: Sequence[int] = (8, 4, 1),
+    strides: Sequence[int] = STRIDES,
     given: dict[int, Tensor] | None = None,
     final: Sequence[int] | None = None,
 ) -> list[dict[int, Tensor]]:
@@ -79,3 +87,32 @@ def run_cascade(
                 (stride, torch.tanh(logits)) for stride, logits in outputs[-1].items()
             )
     return outputs
+
+
+def padded_cascade(
+    refine_pass: RefinePass,
+    image: Tensor,
+    mask: Tensor,
+    strides: Sequence[int] = STRIDES,
+    given: dict[int, Tensor] | None = None,
+    final: Sequence[int] | None = None,
+) -> dict[int, Tensor]:
+    """The cascade for images of any size: padded, refined, cropped back.
+
+    Args:
+        refine_pass: see :data:`RefinePass`.
+        image: (B, 3, H, W) normalised; padded with 0.
+        mask: (B, 1, H, W) in [-1, 1], on any device; padded with -1.
+        strides, given, final: as in :func:`run_cascade`; ``given`` is padded with -1.
+
+    Returns:
+        stride -> (B, 1, H, W) float32 in [0, 1], on the network's device, per stride of ``final``.
+    """
+    height, width = image.shape[-2:]
+    given = {stride: pad(value.to(image.device), -1.0) for stride, value in (given or {}).items()}
+    mask = pad(mask.to(image.device), -1.0)
+    outputs = run_cascade(refine_pass, pad(image), mask, strides, given=given, final=final)
+    return {
+        stride: logits[..., :height, :width].float().sigmoid()
+        for stride, logits in outputs[-1].items()
+    }

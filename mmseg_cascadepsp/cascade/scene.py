@@ -34,10 +34,11 @@ def _check(image: Tensor, **ranges: tuple[float, float, float]) -> None:
             raise ValueError(f'{name} must be from {low} to {high}, got {value}.')
 
 
-def _check_logits(logits: Any, labels: np.ndarray, ignore_index: int | None) -> None:
+def _check_logits(logits: Any, labels: np.ndarray, ignore_index: int | None,
+                  background: int | None = None) -> None:
     if logits is None:
         return
-    classes = int(np.max(labels, initial=0, where=labels != ignore_index)) + 1
+    classes = int(np.max(labels, initial=background or 0, where=labels != ignore_index)) + 1
     shape = tuple(getattr(logits, 'shape', ()))
     if len(shape) != 3 or shape[1:] != labels.shape or shape[0] < classes:
         raise ValueError(f'logits must be (classes, {labels.shape[0]}, {labels.shape[1]}) with at '
@@ -293,7 +294,10 @@ def refine_classes(refine_pass: RefinePass,
     _check(image, attenuation=(attenuation, 0, 1), threshold=(threshold, 0, 1),
            min_area=(min_area, 0, float('inf')), prior_weight=(prior_weight, 0, float('inf')))
     check_labels(labels, image.shape[-2:], num_classes, ignore_index)
-    _check_logits(logits, labels, ignore_index)
+    if background is not None and not 0 <= background <= np.iinfo(labels.dtype).max:
+        raise ValueError(f'background must be an id that labels of {labels.dtype} can hold, got '
+                         f'{background}.')
+    _check_logits(logits, labels, ignore_index, background)
     if max_components is not None and max_components < 0:
         raise ValueError(f'max_components must be 0 or more, got {max_components}.')
     whole = Box(0, 0, *labels.shape)
