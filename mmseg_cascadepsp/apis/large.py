@@ -12,14 +12,13 @@ from rich.progress import Progress
 
 from mmseg_cascadepsp import cascade
 from mmseg_cascadepsp.utils import atomic_open
+from mmseg_cascadepsp.utils.row_writers import appended, write_rows
 from mmseg_cascadepsp.utils.rows import (
     ImageRows,
     MaskRows,
-    appended,
     open_image_rows,
     open_mask_rows,
     row_ranges,
-    write_rows,
 )
 
 from .refiner import Refiner

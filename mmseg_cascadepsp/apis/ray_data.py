@@ -4,7 +4,8 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .folder import Pair, Report, check_settings, find_pairs, process_pair
+from .folder import Report, check_settings, process_pair
+from .pairs import Pair, find_pairs
 from .refiner import Refiner
 
 

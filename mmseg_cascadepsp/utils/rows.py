@@ -1,23 +1,17 @@
-"""Photos and masks that are read and written by rows, so that neither is ever whole in memory.
+"""Photos and masks that are read by rows, so that neither is ever whole in memory.
 
 Tiled and striped TIFF (with ``tifffile``, the extra ``huge``; compressions that it leaves to
 others with ``rasterio``, the extra ``geo``) and ``.npy`` are read by rows; any other format is
-unpacked whole. Results are PNG, TIFF or ``.npy``; a TIFF keeps the photo's georeferencing.
+unpacked whole.
 """
 
-import json
 import os
-import struct
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from .files import atomic_open
-from .io import _open_header, _to_uint8, read_image, read_mask, read_png_text
+from .io import _open_header, _to_uint8, read_image, read_mask
 
 ROW_SUFFIXES = frozenset({'.npy', '.tif', '.tiff'})
 """Read by rows, and written besides PNG."""
@@ -77,7 +71,7 @@ class TiffRows(ArrayRows):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        tifffile = _import('tifffile', 'huge')
+        tifffile = import_extra('tifffile', 'huge')
         self.file = tifffile.TiffFile(path)
         page = self.page = self.file.pages[0]
         if page.tags.valueof(274, 1) != 1:
@@ -147,7 +141,12 @@ class TiffRows(ArrayRows):
         return rows[..., 0] if self.channels == 1 else rows
 
 
-def _import(name: str, extra: str):
+def import_extra(name: str, extra: str):
+    """An optional package.
+
+    Raises:
+        OSError: it is not installed; says which ``extra`` of this package brings it.
+    """
     try:
         return __import__(name)
     except ImportError as error:
@@ -159,7 +158,7 @@ def _import(name: str, extra: str):
 def _rasterio_rows(path: Path, error: Exception):
     """A function that reads rows with rasterio, or the error of one sentence."""
     try:
-        rasterio = _import('rasterio', 'geo')
+        rasterio = import_extra('rasterio', 'geo')
     except OSError as missing:
         raise ValueError(f'tifffile alone cannot decode it ({error}); it {missing}') from error
     data = rasterio.open(path)
@@ -311,124 +310,3 @@ def stored_size(path: str | os.PathLike) -> tuple[int, int] | None:
             return picture.size[::-1]
     except Exception:
         return None
-
-
-def write_rows(
-    path: str | os.PathLike,
-    strips: Iterable[np.ndarray],
-    shape: tuple[int, int],
-    text: Mapping[str, str] | None = None,
-    geo: Mapping[int, tuple] | None = None,
-) -> None:
-    """Write a grey picture by rows as PNG, tiled TIFF or ``.npy``, atomically.
-
-    Args:
-        path: Its suffix tells the format.
-        strips: uint8 ``(n, W)``, together ``shape``.
-        shape: ``(H, W)``.
-        text: Notes, read back by :func:`read_note`; ``.npy`` has no place for them.
-        geo: Tags of a georeferenced TIFF, for TIFF.
-
-    Raises:
-        OSError: the disk is full, the folder cannot be written to.
-        ValueError: another suffix.
-    """
-    suffix = Path(path).suffix.lower()
-    writers = {'.png': _write_png, '.npy': _write_npy, '.tif': _write_tiff, '.tiff': _write_tiff}
-    if suffix not in writers:
-        raise ValueError(f'path {path} must end in .png, .tif or .npy.')
-    with atomic_open(path) as file:
-        writers[suffix](file, strips, shape, dict(text or {}), dict(geo or {}))
-
-
-def _write_npy(file: BinaryIO, strips, shape, text, geo) -> None:
-    header = {'descr': '|u1', 'fortran_order': False, 'shape': tuple(shape)}
-    np.lib.format.write_array_header_1_0(file, header)
-    for rows in strips:
-        file.write(np.ascontiguousarray(rows).tobytes())
-
-
-def _write_png(file: BinaryIO, strips, shape, text, geo) -> None:
-    def chunk(kind: bytes, data: bytes) -> None:
-        file.write(struct.pack('>I', len(data)) + kind + data)
-        file.write(struct.pack('>I', zlib.crc32(kind + data)))
-
-    file.write(b'\x89PNG\r\n\x1a\n')
-    chunk(b'IHDR', struct.pack('>IIBBBBB', shape[1], shape[0], 8, 0, 0, 0, 0))
-    for key, value in text.items():
-        chunk(b'iTXt', key.encode('latin-1') + b'\0' * 5 + value.encode())
-    packer = zlib.compressobj(4)
-    for rows in strips:
-        filtered = np.zeros((len(rows), shape[1] + 1), np.uint8)  # byte 0 of a row: no filter
-        filtered[:, 1:] = rows
-        if data := packer.compress(filtered.tobytes()):
-            chunk(b'IDAT', data)
-    chunk(b'IDAT', packer.flush())
-    chunk(b'IEND', b'')
-
-
-def _write_tiff(file: BinaryIO, strips, shape, text, geo, side: int = 256) -> None:
-    tifffile = _import('tifffile', 'huge')
-
-    def tiles() -> Iterator[np.ndarray]:
-        for rows in _regroup(strips, side):
-            for left in range(0, shape[1], side):
-                tile = np.zeros((side, side), np.uint8)
-                part = rows[:, left : left + side]
-                tile[: part.shape[0], : part.shape[1]] = part
-                yield tile
-
-    with tifffile.TiffWriter(file, bigtiff=shape[0] * shape[1] > 2**31) as writer:
-        writer.write(
-            tiles(),
-            shape=tuple(shape),
-            dtype=np.uint8,
-            tile=(side, side),
-            compression='zlib',
-            photometric='minisblack',
-            description=json.dumps(text) if text else None,
-            metadata=None,
-            extratags=list(geo.values()),
-        )
-
-
-def _regroup(strips: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
-    """The same rows in strips of ``height``; the last may be lower."""
-    rest = None
-    for rows in strips:
-        rest = rows if rest is None else np.concatenate([rest, rows])
-        while len(rest) >= height:
-            yield rest[:height]
-            rest = rest[height:]
-    if rest is not None and len(rest):
-        yield rest
-
-
-def read_note(path: str | os.PathLike) -> dict[str, str]:
-    """The notes of :func:`write_rows` or ``write_png``; empty where there are none."""
-    if Path(path).suffix.lower() not in ('.tif', '.tiff'):
-        return read_png_text(path)
-    try:
-        with _open_header(path) as picture:
-            note = json.loads(picture.tag_v2[270])
-    except Exception:
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-@contextmanager
-def appended(path: str | os.PathLike, row_bytes: int) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a file of rows to append to, cut to whole rows.
-
-    Yields:
-        The file, and how many rows it has.
-    """
-    path = Path(path)
-    path.touch()
-    rows = path.stat().st_size // row_bytes
-    with open(path, 'r+b') as file:
-        file.truncate(rows * row_bytes)
-        file.seek(0, os.SEEK_END)
-        yield file, rows
-        file.flush()
-        os.fsync(file.fileno())

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from mmseg_cascadepsp.apis import EXTRAS, find_pairs, folder, refine_files
+from mmseg_cascadepsp.apis import EXTRAS, find_pairs, refine_files
+from mmseg_cascadepsp.apis import pairs as module
 from mmseg_cascadepsp.utils import read_image, read_mask, write_image, write_png
 
 L = 80
@@ -120,14 +121,14 @@ def test_an_interrupted_run_goes_on(blur, pairs, at):
 
 
 def test_a_run_killed_between_the_outputs_of_a_pair_makes_them_again(blur, pairs, monkeypatch):
-    write = folder.write_png
+    write = module.write_png
 
     def killed(path, *args, **kwargs):
         if path == pairs[2] / 'a.png':
             raise KeyboardInterrupt
         write(path, *args, **kwargs)
 
-    monkeypatch.setattr(folder, 'write_png', killed)
+    monkeypatch.setattr(module, 'write_png', killed)
     with pytest.raises(KeyboardInterrupt):
         refine_files(blur, *pairs, L=L, extras=['overlay'])
     assert (pairs[2] / 'overlay' / 'a.jpg').exists() and not (pairs[2] / 'a.png').exists()
@@ -240,7 +241,7 @@ def test_reading_network_and_writing_overlap(blur, pairs, monkeypatch):
     """The network waits for the next photo to be read, and for the last mask to be written: both
     happen while it is at work."""
     read, written = threading.Event(), threading.Event()
-    read_image_, write_png_ = folder.read_image, folder.write_png
+    read_image_, write_png_ = module.read_image, module.write_png
 
     def reads(path):
         if path.stem == 'c':
@@ -258,15 +259,15 @@ def test_reading_network_and_writing_overlap(blur, pairs, monkeypatch):
                 assert read.wait(60) and written.wait(60)
             return super().refine(image, mask, fast, L)
 
-    monkeypatch.setattr(folder, 'read_image', reads)
-    monkeypatch.setattr(folder, 'write_png', writes)
+    monkeypatch.setattr(module, 'read_image', reads)
+    monkeypatch.setattr(module, 'write_png', writes)
     assert refine_files(Waits(), *pairs, L=L).refined == ['a', 'b', 'deep/c']
 
 
 @pytest.mark.parametrize('windowed', [True, None])
 def test_large_photos_are_refined_by_rows_and_found_again(refiner, pairs, monkeypatch, windowed):
     whole = refine_files(refiner, *pairs[:2], pairs[2] / 'whole', L=L)
-    monkeypatch.setattr(folder, 'WINDOWED_PIXELS', 70 * 101 - 1)
+    monkeypatch.setattr(module, 'WINDOWED_PIXELS', 70 * 101 - 1)
     monkeypatch.setattr(type(refiner), 'refine', None)  # what is whole in memory
     assert refine_files(refiner, *pairs, L=L, windowed=windowed).refined == whole.refined
     for name in whole.refined:

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmseg_cascadepsp.apis import Refiner, refine_file
 from mmseg_cascadepsp.utils import read_mask, write_image, write_png
-from mmseg_cascadepsp.utils.rows import read_note
+from mmseg_cascadepsp.utils.row_writers import read_note
 
 SIZE = (310, 203)
 

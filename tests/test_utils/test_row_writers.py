@@ -1,0 +1,57 @@
+"""Results by rows, against the same pictures written whole."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from mmseg_cascadepsp.utils import read_png_text, write_png
+from mmseg_cascadepsp.utils.row_writers import appended, read_note, write_rows
+from mmseg_cascadepsp.utils.rows import open_image_rows, stored_size
+
+RNG = np.random.default_rng(0)
+PHOTO = RNG.integers(0, 256, (150, 201, 3), np.uint8)
+MASK = RNG.random((150, 201)) > 0.5
+GEO = [
+    (33550, 12, 3, (0.5, 0.5, 0.0), True),
+    (33922, 12, 6, (0.0, 0.0, 0.0, 691000.0, 5330000.0, 0.0), True),
+    (34735, 3, 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632), True),
+]
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.npy'])
+def test_what_is_written_by_rows_is_read_back(tmp_path, suffix):
+    path, values = tmp_path / 'deep' / f'a{suffix}', PHOTO[..., 0]
+    strips = (values[top : top + 7] for top in range(0, 150, 7))
+    write_rows(path, strips, values.shape, {'key': 'ä note'}, {})
+    whole = np.load(path) if suffix == '.npy' else np.asarray(Image.open(path))
+    np.testing.assert_array_equal(whole, values)
+    assert read_note(path) == ({} if suffix == '.npy' else {'key': 'ä note'})
+    assert stored_size(path) == (150, 201)
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def test_a_png_by_rows_has_the_notes_of_a_png(tmp_path):
+    write_rows(tmp_path / 'a.png', [MASK.astype(np.uint8)], MASK.shape, {'key': 'note'})
+    write_png(tmp_path / 'b.png', MASK.astype(np.uint8), {'key': 'note'})
+    assert read_png_text(tmp_path / 'a.png') == read_png_text(tmp_path / 'b.png')
+
+
+def test_a_result_keeps_the_place_on_earth(tmp_path):
+    tifffile.imwrite(tmp_path / 'a.tif', PHOTO, photometric='rgb', extratags=GEO)
+    geo = open_image_rows(tmp_path / 'a.tif').geo
+    write_rows(tmp_path / 'b.tif', [PHOTO[..., 0]], (150, 201), {'key': 'note'}, geo)
+    with tifffile.TiffFile(tmp_path / 'b.tif') as file:
+        found = {code: file.pages[0].tags[code].value for code, *_ in GEO}
+    assert found == {code: value for code, _, _, value, _ in GEO}
+
+
+def test_appending_goes_on_after_the_last_whole_row(tmp_path):
+    path = tmp_path / 'rows'
+    with appended(path, 4) as (file, rows):
+        assert rows == 0
+        file.write(b'abcdefghij')
+    with appended(path, 4) as (file, rows):
+        assert rows == 2
+        file.write(b'1234')
+    assert path.read_bytes() == b'abcdefgh1234'
