@@ -55,7 +55,7 @@ def refine_file(
         out: ``.png``, ``.tif`` (with the photo's georeferencing) or ``.npy``: 0 and 255.
         fast: Global step alone, or never alone; by default as :meth:`Refiner.refine` with None.
         L: See :meth:`Refiner.refine`.
-        threshold: Probability above which a pixel is object, 0 to 1.
+        threshold: Probability above which a pixel is object, from 0 to below 1.
         probability: Where 255 times the probability goes, too, of the same formats.
         note: Kept in ``out`` but of ``.npy``.
         progress: Called with (crops done, crops to do). Without, a refiner made with
@@ -63,12 +63,20 @@ def refine_file(
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: photo and mask of other sizes, a bad setting.
+        ValueError: photo and mask of other sizes, a bad setting, an output that is another of the
+            files.
     """
     out = Path(out)
     for name, path in (('out', out), ('probability', Path(probability or out))):
         if path.suffix.lower() not in OUT_SUFFIXES:
             raise ValueError(f'{name} must end in {", ".join(OUT_SUFFIXES)}, got {path}.')
+    if not 0 <= threshold < 1:
+        raise ValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
+    paths = [Path(path).resolve() for path in (image, mask, out, probability) if path is not None]
+    if len(set(paths)) < len(paths):
+        raise ValueError(
+            f'image, mask, out {out} and probability {probability} must be different files.'
+        )
     photo, coarse = open_image_rows(image), open_mask_rows(mask)
     if photo.shape != coarse.shape:
         raise ValueError(
@@ -124,7 +132,8 @@ def _refine_rows(
 ) -> None:
     """Append the probabilities, uint8, to ``target`` until all rows are there."""
     if _read_state(folder / 'state.json') != state:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # an error where it stays: its rows are of other settings
+            shutil.rmtree(folder)
         with atomic_open(folder / 'state.json') as file:
             file.write(json.dumps(state).encode())
     height, width = photo.shape

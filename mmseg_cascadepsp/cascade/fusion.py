@@ -77,6 +77,8 @@ class Fusion:
         self.protect, self.weight = protect, prior_weight
         self.logits = None
         if logits is not None and prior_weight > 0:
+            if isinstance(logits, np.ndarray):  # torch takes no negative strides
+                logits = np.ascontiguousarray(logits)
             self.logits = torch.as_tensor(logits)
             self.normalizer = self.logits.float().logsumexp(0)
             #: Highest probability of any part: what it leaves is the background's.

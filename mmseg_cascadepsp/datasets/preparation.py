@@ -6,7 +6,6 @@ import re
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -189,7 +188,7 @@ def _index(
                 folder, stem, kind = place
                 where = Member(f'{path.name}/{member}', size, read)
                 found[folder].setdefault(stem, {}).setdefault(kind, where)
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+        except Exception as error:  # each compression has errors of its own
             faults.append(
                 f'{path} cannot be read as a zip or tar archive ({path.stat().st_size:,} bytes; '
                 f'{error}): the download may have been cut, or a web page been saved in its '

@@ -100,7 +100,9 @@ class InferencePass:
     """A model's :data:`~mmseg_cascadepsp.cascade.RefinePass` for inference.
 
     A :class:`CascadePSP` in evaluation mode runs as a :class:`FastNetwork`, which is made anew
-    when the model's weights have changed; any other model as it is. Threads may share it.
+    when the model's weights have changed or it has been in training mode; any other model as it
+    is. Only what is written through a tensor's ``.data`` in evaluation mode goes unnoticed.
+    Threads may share it.
 
     Args:
         model: has ``refine_pass``.
@@ -157,7 +159,7 @@ class InferencePass:
         if torch.is_grad_enabled() or not self._is_known() or model.training:
             return None
         tensors = (*model.parameters(), *model.buffers())
-        made_of = (device.type, *map(_state, tensors))
+        made_of = (device.type, model.times_trained, *map(_state, tensors))
         known, network = self._made
         if made_of != known:
             mixed = self.precision == 'auto' and self.dtype(device) is not None

@@ -227,3 +227,24 @@ def test_rows_take_little_memory(tmp_path):
     assert taken['rows'] < 0.2 and taken['rows'] < taken['memory'] / 2
     by_rows, whole = (np.load(tmp_path / f'{kind}.npy', mmap_mode='r') for kind in taken)
     assert (by_rows == (whole > 127) * np.uint8(255)).mean() > 0.9999
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'threshold': 1.5}, 'threshold must be at least 0 and below 1, got 1.5'),
+        ({'out': 'mask.png'}, 'must be different files'),
+        ({'out': 'photo.png'}, 'must be different files'),
+        ({'probability': 'out.png'}, 'must be different files'),
+    ],
+)
+def test_inputs_are_never_overwritten(inputs, options, words):
+    photo, mask, folder = inputs
+    paths = save(folder, '.png', photo, mask)
+    before = [path.read_bytes() for path in paths]
+    options = {'out': 'out.png', **options}
+    options = {key: folder / v if isinstance(v, str) else v for key, v in options.items()}
+    with pytest.raises(ValueError, match=words):
+        refine_file(Refiner(Soft(), device='cpu'), *paths, **options)
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(folder.iterdir()) == sorted(paths)

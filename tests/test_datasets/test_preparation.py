@@ -1,11 +1,13 @@
 """From the authors' archives to folders that train."""
 
 import dataclasses
+import io
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmseg_cascadepsp.datasets import PaperTrainingSet
@@ -208,6 +210,23 @@ def test_a_full_disk_leaves_no_half(tmp_path, monkeypatch):
 def test_archives_that_are_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no .*nowhere'):
         prepare([tmp_path / 'nowhere'], tmp_path / 'data')
+
+
+def test_a_damaged_compressed_archive_is_said(tmp_path):
+    noise = np.random.default_rng(0).bytes(2**16)
+    for suffix in ('xz', 'gz', 'bz2'):
+        path = tmp_path / f'in/DUTS-TE.tar.{suffix}'
+        path.parent.mkdir(exist_ok=True)
+        with tarfile.open(path, f'w:{suffix}') as archive:
+            info = tarfile.TarInfo('DUTS-TE/DUTS-TE-Image/a.jpg')
+            info.size = len(noise)
+            archive.addfile(info, io.BytesIO(noise))
+        whole = bytearray(path.read_bytes())
+        whole[2**15 : 2**15 + 64] = bytes(64)
+        path.write_bytes(whole)
+    report = prepare([tmp_path / 'in'], tmp_path / 'data')
+    assert len(report.archives) == 3
+    assert all('get it again' in fault for fault in report.archives)
 
 
 @pytest.mark.slow

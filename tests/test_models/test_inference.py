@@ -147,6 +147,22 @@ def test_changed_weights_are_followed(model, change):
         assert_same(passes, run_cascade(model.refine_pass, image, mask), atol=1e-3)
 
 
+def test_training_that_leaves_no_trace_in_the_tensors_is_followed(model):
+    image, mask = tensors()
+    run = InferencePass(model)
+    with torch.no_grad():
+        first = run.prepare(image.device)
+        model.train()
+        bias = model.decode_head.outputs['1'][-1].bias
+        version = bias._version
+        bias.data.add_(1)  # as MMEngine's EMA and fused optimisers do
+        assert bias._version == version
+        model.eval()
+        assert run.prepare(image.device) is not first
+        passes = run_cascade(run, image, mask)
+        assert_same(passes, run_cascade(model.refine_pass, image, mask), atol=1e-3)
+
+
 def test_gradients_and_training_go_through_the_model_itself(model):
     image, mask = tensors()
     run = InferencePass(model)

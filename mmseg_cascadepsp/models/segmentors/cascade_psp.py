@@ -34,6 +34,10 @@ class CascadePSP(BaseSegmentor):
         init_cfg: see MMEngine.
     """
 
+    #: How many times the model was put into training mode. Fused optimisers and MMEngine's EMA
+    #: change weights without a trace in their tensors: what was made of them before is old.
+    times_trained = 0
+
     def __init__(
         self,
         backbone: dict,
@@ -51,6 +55,11 @@ class CascadePSP(BaseSegmentor):
         # Convolutions of this network are faster on channels-last tensors, on the CPU and with AMP
         # on a GPU.
         self.to(memory_format=torch.channels_last)
+
+    def train(self, mode: bool = True) -> 'CascadePSP':
+        """As of any module; counted in :attr:`times_trained`."""
+        self.times_trained += bool(mode)
+        return super().train(mode)
 
     @property
     def cascade_strides(self) -> Sequence[int]:

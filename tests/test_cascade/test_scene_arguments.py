@@ -1,0 +1,46 @@
+"""What comes with a label map is checked before the network runs."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmseg_cascadepsp.cascade import refine_classes
+
+
+def never(image, masks, strides):
+    raise AssertionError('the network ran')
+
+
+def mask_as_logits(image, masks, strides):
+    return dict.fromkeys(strides, 9 * masks[:, :1])
+
+
+def label_map():
+    labels = np.zeros((80, 80), np.uint8)
+    labels[20:40, 20:50] = 1
+    return labels
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (dict(background=5, logits=np.zeros((2, 80, 80))), 'at least 6 classes'),
+        (dict(background=-1), 'background must be an id'),
+        (dict(background=300), 'labels of uint8 can hold, got 300'),
+    ],
+)
+def test_a_background_that_cannot_be(options, words):
+    with pytest.raises(ValueError, match=words):
+        refine_classes(never, torch.zeros(3, 80, 80), label_map(), L=80, **options)
+
+
+def test_logits_of_any_memory_layout():
+    labels = label_map()
+    logits = np.stack([labels == 0, labels == 1]).astype(np.float32) * 9
+    image = torch.zeros(3, 80, 80)
+    expected = refine_classes(mask_as_logits, image, labels, L=80, logits=logits)
+    flipped = logits[:, ::-1, ::-1].copy()[:, ::-1, ::-1]
+    assert min(flipped.strides) < 0
+    result = refine_classes(mask_as_logits, image, labels, L=80, logits=flipped)
+    assert np.array_equal(result.labels, expected.labels)
+    assert np.array_equal(result.confidence, expected.confidence)
