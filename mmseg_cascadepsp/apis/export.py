@@ -73,7 +73,7 @@ def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
     model = revert_sync_batchnorm(copy.deepcopy(model)).cpu().float().eval()
     program = _trace(PortableNetwork(model))
     facts = {
-        'name': refiner.name,
+        'name': Path(refiner.name).stem,  # of a config no path
         'strides': json.dumps(list(model.cascade_strides)),
         'mean': json.dumps(model.data_preprocessor.mean.flatten().tolist()),
         'std': json.dumps(model.data_preprocessor.std.flatten().tolist()),

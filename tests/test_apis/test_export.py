@@ -100,7 +100,7 @@ def test_file_is_a_plain_graph_with_what_a_cascade_needs(refiner, tiny_onnx):
     assert [value.name for value in session.get_inputs()] == ['image', 'masks']
     facts = session.get_modelmeta().custom_metadata_map
     strides = json.loads(facts['strides'])
-    assert facts['name'] == refiner.name
+    assert facts['name'] == 'cascadepsp_tiny'
     image, masks = inputs(3, 24, 88)
     feeds = {'image': image.numpy(), 'masks': masks.numpy()}
     names = [f'logits_{stride}' for stride in strides]
