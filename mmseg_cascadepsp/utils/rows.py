@@ -47,7 +47,7 @@ class NpyRows(ArrayRows):
                 raise ValueError(f'version {version} of the format is unknown')
             shape, fortran, self.dtype = header(file)
             self.offset = file.tell()
-        if fortran or len(shape) not in (2, 3) or self.dtype.hasobject:
+        if fortran or len(shape) not in (2, 3) or self.dtype.hasobject or 0 in shape:
             raise ValueError(
                 f'it holds {self.dtype} {shape}{" column by column" if fortran else ""}; expected '
                 '(H, W) or (H, W, C) numbers, row by row'
@@ -258,7 +258,7 @@ class MaskRows:
         rows = self.source.read(start, stop)
         rows = rows[..., 0] if rows.ndim == 3 else rows
         if rows.dtype.kind == 'b':
-            return rows.astype(np.uint8)
+            return (rows ^ self.invert).astype(np.uint8)
         return np.iinfo(rows.dtype).max - rows if self.invert else rows
 
     def read(self, start: int, stop: int) -> np.ndarray:

@@ -78,6 +78,22 @@ def test_white_is_zero_and_a_fourth_band_that_is_no_alpha(tmp_path):
     np.testing.assert_array_equal(gathered(open_image_rows(tmp_path / 'n.tif'), 50), PHOTO)
 
 
+def test_mask_of_one_bit_where_white_is_zero(tmp_path):
+    mask = PHOTO[..., 0] > 140
+    tifffile.imwrite(tmp_path / 'm.tif', mask, photometric='miniswhite')
+    np.testing.assert_array_equal(
+        gathered(open_mask_rows(tmp_path / 'm.tif'), 50), read_mask(tmp_path / 'm.tif') > 127
+    )
+
+
+@pytest.mark.parametrize('shape', [(9, 0), (0, 9)])
+def test_arrays_without_pixels_are_refused(tmp_path, shape):
+    np.save(tmp_path / 'empty.npy', np.zeros(shape, np.uint8))
+    for read in (open_image_rows, open_mask_rows):
+        with pytest.raises(OSError, match='expected .H, W.'):
+            read(tmp_path / 'empty.npy')
+
+
 @pytest.mark.parametrize('suffix', ['.png', '.tif', '.npy'])
 @pytest.mark.parametrize(
     'mask',
