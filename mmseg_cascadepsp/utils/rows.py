@@ -47,7 +47,7 @@ class NpyRows(ArrayRows):
                 raise ValueError(f'version {version} of the format is unknown')
             shape, fortran, self.dtype = header(file)
             self.offset = file.tell()
-        if fortran or len(shape) not in (2, 3) or self.dtype.hasobject or 0 in shape:
+        if fortran or len(shape) not in (2, 3) or self.dtype.hasobject or 0 in shape[:2]:
             raise ValueError(
                 f'it holds {self.dtype} {shape}{" column by column" if fortran else ""}; expected '
                 '(H, W) or (H, W, C) numbers, row by row'
