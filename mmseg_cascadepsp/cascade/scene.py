@@ -22,7 +22,7 @@ from .steps import refine
 #: Smaller regions are enlarged to this longer side for the Global step.
 MIN_SIZE = 224
 #: Probability of the pixels of a component that is kept as it is.
-KEPT = 0.9
+KEPT = 0.75
 
 
 def _check(image: Tensor, **ranges: tuple[float, float, float]) -> None:
