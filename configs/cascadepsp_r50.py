@@ -6,11 +6,3 @@ _base_ = [
     './_base_/schedules/schedule_60k.py',
     './_base_/refiner_runtime.py',
 ]
-model = dict(
-    backbone=dict(
-        init_cfg=dict(
-            type='Pretrained',
-            checkpoint='https://download.pytorch.org/models/resnet50-19c8e357.pth',
-        )
-    )
-)

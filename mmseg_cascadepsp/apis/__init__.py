@@ -1,16 +1,9 @@
 from .checkpoint import convert_checkpoint, load_weights, publish_checkpoint, read_state_dict
 from .export import OnnxRefiner, export_refiner
-from .folder import (
-    EXTRAS,
-    Pair,
-    Report,
-    find_pairs,
-    join_processes,
-    refine_files,
-    refine_pair,
-)
+from .folder import Report, join_processes, refine_files
 from .large import refine_file
 from .model_zoo import ZOO, build_model, find_config, find_weights
+from .pairs import EXTRAS, Pair, find_pairs, refine_pair
 from .ray_data import refine_files_with_ray
 from .refiner import Refiner
 

@@ -19,6 +19,11 @@ model = dict(
         multi_grid=(1, 4, 4),
         contract_dilation=True,
         norm_cfg=norm_cfg,
+        # Fetched when a training starts, not for inference.
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://download.pytorch.org/models/resnet50-19c8e357.pth',
+        ),
     ),
     decode_head=dict(
         type='RefinementHead',

@@ -11,63 +11,24 @@ from mmengine.dataset import Compose
 from mmengine.runner import load_checkpoint
 from mmengine.structures import PixelData
 from mmseg.apis import inference_model, init_model
-from mmseg.models import BaseSegmentor, SegDataPreProcessor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_cascadepsp.models import RefinedSegmentor, RefinedSegTTAModel
 from tests.chaining import (
+    CLASSES,
     ROOT,
     RedIsObject,
+    Scripted,
+    chained,
     encoder_decoder,
     fcn_head,
+    labels_of,
     red_disc,
+    sample_of,
     write_picture,
     write_refiner,
 )
-
-CLASSES = ('background', 'cat', 'dog')
-
-
-class Scripted(BaseSegmentor):
-    """Predicts one label map, whatever it sees; logits only where asked."""
-
-    num_classes = 3
-
-    def __init__(self, labels, logits=False, **preprocessing):
-        super().__init__(SegDataPreProcessor(**preprocessing))
-        self.labels, self.logits = torch.as_tensor(labels), logits
-
-    def predict(self, inputs, data_samples=None):
-        samples = data_samples or [SegDataSample() for _ in inputs]
-        for sample in samples:
-            if self.logits:
-                scores = torch.nn.functional.one_hot(self.labels, 3).permute(2, 0, 1)
-                sample.set_data({'seg_logits': PixelData(data=scores.float())})
-            else:
-                sample.set_data({'pred_sem_seg': PixelData(data=self.labels[None])})
-        return samples
-
-    def extract_feat(self, inputs):
-        raise NotImplementedError
-
-    encode_decode = loss = _forward = extract_feat
-
-
-def chained(labels=None, strategy='semantic', classes=CLASSES, segmentor=None, **options):
-    return RefinedSegmentor(
-        Scripted(labels) if segmentor is None else segmentor,
-        refiner=RedIsObject(),
-        strategy=dict(type=strategy, L=128),
-        classes=classes,
-        **options,
-    ).eval()
-
-
-def sample_of(size, **meta):
-    sample = SegDataSample()
-    sample.set_metainfo({'ori_shape': size, 'img_shape': size, **meta})
-    return sample
 
 
 def balance(segmentor, inputs):
@@ -76,85 +37,6 @@ def balance(segmentor, inputs):
         data = segmentor.data_preprocessor(dict(inputs=[inputs]))
         logits = segmentor.encode_decode(data['inputs'], [dict(img_shape=inputs.shape[1:])])[0]
         segmentor.decode_head.conv_seg.bias[0] += (logits[1] - logits[0]).mean()
-
-
-def labels_of(sample, key='pred_sem_seg'):
-    labels = getattr(sample, key).data
-    assert labels.ndim == 3 and labels.shape[0] == 1
-    return labels[0].numpy()
-
-
-class TestPixels:
-    """The photo's own pixels, wherever they are."""
-
-    photo, truth, coarse = red_disc()
-
-    def run(self, pipeline, source, **meta):
-        data = Compose([*pipeline, dict(type='PackRefinedInputs')])(source)
-        data['data_samples'].set_metainfo(meta)
-        model = chained(self.coarse * 2, segmentor=Scripted(self.coarse * 2, bgr_to_rgb=True))
-        with torch.no_grad():
-            data = {key: [value] for key, value in data.items()}
-            (sample,) = model.test_step(data)
-        np.testing.assert_array_equal(labels_of(sample, 'pred_sem_seg_coarse'), self.coarse * 2)
-        return labels_of(sample)
-
-    def test_read_again_from_the_file(self, tmp_path):
-        write_picture(tmp_path / 'photo.png', self.photo)
-        refined = self.run(
-            [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(40, 30))],
-            dict(img_path=str(tmp_path / 'photo.png')),
-        )
-        np.testing.assert_array_equal(refined, self.truth * 2)
-
-    def test_kept_by_the_transform(self):
-        refined = self.run(
-            [
-                dict(type='LoadImageFromNDArray'),
-                dict(type='KeepOriginalImage'),
-                dict(type='Resize', scale=(40, 30)),
-            ],
-            dict(img=self.photo[..., ::-1]),
-        )
-        np.testing.assert_array_equal(refined, self.truth * 2)
-
-    @pytest.mark.parametrize(
-        'transform',
-        [dict(type='RandomFlip', prob=1.0, direction=way) for way in ('horizontal', 'vertical')],
-    )
-    def test_from_the_input(self, transform):
-        refined = self.run(
-            [dict(type='LoadImageFromNDArray'), transform], dict(img=self.photo[..., ::-1])
-        )
-        np.testing.assert_array_equal(refined, self.truth * 2)
-
-    def test_from_a_resized_input_it_is_rougher(self):
-        refined = self.run(
-            [dict(type='LoadImageFromNDArray'), dict(type='Resize', scale=(64, 48))],
-            dict(img=self.photo[..., ::-1]),
-        )
-        wrong = (refined != self.truth * 2).mean()
-        assert 0 < wrong < 0.02 < (self.coarse != self.truth).mean()
-
-    @pytest.mark.parametrize('bgr_to_rgb', [True, False])
-    @pytest.mark.parametrize('normalised', [True, False])
-    def test_normalisation_padding_and_channels_are_undone(self, bgr_to_rgb, normalised):
-        values = dict(mean=[10.0, 20, 30], std=[50.0, 60, 70]) if normalised else {}
-        segmentor = Scripted(
-            self.coarse * 1, bgr_to_rgb=bgr_to_rgb, test_cfg=dict(size_divisor=100), **values
-        )
-        model = chained(segmentor=segmentor)
-        inputs = torch.from_numpy(self.photo[..., ::-1].transpose(2, 0, 1).copy())
-        data = dict(inputs=[inputs], data_samples=[sample_of(self.truth.shape)])
-        (sample,) = model.test_step(data)
-        np.testing.assert_array_equal(labels_of(sample), self.truth)
-
-    def test_none_will_do(self, tmp_path):
-        write_picture(tmp_path / 'other.png', self.photo[:50])
-        model = chained(self.coarse * 1)
-        sample = sample_of(self.truth.shape, img_path=str(tmp_path / 'other.png'))
-        with pytest.raises(ValueError, match=r'none will do.*other.png is of shape.*KeepOriginal'):
-            model.predict(torch.zeros(1, 6, 96, 128), [sample])
 
 
 class TestLabels:
