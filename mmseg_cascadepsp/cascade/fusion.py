@@ -41,7 +41,7 @@ class Fusion:
 
     With the segmentor's ``logits`` the score is the mean of that probability and of the class's
     own in the segmentor, of weights 1 and ``prior_weight``, and the highest takes the pixel: there
-    is no threshold, nor ``reassign``.
+    is no threshold.
 
     Args:
         labels: (H, W) integer, input label map.
@@ -49,11 +49,8 @@ class Fusion:
         attenuation: their factor, 0 to 1.
         threshold: see above.
         ignore_index: pixels of this id stay as they are.
-        reassign: a pixel that its own part gives up (probability up to the threshold) goes to the
-            best part that claims it by its unattenuated probability. Without, as in the paper, the
-            claim of stuff has to pass the threshold after attenuation there, too.
-        background: id of pixels that their own part gives up and no other claims; None: they keep
-            their label.
+        background: id of pixels that their own part gives up (probability up to the threshold) and
+            no other claims; None: they keep their label.
         protect: pixels of no part (too small to be refined) keep their label. Without, as in the
             paper, their neighbours may take them.
         logits: (classes, H, W), the segmentor's, softmax being over the classes.
@@ -67,13 +64,12 @@ class Fusion:
                  attenuation: float = ATTENUATION,
                  threshold: float = THRESHOLD,
                  ignore_index: int | None = 255,
-                 reassign: bool = False,
                  background: int | None = None,
                  protect: bool = False,
                  logits: Tensor | np.ndarray | None = None,
                  prior_weight: float = PRIOR_WEIGHT) -> None:
         self.labels, self.stuff, self.attenuation = labels, stuff, attenuation
-        self.threshold, self.background, self.reassign = threshold, background, reassign
+        self.threshold, self.background = threshold, background
         self.protect, self.weight = protect, prior_weight
         self.logits = None
         if logits is not None and prior_weight > 0:
@@ -130,8 +126,6 @@ class Fusion:
             if self.background is not None:
                 hold = self._with_prior(1 - self.claimed, self.background)
                 given_up = self.own
-        elif self.reassign:
-            hold[given_up] = 0
         wins = (self.best > hold) & ~self.void
         if self.protect:
             wins &= self.own | (self.labels == self.background)

@@ -131,7 +131,6 @@ def refine_scene(refine_pass: RefinePass,
                  stuff: Collection[int] = (),
                  attenuation: float = ATTENUATION,
                  threshold: float = THRESHOLD,
-                 reassign: bool = False,
                  protect: bool = True,
                  logits: Tensor | np.ndarray | None = None,
                  prior_weight: float = PRIOR_WEIGHT,
@@ -157,7 +156,7 @@ def refine_scene(refine_pass: RefinePass,
         image: (3, H, W) RGB: uint8 with ``normalize``, or normalised float without.
         labels: (H, W) integer, 0-based ids.
         stuff: ids of classes whose probability is attenuated.
-        attenuation, threshold, reassign, protect, logits, prior_weight: see
+        attenuation, threshold, protect, logits, prior_weight: see
             :class:`~mmseg_cascadepsp.cascade.fusion.Fusion`.
         keep: ids of classes that are not refined, but give way to neighbours that are surer than
             ``KEPT``: what one sees through (foliage, fences) has no edge to follow.
@@ -225,9 +224,8 @@ def refine_scene(refine_pass: RefinePass,
                                 crop_filter=compat or 'boundary', **common).numpy()
 
     fusion = Fusion(labels, stuff=frozenset(stuff), attenuation=attenuation, threshold=threshold,
-                    ignore_index=ignore_index, reassign=reassign,
-                    protect=protect and compat is None, logits=None if compat else logits,
-                    prior_weight=prior_weight)
+                    ignore_index=ignore_index, protect=protect and compat is None,
+                    logits=None if compat else logits, prior_weight=prior_weight)
     for index, component in enumerate(kept, len(components)):
         fusion.add(index, component.label, component.box, component.mask,
                    component.mask * np.float32(KEPT))
@@ -250,7 +248,6 @@ def refine_classes(refine_pass: RefinePass,
                    stuff: Collection[int] = (),
                    attenuation: float = ATTENUATION,
                    threshold: float = THRESHOLD,
-                   reassign: bool = False,
                    protect: bool = True,
                    logits: Tensor | np.ndarray | None = None,
                    prior_weight: float = PRIOR_WEIGHT,
@@ -275,7 +272,7 @@ def refine_classes(refine_pass: RefinePass,
             :func:`refine_scene`.
         background: id of the class that has no mask of its own and takes the pixels that classes
             give up. None: every class has a mask, and a pixel that nobody claims stays.
-        stuff, attenuation, threshold, reassign, protect, logits, prior_weight: see
+        stuff, attenuation, threshold, protect, logits, prior_weight: see
             :class:`~mmseg_cascadepsp.cascade.fusion.Fusion`.
         min_area: classes of at most so many pixels are left as they are.
         max_components: the largest so many classes are refined; all by default.
@@ -311,8 +308,8 @@ def refine_classes(refine_pass: RefinePass,
     found = len(components)
     components = sorted(components, key=lambda part: -part.area)[:max_components]
     fusion = Fusion(labels, stuff=frozenset(stuff), attenuation=attenuation, threshold=threshold,
-                    ignore_index=ignore_index, reassign=reassign, background=background,
-                    protect=protect, logits=logits, prior_weight=prior_weight)
+                    ignore_index=ignore_index, background=background, protect=protect,
+                    logits=logits, prior_weight=prior_weight)
     for index, component in enumerate(components):
         probability = refine(refine_pass, image, torch.from_numpy(component.mask)[None], fast=fast,
                              L=L, crops=crops, crop_filter=crop_filter, local=local,

@@ -138,8 +138,8 @@ def test_strategies_that_there_are_not(strategy, error, words):
 # What they do
 
 def test_scene_passes_its_settings_on(labels):
-    settings = dict(attenuation=.9, threshold=.3, reassign=True, min_area=900, max_components=2,
-                    padding=.5, L=100, min_size=64, batch_size=2, bucket=16)
+    settings = dict(attenuation=.9, threshold=.3, min_area=900, max_components=2, padding=.5,
+                    L=100, min_size=64, batch_size=2, bucket=16)
     result = run(SceneParsingStrategy(stuff=['Background'], **settings), labels, classes=PETS)
     expected = refine_scene(shrunk, torch.zeros(3, *labels.shape), labels, stuff=[0], **settings)
     assert np.array_equal(result.labels, expected.labels)

@@ -46,8 +46,6 @@ class Strategy:
             are, if it is one of those.
         attenuation: the factor, 0 to 1.
         threshold: probability above which a part takes a pixel.
-        reassign: whether a pixel that its own part gives up goes to the best one that claims it,
-            before attenuation; see :class:`mmseg_cascadepsp.cascade.Fusion`.
         protect: whether pixels of parts that are too small to be refined keep their label; in the
             paper their neighbours may take them.
         prior_weight: weight, beside the refiner's probability, of the segmentor's own, where its
@@ -60,7 +58,6 @@ class Strategy:
     stuff: str | Collection[int | str] = 'auto'
     attenuation: float = 0.51
     threshold: float = 0.5
-    reassign: bool = False
     protect: bool = True
     prior_weight: float = 0.0
     max_components: int | None = None
@@ -72,8 +69,7 @@ class Strategy:
             'stuff': stuff_ids(self.stuff, classes),
             'num_classes': None if classes is None else len(classes),
             **{name: getattr(self, name) for name in
-               ('attenuation', 'threshold', 'reassign', 'protect', 'prior_weight',
-                'max_components', 'L')}
+               ('attenuation', 'threshold', 'protect', 'prior_weight', 'max_components', 'L')}
         }
 
     def __str__(self) -> str:
