@@ -189,10 +189,11 @@ def refine_scene(refine_pass: RefinePass,
            min_size=(min_size, 1, float('inf')), batch_size=(batch_size, 1, float('inf')),
            prior_weight=(prior_weight, 0, float('inf')))
     check_labels(labels, image.shape[-2:], num_classes, ignore_index)
-    _check_logits(logits, labels, ignore_index)
     check_crop_size(L)
     if compat is not None and compat not in COMPAT:
         raise ValueError(f'compat must be None or one of {COMPAT}, got {compat!r}.')
+    logits = None if compat or not prior_weight else logits
+    _check_logits(logits, labels, ignore_index)
     if bucket < 8 or bucket % 8:
         raise ValueError(f'bucket must be a multiple of 8, got {bucket}.')
     if max_components is not None and max_components < 0:
@@ -225,7 +226,7 @@ def refine_scene(refine_pass: RefinePass,
 
     fusion = Fusion(labels, stuff=frozenset(stuff), attenuation=attenuation, threshold=threshold,
                     ignore_index=ignore_index, protect=protect and compat is None,
-                    logits=None if compat else logits, prior_weight=prior_weight)
+                    logits=logits, prior_weight=prior_weight)
     for index, component in enumerate(kept, len(components)):
         fusion.add(index, component.label, component.box, component.mask,
                    component.mask * np.float32(KEPT))
@@ -294,6 +295,7 @@ def refine_classes(refine_pass: RefinePass,
     if background is not None and not 0 <= background <= np.iinfo(labels.dtype).max:
         raise ValueError(f'background must be an id that labels of {labels.dtype} can hold, got '
                          f'{background}.')
+    logits = logits if prior_weight else None
     _check_logits(logits, labels, ignore_index, background)
     if max_components is not None and max_components < 0:
         raise ValueError(f'max_components must be 0 or more, got {max_components}.')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_cascadepsp.cascade import refine_classes
+from mmseg_cascadepsp.cascade import refine_classes, refine_scene
 
 
 def never(image, masks, strides):
@@ -44,3 +44,23 @@ def test_logits_of_any_memory_layout():
     result = refine_classes(mask_as_logits, image, labels, L=80, logits=flipped)
     assert np.array_equal(result.labels, expected.labels)
     assert np.array_equal(result.confidence, expected.confidence)
+
+
+@pytest.mark.parametrize(
+    ('run', 'unused'),
+    [
+        (refine_scene, dict(prior_weight=0)),
+        (refine_scene, dict(compat='release')),
+        (refine_classes, dict(prior_weight=0)),
+    ],
+)
+def test_logits_that_are_not_used_may_be_any(run, unused):
+    """Such as those of a model of fewer classes than the label map has."""
+    labels, image = label_map(), torch.zeros(3, 80, 80)
+    logits = np.zeros((1, 40, 40))
+    result = run(mask_as_logits, image, labels, L=80, min_area=0, logits=logits, **unused)
+    expected = run(mask_as_logits, image, labels, L=80, min_area=0, **unused)
+    assert np.array_equal(result.labels, expected.labels)
+    assert np.array_equal(result.confidence, expected.confidence)
+    with pytest.raises(ValueError, match='logits must be'):
+        run(mask_as_logits, image, labels, L=80, min_area=0, logits=logits, prior_weight=0.5)
