@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mmseg_cascadepsp.datasets import (
     ColorJitter,
+    PasteObject,
     PerturbMask,
     RandomZoomCrop,
     SimulateOutputStride,
@@ -166,3 +167,61 @@ def test_jitter_to_grey():
     assert (grey[..., 0] == grey[..., 1]).all()
     expected = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     assert np.abs(grey[..., 0].astype(int) - expected).max() <= 1
+
+
+def composed(neighbour, ground=(200, 0, 0), **options):
+    """A white disc on black, and a grey square on ``ground`` as the other photo."""
+    square = np.zeros((224, 224), np.uint8)
+    square[80:144, 80:144] = 255
+    other = pair(square)
+    other['img'] = np.where(square[..., None] > 0, 90, ground).astype(np.uint8)
+    first = pair(disc())
+    first['img'] = np.repeat(disc()[..., None], 3, axis=2)
+    results = dict(first, mix_results=[other])
+    return PasteObject(1.0, neighbour=neighbour, **options)(results)
+
+
+def test_an_object_pasted_over_another_photo_keeps_its_outline():
+    results = composed(neighbour=0, erode=0)
+    mask = results['gt_seg_map']
+    assert iou(mask > 127, disc()) > 0.99
+    sure, far = mask == 255, mask == 0
+    assert (results['img'][sure] == 255).all()
+    # What lies around is the other photo; its own object is behind the disc.
+    assert (results['img'][far] == (200, 0, 0)).all()
+
+
+def test_a_neighbour_covers_the_object_and_does_not_belong_to_it():
+    for seed in range(5):
+        np.random.seed(seed)
+        results = composed(neighbour=1)
+        grey = (results['img'] == 90).all(axis=-1)
+        assert grey.any() and not (results['gt_seg_map'][grey] > 127).any()
+        white = (results['img'] == 255).all(axis=-1)
+        np.testing.assert_array_equal(white & (results['gt_seg_map'] > 127), white)
+
+
+def test_soft_edges_mix_photo_and_mask_alike():
+    results = composed(neighbour=1, ground=(90, 90, 90), feather=(3.0, 3.0))
+    # White under a grey neighbour: both fade by the same share.
+    soft = (results['gt_seg_map'] > 20) & (results['gt_seg_map'] < 235) & (disc() > 0)
+    expected = 90 + (255 - 90) * (results['gt_seg_map'][soft] / 255.0)
+    assert soft.any() and np.abs(results['img'][soft][:, 0] - expected).max() <= 1.5
+
+
+def test_a_composition_that_hides_the_object_is_dropped():
+    first, other = pair(disc(radius=20)), pair(np.full((224, 224), 255, np.uint8))
+    before = {key: first[key].copy() for key in ('img', 'gt_seg_map')}
+    paste = PasteObject(1.0, neighbour=0, min_share=0.5)
+    results = paste(dict(first, mix_results=[other]))
+    for key, array in before.items():
+        np.testing.assert_array_equal(results[key], array)
+
+
+def test_pasting_draws_the_asked_share_and_needs_crops_of_one_size():
+    paste = PasteObject(0.25)
+    drawn = [paste.get_indices(range(10)) for _ in range(2000)]
+    assert 0.2 < np.mean([len(indices) for indices in drawn]) < 0.3
+    assert {i for indices in drawn for i in indices} == set(range(10))
+    with pytest.raises(ValueError, match='crops must be of one size'):
+        paste(dict(pair(disc()), mix_results=[pair(disc(size=200))]))

@@ -1,4 +1,5 @@
 from .augment import ColorJitter, RandomZoomCrop
+from .compose import PasteObject
 from .loading import LoadMasks, PackRefinementInputs
 from .objects import PickObject, fill_void
 from .original import KeepOriginalImage, PackRefinedInputs
@@ -10,6 +11,7 @@ __all__ = [
     'LoadMasks',
     'PackRefinedInputs',
     'PackRefinementInputs',
+    'PasteObject',
     'PerturbMask',
     'PickObject',
     'RandomZoomCrop',
