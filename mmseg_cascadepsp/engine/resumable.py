@@ -16,7 +16,7 @@ import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 #: The two kinds of places that randomness is seeded from.
 SAMPLE, ITERATION = 0, 1
@@ -74,11 +74,11 @@ class PlaceSeededDataset:
     worker nor process nor the samples before make a difference.
 
     Args:
-        dataset: config of the dataset.
+        dataset: the dataset, or its config.
     """
 
-    def __init__(self, dataset: dict) -> None:
-        self.dataset = DATASETS.build(dataset)
+    def __init__(self, dataset: dict | Dataset) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
     def __getattr__(self, name: str) -> Any:
         """The rest (``metainfo``, ``full_init``, ...) is the dataset's own."""
@@ -106,7 +106,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     Args:
         runner: as MMEngine hands it in.
-        dataloader: its sampler is a :class:`ResumableSampler`.
+        dataloader: its sampler is a :class:`ResumableSampler`. The dataset of a config, itself a
+            config or built, becomes a :class:`PlaceSeededDataset`; that of a built loader is one.
         args: see :class:`mmengine.runner.IterBasedTrainLoop`, as ``kwargs``.
 
     Raises:

@@ -3,13 +3,15 @@
 import pickle
 import signal
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmseg_cascadepsp.engine import ResumableSampler
+from mmseg_cascadepsp.engine import ResumableSampler, ResumableTrainLoop
 from mmseg_cascadepsp.engine.resumable import PlaceSeededDataset
 from tests.training import tiny_config, train, write_data
 
@@ -115,8 +117,7 @@ class Stream:
 
 
 def batches(workers=0, start=0, seed=3):
-    dataset = PlaceSeededDataset.__new__(PlaceSeededDataset)
-    dataset.dataset = Stream()
+    dataset = PlaceSeededDataset(Stream())
     sampler = ResumableSampler(dataset, seed=seed)
     sampler.start = start
     loader = DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=workers,
@@ -148,8 +149,7 @@ def test_processes_share_the_stream(monkeypatch, start):
 
 
 def test_places_survive_pickling_and_copies():
-    dataset = PlaceSeededDataset.__new__(PlaceSeededDataset)
-    dataset.dataset = Stream()
+    dataset = PlaceSeededDataset(Stream())
     index = next(iter(ResumableSampler(dataset, seed=7)))
     again = pickle.loads(pickle.dumps(index))
     assert (again, again.seed, again.position) == (index, 7, 0)
@@ -159,8 +159,22 @@ def test_places_survive_pickling_and_copies():
 
 def test_a_sampler_that_cannot_begin_anywhere(data, tmp_path):
     from mmengine.config import Config
-    from mmengine.runner import Runner
 
     cfg = Config(config(data, tmp_path, **{'train_dataloader.sampler.type': 'InfiniteSampler'}))
     with pytest.raises(ValueError, match='got InfiniteSampler; give type=ResumableSampler'):
         Runner.from_cfg(cfg).train()
+
+
+def test_a_dataset_that_is_built_is_seeded_too():
+    runner = SimpleNamespace(
+        seed=3, rank=0, _randomness_cfg={}, build_dataloader=Runner.build_dataloader
+    )
+    loader = dict(
+        dataset=Stream(),
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='ResumableSampler'),
+        collate_fn=list,
+    )
+    loop = ResumableTrainLoop(runner, loader, max_iters=9)
+    assert list(islice(loop.dataloader, 9)) == batches()
