@@ -68,7 +68,8 @@ def load_refiner(args: argparse.Namespace) -> dict[str, folders.Method]:
     """The refiner as a method, under its name."""
     if args.refiner == 'none':
         return {}
-    from mmseg_cascadepsp import Refiner
+    from mmseg_cascadepsp import Refiner, apis
+    apis.keep_freed_memory()
     refiner = Refiner(args.refiner, checkpoint=args.checkpoint, device=args.device,
                       precision=args.precision)
     return {Path(args.refiner).stem: lambda image, mask: refiner.refine(

@@ -126,6 +126,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from mmseg_cascadepsp import apis
 
+    apis.keep_freed_memory()
     console = Console(stderr=True, soft_wrap=True)
     paths = (args.image, args.mask, args.out)
     settings = {

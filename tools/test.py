@@ -8,7 +8,7 @@ import sys
 from mmengine.config import DictAction
 
 import mmseg_cascadepsp  # noqa: F401 (registers everything)
-from mmseg_cascadepsp.apis import testing
+from mmseg_cascadepsp.apis import keep_freed_memory, testing
 
 EPILOG = """examples:
   python tools/test.py configs/deeplabv3plus_refined_ade20k.py
@@ -116,6 +116,7 @@ def main() -> None:
         cfg.load_from = testing.find_checkpoint(cfg, args.checkpoint)
     if args.tta:
         testing.use_tta(cfg)
+    keep_freed_memory()
     testing.run_test(cfg)
 
 

@@ -9,6 +9,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 import mmseg_cascadepsp  # noqa: F401 (registers everything)
+from mmseg_cascadepsp.apis import keep_freed_memory
 from mmseg_cascadepsp.apis.testing import sentence_of
 from mmseg_cascadepsp.apis.training import check_data
 from mmseg_cascadepsp.engine import TrainingCollapsedError, prepare_processes
@@ -88,6 +89,7 @@ def main() -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
     check_data(cfg)
     prepare_processes(cfg)
+    keep_freed_memory()
     Runner.from_cfg(cfg).train()
 
 

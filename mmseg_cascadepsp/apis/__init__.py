@@ -2,6 +2,7 @@ from .checkpoint import convert_checkpoint, load_weights, publish_checkpoint, re
 from .export import OnnxRefiner, export_refiner
 from .folder import Report, join_processes, refine_files
 from .large import refine_file
+from .memory import keep_freed_memory
 from .model_zoo import ZOO, build_model, find_config, find_weights
 from .pairs import EXTRAS, Pair, find_pairs, refine_pair
 from .ray_data import refine_files_with_ray
@@ -21,6 +22,7 @@ __all__ = [
     'find_pairs',
     'find_weights',
     'join_processes',
+    'keep_freed_memory',
     'load_weights',
     'publish_checkpoint',
     'read_state_dict',
