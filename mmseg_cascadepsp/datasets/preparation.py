@@ -1,5 +1,6 @@
 """From downloaded archives to the folders that training reads."""
 
+import errno
 import io
 import os
 import re
@@ -7,12 +8,12 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from shutil import copyfileobj
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from PIL import Image, ImageOps
 from prettytable import PrettyTable
@@ -24,6 +25,8 @@ from .paper_sets import TRAINING_SETS, TrainingSet
 ARCHIVE_SUFFIXES = ('.zip', '.tar', '.tgz', '.gz', '.tbz2', '.bz2', '.txz', '.xz', '.rar', '.7z')
 KINDS = {'.jpg': '.jpg', '.jpeg': '.jpg', '.png': '.png'}
 """Suffix in an archive -> suffix it is laid out with: photos are JPEG, masks PNG in all sets."""
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""Faults of the disk of temporary files, not of an archive."""
 MAX_BYTES = 2**26
 """No picture of these sets comes near: what claims more is not unpacked into memory."""
 
@@ -120,7 +123,8 @@ def prepare(
         progress: Called as files are done.
 
     Raises:
-        OSError: A source is missing, or the disk cannot be written to.
+        OSError: A source is missing, or the disk, also that of temporary files, cannot be written
+            to.
     """
     data_root = Path(data_root)
     archives: list[str] = []
@@ -189,6 +193,12 @@ def _index(
                 where = Member(f'{path.name}/{member}', size, read)
                 found[folder].setdefault(stem, {}).setdefault(kind, where)
         except Exception as error:  # each compression has errors of its own
+            if getattr(error, 'errno', None) in FULL:
+                raise OSError(
+                    error.errno,
+                    f'the disk of temporary files is full: {path} is unpacked there; set TMPDIR '
+                    'to a folder with more room',
+                ) from error
             faults.append(
                 f'{path} cannot be read as a zip or tar archive ({path.stat().st_size:,} bytes; '
                 f'{error}): the download may have been cut, or a web page been saved in its '
@@ -220,14 +230,25 @@ def _members(path: Path, stack: ExitStack) -> Iterator[tuple[str, int, Callable[
     tar = stack.enter_context(tarfile.open(path))
     if not isinstance(tar.fileobj, io.BufferedReader):
         # Going back and forth in a compressed stream unpacks it anew each time.
-        plain = stack.enter_context(tempfile.TemporaryFile())
         tar.fileobj.seek(0)
-        copyfileobj(tar.fileobj, plain)
-        plain.seek(0)
+        plain = stack.enter_context(_temporary_copy(tar.fileobj))
         tar = stack.enter_context(tarfile.open(fileobj=plain))
     for info in tar:
         if info.isreg():
             yield info.name, info.size, partial(_read_tar, tar, info)
+
+
+def _temporary_copy(stream: BinaryIO) -> BinaryIO:
+    """What is left of ``stream`` in a file that goes when it is closed."""
+    copy = tempfile.TemporaryFile()
+    try:
+        copyfileobj(stream, copy)
+        copy.seek(0)
+    except BaseException:
+        with suppress(OSError):  # closing writes once more what did not fit
+            copy.close()
+        raise
+    return copy
 
 
 def _read_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

@@ -207,6 +207,23 @@ def test_a_full_disk_leaves_no_half(tmp_path, monkeypatch):
     assert files(tmp_path / 'data') == []
 
 
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a device that is full')
+def test_a_full_disk_of_temporary_files_is_no_cut_download(tmp_path, monkeypatch):
+    source = write_archives(tmp_path / 'in', {'DUTS-TE.tar.gz': both('DUTS-TE/DUTS-TE-Image/a')})
+    opened = []
+
+    def full():
+        opened.append(open('/dev/full', 'w+b'))
+        return opened[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr('tempfile.TemporaryFile', full)
+        with pytest.raises(OSError, match='temporary files is full: .*DUTS-TE.tar.gz.* TMPDIR'):
+            prepare([source], tmp_path / 'data')
+    assert opened[0].closed and not (tmp_path / 'data').exists()
+    assert not prepare([source], tmp_path / 'data').archives
+
+
 def test_archives_that_are_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no .*nowhere'):
         prepare([tmp_path / 'nowhere'], tmp_path / 'data')
