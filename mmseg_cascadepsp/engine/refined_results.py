@@ -2,6 +2,7 @@
 
 import os
 import os.path as osp
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePath
 
 import numpy as np
@@ -34,6 +35,8 @@ class RefinedResultsHook(Hook):
     def __init__(self, out_dir: str | None = None, show_dir: str | None = None) -> None:
         self.out_dir, self.show_dir = out_dir, show_dir
         self._meta, self._root = {}, None
+        self._writer = ThreadPoolExecutor(1)
+        self._written: Future | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """See that the checkpoint has every weight of the segmentor; MMEngine would only warn.
@@ -85,8 +88,19 @@ class RefinedResultsHook(Hook):
         data_batch: dict | None = None,
         outputs: list[SegDataSample] | None = None,
     ) -> None:
-        """Write the results of a batch."""
-        for sample in outputs or ():
+        """Write the results of a batch, while the next one is refined."""
+        self._settle()
+        if outputs and (self.out_dir or self.show_dir):
+            self._written = self._writer.submit(self._write, outputs)
+
+    def _settle(self) -> None:
+        """Wait for what is being written; its errors are raised here."""
+        if self._written is not None:
+            written, self._written = self._written, None
+            written.result()
+
+    def _write(self, samples: list[SegDataSample]) -> None:
+        for sample in samples:
             name = self._name(sample.img_path)
             labels = _labels(sample, 'pred_sem_seg')
             single = 'object_class' in sample
@@ -103,7 +117,8 @@ class RefinedResultsHook(Hook):
                 write_image(osp.join(self.show_dir, name + '.jpg'), picture)
 
     def after_test(self, runner: Runner) -> None:
-        """Say where the files are."""
+        """Finish writing, say where the files are."""
+        self._settle()
         for what, folder in (('label maps', self.out_dir), ('pictures', self.show_dir)):
             if folder:
                 print_log(f'{what} are in {osp.abspath(folder)}', logger='current')
