@@ -135,24 +135,33 @@ def _palette_mask(picture: Image.Image) -> np.ndarray | None:
     return ((index > 0) & ~(has_void & (index == 255))).astype(np.uint8) * 255
 
 
-def _grey_mask(values: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """One channel of a mask as uint8 0..255: 0/1 and fractions are stretched, 16 bits become 8."""
-    low, high = values.min(), values.max()
+def check_mask_values(low: float, high: float, path: str | os.PathLike) -> None:
+    """Warn of a mask without object for its values are small, such as ids of classes.
+
+    Raises:
+        OSError: values out of range.
+    """
     if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
         raise OSError(
             f'{path} holds values from {low} to {high}; expected a mask of 0/255, 0/1 '
             'or 0 to 65535.'
         )
-    if high <= 1:
-        return (values * 255).round().astype(np.uint8)
-    if high > 255:
-        return (values.astype(np.float32) / 257).round().astype(np.uint8)
     if 1 < high <= 127:
         warnings.warn(
             f'{path} has no value above 127 (its largest is {high}), so the mask is empty; '
             'object pixels are expected to be 255 or, with 0/1, to be 1.',
-            stacklevel=3,
+            stacklevel=4,
         )
+
+
+def _grey_mask(values: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """One channel of a mask as uint8 0..255: 0/1 and fractions are stretched, 16 bits become 8."""
+    high = values.max()
+    check_mask_values(values.min(), high, path)
+    if high <= 1:
+        return (values * 255).round().astype(np.uint8)
+    if high > 255:
+        return (values.astype(np.float32) / 257).round().astype(np.uint8)
     return values.astype(np.uint8)
 
 

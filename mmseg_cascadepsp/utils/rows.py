@@ -7,11 +7,12 @@ unpacked whole.
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 
-from .io import _open_header, _to_uint8, read_image, read_mask
+from .io import _open_header, _to_uint8, check_mask_values, read_image, read_mask
 
 ROW_SUFFIXES = frozenset({'.npy', '.tif', '.tiff'})
 """Read by rows, and written besides PNG."""
@@ -242,15 +243,11 @@ class MaskRows:
             raise OSError(f'{path} has a palette; by rows masks are read without: convert it.')
         self.shape = self.source.shape
         self.invert = getattr(self.source, 'inverted', False)
-        low, high = np.inf, -np.inf
-        for start, stop in row_ranges(self.shape, self.source.dtype.itemsize):
-            rows = self._values(start, stop)
-            low, high = np.minimum(low, rows.min()), np.maximum(high, rows.max())
-        if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
-            raise OSError(
-                f'{path} holds values from {low} to {high}; expected a mask of 0/255, 0/1 or 0 to '
-                '65535.'
-            )
+        strips = row_ranges(self.shape, self.source.dtype.itemsize)
+        ranges = [(rows.min(), rows.max()) for rows in starmap(self._values, strips)]
+        low, high = np.min(ranges), np.max(ranges)
+        if by_rows:  # read_mask has checked
+            check_mask_values(low, high, path)
         self.threshold = 0.5 if high <= 1 else 127.5 if high <= 255 else 32767.5
         self.is_empty, self.is_full = high <= self.threshold, low > self.threshold
 
@@ -283,7 +280,8 @@ def open_image_rows(path: str | os.PathLike) -> ImageRows:
 def open_mask_rows(path: str | os.PathLike) -> MaskRows:
     """The mask of one object, to be read by rows: object is what is 1 of 0 and 1, above 127 of 8
     bits, above half of 16 bits and of fractions, as of :func:`~mmseg_cascadepsp.utils.read_mask`.
-    The file is read once to tell which. Attributes ``is_empty`` and ``is_full``.
+    The file is read once to tell which, and to warn of one without object for its values are
+    small. Attributes ``is_empty`` and ``is_full``.
 
     Args:
         path: ``.tif`` or ``.npy`` of one channel; another format is unpacked whole.

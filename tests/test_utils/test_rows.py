@@ -132,6 +132,36 @@ def test_empty_and_full_masks_are_told(tmp_path, value):
     assert (reader.is_empty, reader.is_full) == (not value, bool(value))
 
 
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.npy'])
+@pytest.mark.parametrize(
+    ('kind', 'largest'), [(np.uint8, 2), (np.uint8, 127), (np.uint16, 80), (np.float32, 2.5)]
+)
+def test_ids_in_place_of_a_mask_are_told_as_when_read_whole(
+    tmp_path, monkeypatch, suffix, kind, largest
+):
+    """Once, and in the same words; the largest is in a strip of its own."""
+    if suffix == '.png' and kind == np.float32:
+        pytest.skip('PNG has no fractions')
+    monkeypatch.setattr(module, 'STRIP_BYTES', 900)
+    values = MASK.astype(kind)
+    values[70, 9] = largest
+    path = tmp_path / f'm{suffix}'
+    if suffix == '.npy':
+        np.save(path, values)
+    elif suffix == '.tif':
+        tifffile.imwrite(path, values, tile=(64, 64))
+    else:
+        Image.fromarray(values).save(path)
+    with pytest.warns(UserWarning) as told:
+        assert open_mask_rows(path).is_empty
+    words = f'{path} has no value above 127 (its largest is {largest}), so the mask is empty'
+    assert [str(warning.message).partition(';')[0] for warning in told] == [words]
+    if suffix != '.npy':
+        with pytest.warns(UserWarning) as whole:
+            read_mask(path)
+        assert str(whole[0].message) == str(told[0].message)
+
+
 def test_rasterio_sees_the_place_on_earth_and_reads_what_tifffile_does_not(tmp_path):
     rasterio = pytest.importorskip('rasterio', reason='the extra geo')
     place = {
