@@ -77,30 +77,27 @@ def refine_file(
         raise ValueError(
             f'image, mask, out {out} and probability {probability} must be different files.'
         )
-    photo, coarse = open_image_rows(image), open_mask_rows(mask)
-    if photo.shape != coarse.shape:
-        raise ValueError(
-            f'mask {mask} must have the size of the image, {photo.shape[0]} x {photo.shape[1]} '
-            f'(H x W), got {coarse.shape[0]} x {coarse.shape[1]}; resize the mask to the image.'
-        )
     L = cascade.check_crop_size(L)
-    inputs = [[s.st_size, s.st_mtime_ns] for s in (Path(image).stat(), Path(mask).stat())]
-    state = {**refiner.settings(), 'fast': fast, 'L': L, 'inputs': inputs}
     folder = out.with_name(f'.{out.name[:100]}.partial')
     rows = folder / 'rows.bin'
-    if not (coarse.is_empty or coarse.is_full):
-        hidden = progress is not None or not refiner.progress
-        with Progress(disable=hidden, transient=True) as bar:
-            task = bar.add_task('crops', total=None)
-            _refine_rows(
-                refiner,
-                photo,
-                coarse,
-                folder,
-                state,
-                rows,
-                progress or (lambda done, total: bar.update(task, completed=done, total=total)),
+    with open_image_rows(image) as photo, open_mask_rows(mask) as coarse:
+        if photo.shape != coarse.shape:
+            raise ValueError(
+                f'mask {mask} must have the size of the image, {photo.shape[0]} x '
+                f'{photo.shape[1]} (H x W), got {coarse.shape[0]} x {coarse.shape[1]}; resize the '
+                'mask to the image.'
             )
+        inputs = [[s.st_size, s.st_mtime_ns] for s in (Path(image).stat(), Path(mask).stat())]
+        state = {**refiner.settings(), 'fast': fast, 'L': L, 'inputs': inputs}
+        if not (coarse.is_empty or coarse.is_full):
+            hidden = progress is not None or not refiner.progress
+            with Progress(disable=hidden, transient=True) as bar:
+                task = bar.add_task('crops', total=None)
+
+                def show(done: int, total: int) -> None:
+                    bar.update(task, completed=done, total=total)
+
+                _refine_rows(refiner, photo, coarse, folder, state, rows, progress or show)
 
     def finished(of: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
         width = photo.shape[1]

@@ -6,7 +6,8 @@ unpacked whole.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from itertools import starmap
 from pathlib import Path
 
@@ -34,6 +35,9 @@ class ArrayRows:
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, exclusive: ``(n, W)`` or ``(n, W, C)``."""
         return self.array[start:stop]
+
+    def close(self) -> None:
+        """Close what is open of the file."""
 
 
 class NpyRows(ArrayRows):
@@ -73,7 +77,14 @@ class TiffRows(ArrayRows):
     def __init__(self, path: Path) -> None:
         self.path = path
         tifffile = import_extra('tifffile', 'huge')
-        self.file = tifffile.TiffFile(path)
+        self._opened = ExitStack()
+        self.file = self._opened.enter_context(tifffile.TiffFile(path))
+        with ExitStack() as failed:
+            failed.callback(self.close)
+            self._open_page()
+            failed.pop_all()
+
+    def _open_page(self) -> None:
         page = self.page = self.file.pages[0]
         if page.tags.valueof(274, 1) != 1:
             raise ValueError('it is stored turned (orientation tag); save it upright')
@@ -98,7 +109,10 @@ class TiffRows(ArrayRows):
         try:
             self._decode(0)
         except Exception as error:  # a codec that is missing raises what it likes
-            self._fallback = _rasterio_rows(path, error)
+            self._fallback = _rasterio_rows(self.path, error, self._opened)
+
+    def close(self) -> None:
+        self._opened.close()
 
     def _decode(self, index: int) -> np.ndarray:
         """Band ``index`` of tiles or strips, (band, W, C)."""
@@ -156,13 +170,14 @@ def import_extra(name: str, extra: str):
         ) from error
 
 
-def _rasterio_rows(path: Path, error: Exception):
-    """A function that reads rows with rasterio, or the error of one sentence."""
+def _rasterio_rows(path: Path, error: Exception, opened: ExitStack):
+    """A function that reads rows with rasterio until ``opened`` is closed, or the error of one
+    sentence."""
     try:
         rasterio = import_extra('rasterio', 'geo')
     except OSError as missing:
         raise ValueError(f'tifffile alone cannot decode it ({error}); it {missing}') from error
-    data = rasterio.open(path)
+    data = opened.enter_context(rasterio.open(path))
 
     def read(start: int, stop: int) -> np.ndarray:
         with rasterio.Env(GDAL_CACHEMAX=128):  # MB; by default a share of the machine's memory
@@ -192,26 +207,52 @@ def _open_rows(path: str | os.PathLike) -> ArrayRows:
         raise OSError(f'{path} cannot be read by rows: {reason}.') from error
 
 
-class ImageRows:
+class _FileRows(AbstractContextManager):
+    """Rows of a photo or mask, of a file that :meth:`close`, or the end of ``with``, closes."""
+
+    def __init__(
+        self, path: str | os.PathLike, read_whole: Callable[[Path], np.ndarray]
+    ) -> None:
+        self.path = Path(path)
+        self.by_rows = self.path.suffix.lower() in ROW_SUFFIXES
+        self.source = _open_rows(path) if self.by_rows else ArrayRows(read_whole(self.path))
+        self.shape = self.source.shape
+        with ExitStack() as failed:
+            failed.callback(self.close)
+            self._check()
+            failed.pop_all()
+
+    def _check(self) -> None:
+        """Look at what there is, before it is read."""
+
+    def close(self) -> None:
+        """Close the file: no more rows are read."""
+        self.source.close()
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class ImageRows(_FileRows):
     """A photo by rows, RGB uint8 ``(n, W, 3)``, see :func:`open_image_rows`."""
 
     def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path)
-        if self.path.suffix.lower() not in ROW_SUFFIXES:
-            self.source = ArrayRows(read_image(path))
-        else:
-            self.source = _open_rows(path)
-        self.shape, self.geo = self.source.shape, self.source.geo
+        super().__init__(path, read_image)
+
+    def _check(self) -> None:
+        self.geo = self.source.geo
         self.has_alpha = getattr(self.source, 'has_alpha', self.source.channels in (2, 4))
         if self.source.dtype not in (np.uint8, np.uint16) or getattr(
             self.source, 'is_palette', False
         ):
             raise OSError(
-                f'{path} holds {self.source.dtype}; by rows only photos of 8 and 16 bits are '
+                f'{self.path} holds {self.source.dtype}; by rows only photos of 8 and 16 bits are '
                 'read, grey or RGB: convert it, or leave --windowed out.'
             )
         if self.source.channels == 2 and not self.has_alpha or self.source.channels == 0:
-            raise OSError(f'{path} has {self.source.channels} channels; expected 1, or 3 or more.')
+            raise OSError(
+                f'{self.path} has {self.source.channels} channels; expected 1, or 3 or more.'
+            )
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, exclusive."""
@@ -228,26 +269,27 @@ class ImageRows:
         return np.ascontiguousarray(colours)
 
 
-class MaskRows:
+class MaskRows(_FileRows):
     """A mask by rows, bool ``(n, W)``, see :func:`open_mask_rows`."""
 
     def __init__(self, path: str | os.PathLike) -> None:
-        path = Path(path)
-        by_rows = path.suffix.lower() in ROW_SUFFIXES
-        self.source = _open_rows(path) if by_rows else ArrayRows(read_mask(path))
+        super().__init__(path, read_mask)
+
+    def _check(self) -> None:
         if self.source.channels != 1:
             raise OSError(
-                f'{path} has {self.source.channels} channels; expected a mask of one channel.'
+                f'{self.path} has {self.source.channels} channels; expected a mask of one channel.'
             )
         if getattr(self.source, 'is_palette', False):
-            raise OSError(f'{path} has a palette; by rows masks are read without: convert it.')
-        self.shape = self.source.shape
+            raise OSError(
+                f'{self.path} has a palette; by rows masks are read without: convert it.'
+            )
         self.invert = getattr(self.source, 'inverted', False)
         strips = row_ranges(self.shape, self.source.dtype.itemsize)
         ranges = [(rows.min(), rows.max()) for rows in starmap(self._values, strips)]
         low, high = np.min(ranges), np.max(ranges)
-        if by_rows:  # read_mask has checked
-            check_mask_values(low, high, path)
+        if self.by_rows:  # read_mask has checked
+            check_mask_values(low, high, self.path)
         self.threshold = 0.5 if high <= 1 else 127.5 if high <= 255 else 32767.5
         self.is_empty, self.is_full = high <= self.threshold, low > self.threshold
 
@@ -266,7 +308,8 @@ class MaskRows:
 def open_image_rows(path: str | os.PathLike) -> ImageRows:
     """A photo, to be read by rows as :func:`~mmseg_cascadepsp.utils.read_image` reads it whole: 16
     bits become 8, grey becomes RGB, transparent parts lie on white. Of more channels than four, or
-    of a fourth that is no transparency, the first three are taken.
+    of a fourth that is no transparency, the first three are taken. ``close()`` it, or use it in
+    ``with``.
 
     Args:
         path: ``.tif`` or ``.npy`` (``(H, W)`` or ``(H, W, C)``); another format is unpacked whole.
@@ -281,7 +324,7 @@ def open_mask_rows(path: str | os.PathLike) -> MaskRows:
     """The mask of one object, to be read by rows: object is what is 1 of 0 and 1, above 127 of 8
     bits, above half of 16 bits and of fractions, as of :func:`~mmseg_cascadepsp.utils.read_mask`.
     The file is read once to tell which, and to warn of one without object for its values are
-    small. Attributes ``is_empty`` and ``is_full``.
+    small. Attributes ``is_empty`` and ``is_full``. ``close()`` it, or use it in ``with``.
 
     Args:
         path: ``.tif`` or ``.npy`` of one channel; another format is unpacked whole.

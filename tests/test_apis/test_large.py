@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -144,6 +145,34 @@ def test_what_was_done_with_other_settings_or_inputs_is_made_anew(inputs, change
     refine_file(refiner, *paths, folder / 'out.npy', L=L)
     refine_file(refiner, *paths, folder / 'again.npy', L=L)
     np.testing.assert_array_equal(np.load(folder / 'out.npy'), np.load(folder / 'again.npy'))
+
+
+@pytest.mark.parametrize(
+    ('end', 'fault'),
+    [
+        ('done', nullcontext()),
+        ('empty mask', nullcontext()),
+        ('other size', pytest.raises(ValueError, match='size of the image')),
+        ('stopped', pytest.raises(KeyboardInterrupt)),
+    ],
+)
+def test_tiff_files_are_closed_at_the_end(inputs, monkeypatch, end, fault):
+    photo, mask, folder = inputs
+    mask = mask[1:] if end == 'other size' else mask & (end != 'empty mask')
+    paths = save(folder, '.tif', photo, mask)
+    opened = []
+
+    class Kept(tifffile.TiffFile):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            opened.append(self.filehandle)
+
+    monkeypatch.setattr(tifffile, 'TiffFile', Kept)
+    model = Soft()
+    model.fault_at = 4 if end == 'stopped' else None
+    with fault:
+        refine_file(Refiner(model, precision='fp32'), *paths, folder / 'out.tif', L=96)
+    assert [handle.closed for handle in opened] == [True, True]
 
 
 @pytest.mark.parametrize('value', [False, True])
