@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from mmseg_cascadepsp import cascade
 from mmseg_cascadepsp.utils import atomic_open
-from mmseg_cascadepsp.utils.row_writers import appended, write_rows
+from mmseg_cascadepsp.utils.row_writers import appended, find_writer, write_rows
 from mmseg_cascadepsp.utils.rows import (
     ImageRows,
     MaskRows,
@@ -62,7 +62,7 @@ def refine_file(
             ``progress=True`` shows a bar.
 
     Raises:
-        OSError: a file cannot be read or written.
+        OSError: a file cannot be read or written; TIFF without the extra ``huge``.
         ValueError: photo and mask of other sizes, a bad setting, an output that is another of the
             files.
     """
@@ -70,6 +70,7 @@ def refine_file(
     for name, path in (('out', out), ('probability', Path(probability or out))):
         if path.suffix.lower() not in OUT_SUFFIXES:
             raise ValueError(f'{name} must end in {", ".join(OUT_SUFFIXES)}, got {path}.')
+        find_writer(path)  # before hours of work
     if not 0 <= threshold < 1:
         raise ValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
     paths = [Path(path).resolve() for path in (image, mask, out, probability) if path is not None]

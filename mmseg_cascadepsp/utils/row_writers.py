@@ -5,7 +5,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -34,15 +34,31 @@ def write_rows(
         geo: Tags of a georeferenced TIFF, for TIFF.
 
     Raises:
-        OSError: the disk is full, the folder cannot be written to.
+        OSError: the disk is full, the folder cannot be written to, TIFF without ``tifffile``.
+        ValueError: another suffix.
+    """
+    writer = find_writer(path)
+    with atomic_open(path) as file:
+        writer(file, strips, shape, dict(text or {}), dict(geo or {}))
+
+
+def find_writer(path: str | os.PathLike) -> Callable[..., None]:
+    """What writes the format that the suffix of ``path`` names.
+
+    Raises:
+        OSError: TIFF without ``tifffile``; says which extra brings it.
         ValueError: another suffix.
     """
     suffix = Path(path).suffix.lower()
     writers = {'.png': _write_png, '.npy': _write_npy, '.tif': _write_tiff, '.tiff': _write_tiff}
     if suffix not in writers:
         raise ValueError(f'path {path} must end in .png, .tif or .npy.')
-    with atomic_open(path) as file:
-        writers[suffix](file, strips, shape, dict(text or {}), dict(geo or {}))
+    if writers[suffix] is _write_tiff:
+        try:
+            import_extra('tifffile', 'huge')
+        except OSError as error:
+            raise OSError(f'{path} cannot be written: it {error}.') from error
+    return writers[suffix]
 
 
 def _write_npy(file: BinaryIO, strips, shape, text, geo) -> None:
