@@ -57,7 +57,7 @@ def refine_file(
         L: See :meth:`Refiner.refine`.
         threshold: Probability above which a pixel is object, from 0 to below 1.
         probability: Where 255 times the probability goes, too, of the same formats.
-        note: Kept in ``out`` but of ``.npy``.
+        note: Kept in ``out``; of ``.npy`` in a hidden file beside it.
         progress: Called with (crops done, crops to do). Without, a refiner made with
             ``progress=True`` shows a bar.
 

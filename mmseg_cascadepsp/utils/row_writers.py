@@ -30,7 +30,8 @@ def write_rows(
         path: Its suffix tells the format.
         strips: uint8 ``(n, W)``, together ``shape``.
         shape: ``(H, W)``.
-        text: Notes, read back by :func:`read_note`; ``.npy`` has no place for them.
+        text: Notes, read back by :func:`read_note`. ``.npy`` has no place for them: they go into a
+            hidden file beside it.
         geo: Tags of a georeferenced TIFF, for TIFF.
 
     Raises:
@@ -40,6 +41,19 @@ def write_rows(
     writer = find_writer(path)
     with atomic_open(path) as file:
         writer(file, strips, shape, dict(text or {}), dict(geo or {}))
+    if text and writer is _write_npy:
+        with atomic_open(_note_file(path)) as file:
+            file.write(json.dumps({'of': _stamp(path), 'note': dict(text)}).encode())
+
+
+def _note_file(path: str | os.PathLike) -> Path:
+    return Path(path).with_name(f'.{Path(path).name[:100]}.note')
+
+
+def _stamp(path: str | os.PathLike) -> list[int]:
+    """Another file of the same name has another."""
+    stat = Path(path).stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def find_writer(path: str | os.PathLike) -> Callable[..., None]:
@@ -126,11 +140,16 @@ def _regroup(strips: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
 
 def read_note(path: str | os.PathLike) -> dict[str, str]:
     """The notes of :func:`write_rows` or ``write_png``; empty where there are none."""
-    if Path(path).suffix.lower() not in ('.tif', '.tiff'):
+    suffix = Path(path).suffix.lower()
+    if suffix not in ('.tif', '.tiff', '.npy'):
         return read_png_text(path)
     try:
-        with _open_header(path) as picture:
-            note = json.loads(picture.tag_v2[270])
+        if suffix == '.npy':
+            stored = json.loads(_note_file(path).read_text())
+            note = stored['note'] if stored['of'] == _stamp(path) else {}
+        else:
+            with _open_header(path) as picture:
+                note = json.loads(picture.tag_v2[270])
     except Exception:
         return {}
     return note if isinstance(note, dict) else {}

@@ -291,8 +291,11 @@ def test_one_pair_in_the_formats_of_large_photos(refiner, pairs, tmp_path, photo
     )
     assert np.abs(probability.astype(int) - expected).max() <= 1
     np.testing.assert_array_equal(mask, (probability > 127) * np.uint8(255))
-    if suffix == '.tif':
-        assert refine_files(refiner, *paths, L=L, extras=['probability']).skipped == ['photo']
+    assert refine_files(refiner, *paths, L=L, extras=['probability']).skipped == ['photo']
+    with pytest.raises(ValueError, match=f'x{suffix} was made with another L'):
+        refine_files(refiner, *paths, L=L + 8)
+    shutil.copy(pairs[1] / 'b.png', paths[1])  # another input
+    assert refine_files(refiner, *paths, L=L, extras=['probability']).refined == ['photo']
 
 
 PROCESSES = """

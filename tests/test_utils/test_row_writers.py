@@ -1,5 +1,7 @@
 """Results by rows, against the same pictures written whole."""
 
+import time
+
 import numpy as np
 import pytest
 import tifffile
@@ -26,9 +28,24 @@ def test_what_is_written_by_rows_is_read_back(tmp_path, suffix):
     write_rows(path, strips, values.shape, {'key': 'ä note'}, {})
     whole = np.load(path) if suffix == '.npy' else np.asarray(Image.open(path))
     np.testing.assert_array_equal(whole, values)
-    assert read_note(path) == ({} if suffix == '.npy' else {'key': 'ä note'})
+    assert read_note(path) == {'key': 'ä note'}
     assert stored_size(path) == (150, 201)
-    assert [found.name for found in path.parent.iterdir()] == [path.name]
+    beside = {'.a.npy.note'} if suffix == '.npy' else set()
+    assert {found.name for found in path.parent.iterdir()} == {path.name} | beside
+
+
+@pytest.mark.parametrize('change', ['other file', 'damaged note', 'no note'])
+def test_a_note_is_that_of_its_file(tmp_path, change):
+    path = tmp_path / 'a.npy'
+    write_rows(path, [PHOTO[..., 0]], (150, 201), {'key': 'note'})
+    if change == 'other file':
+        time.sleep(0.02)  # as much as the clocks of file systems need
+        write_rows(path, [PHOTO[..., 1]], (150, 201))
+    elif change == 'damaged note':
+        (tmp_path / '.a.npy.note').write_text('[1]')
+    else:
+        (tmp_path / '.a.npy.note').unlink()
+    assert read_note(path) == {}
 
 
 def test_a_png_by_rows_has_the_notes_of_a_png(tmp_path):
