@@ -1,6 +1,7 @@
 """Refining files: one pair, or two folders of the same names, resumable, by one process or
 several."""
 
+import copy
 import errno
 import os
 import time
@@ -124,7 +125,7 @@ def refine_files(
     return the report of all.
 
     Args:
-        refiner: Does the work.
+        refiner: Does the work; its own bar over the crops is not shown.
         images: A photo, or a folder of photos.
         masks: Its coarse mask, or a folder of masks with the same stems.
         out: PNG file, or folder: ``NAME.png`` is 0/255; extras are in folders of their kind. Of a
@@ -169,6 +170,9 @@ def refine_files(
     console = console or Console(quiet=True)
     for name, sentence in faults.items():
         console.print(f'[red]failed[/] {escape(name)}: {escape(sentence)}', highlight=False)
+    if getattr(refiner, 'progress', False):  # one bar in one terminal: that of the run
+        refiner = copy.copy(refiner)
+        refiner.progress = False
     job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
     _run(job, todo, settings, report, console, live=console.is_terminal and rank == 0)
     return _merged(report, world)

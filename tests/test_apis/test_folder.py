@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from rich.live import Live
 
 from mmseg_cascadepsp.apis import EXTRAS, find_pairs, refine_files
 from mmseg_cascadepsp.apis import pairs as module
@@ -296,6 +297,21 @@ def test_one_pair_in_the_formats_of_large_photos(refiner, pairs, tmp_path, photo
         refine_files(refiner, *paths, L=L + 8)
     shutil.copy(pairs[1] / 'b.png', paths[1])  # another input
     assert refine_files(refiner, *paths, L=L, extras=['probability']).refined == ['photo']
+
+
+def test_one_bar_at_a_time(refiner, pairs, monkeypatch):
+    """Rich shows one in a terminal, and before 14.1 refuses a second one."""
+    console = Console(force_terminal=True, width=100, file=io.StringIO())
+    shown, start = [], Live.start
+    monkeypatch.setattr('rich._console', console)  # where the refiner's would go
+    monkeypatch.setattr(Live, 'start', lambda *args, **kw: (shown.append(1), start(*args, **kw)))
+    monkeypatch.setattr(refiner, 'progress', True)
+    refine_files(refiner, *pairs, L=L, console=console)
+    assert len(shown) == 1 and refiner.progress
+    refine_files(refiner, *pairs, L=L, overwrite=True)
+    assert len(shown) == 1
+    refiner.refine(read_image(pairs[0] / 'a.jpg'), read_mask(pairs[1] / 'a.png'), L=L)
+    assert len(shown) == 2
 
 
 PROCESSES = """
