@@ -5,18 +5,22 @@ from .large import refine_file
 from .memory import keep_freed_memory
 from .model_zoo import ZOO, build_model, find_config, find_weights
 from .pairs import EXTRAS, Pair, find_pairs, refine_pair
+from .quantize import Agreement, calibration_photos, export_int8
 from .ray_data import refine_files_with_ray
 from .refiner import Refiner
 
 __all__ = [
     'EXTRAS',
     'ZOO',
+    'Agreement',
     'OnnxRefiner',
     'Pair',
     'Refiner',
     'Report',
     'build_model',
+    'calibration_photos',
     'convert_checkpoint',
+    'export_int8',
     'export_refiner',
     'find_config',
     'find_pairs',

@@ -69,7 +69,7 @@ def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
         )
     if target.suffix == '.onnx':
         for name in ('onnx', 'onnxruntime', 'onnxscript'):
-            _require(name)
+            require(name)
     model = revert_sync_batchnorm(copy.deepcopy(model)).cpu().float().eval()
     program = _trace(PortableNetwork(model))
     facts = {
@@ -117,7 +117,7 @@ def _trace(network: PortableNetwork) -> 'torch.export.ExportedProgram':
 def _to_onnx(
     program: 'torch.export.ExportedProgram', strides: Sequence[int], facts: dict[str, str]
 ) -> bytes:
-    onnx = _require('onnx')
+    onnx = require('onnx')
     with _quiet():
         model = torch.onnx.export(
             program,
@@ -163,8 +163,9 @@ def _check(run, model: CascadePSP, name: str) -> None:
 
 
 class OnnxRefiner(nn.Module):
-    """A refiner that :func:`export_refiner` wrote as ONNX, run by onnxruntime on the CPU in
-    float32, on as many threads as PyTorch has. ``Refiner('refiner.onnx')`` holds one.
+    """A refiner that :func:`export_refiner` or :func:`export_int8` wrote as ONNX, run by
+    onnxruntime on the CPU, on as many threads as PyTorch has. ``Refiner('refiner.onnx')`` holds
+    one.
 
     onnxruntime computes all of a graph, whatever is asked for; so the graph is cut behind each
     output, coarse to fine, and a pass runs no further than the finest output that it needs.
@@ -175,6 +176,7 @@ class OnnxRefiner(nn.Module):
     Attributes:
         name: of the refiner that was exported.
         cascade_strides: output strides, coarse to fine.
+        precision: ``'fp32'`` or ``'int8'``.
 
     Raises:
         ImportError: onnx or onnxruntime is not installed.
@@ -184,8 +186,8 @@ class OnnxRefiner(nn.Module):
 
     def __init__(self, source: str | os.PathLike | bytes) -> None:
         super().__init__()
-        onnx = _require('onnx')
-        self._runtime = _require('onnxruntime')
+        onnx = require('onnx')
+        self._runtime = require('onnxruntime')
         label = 'of bytes' if isinstance(source, bytes) else os.fspath(source)
         content = source if isinstance(source, bytes) else _read(source)
         try:
@@ -202,7 +204,7 @@ class OnnxRefiner(nn.Module):
                 'tools/model_converters/export.py wrote.'
             )
         self._source = source
-        self.name = facts['name']
+        self.name, self.precision = facts['name'], facts.get('precision', 'fp32')
         self.cascade_strides: Sequence[int] = tuple(json.loads(facts['strides']))
         for key in ('mean', 'std'):
             value = torch.tensor(json.loads(facts[key]))[:, None, None]
@@ -241,7 +243,7 @@ class OnnxRefiner(nn.Module):
             )
         if precision not in ('auto', 'fp32'):
             raise ValueError(
-                "precision must be 'auto' or 'fp32' for an exported refiner, which is float32, "
+                "precision must be 'auto' or 'fp32' for an exported refiner, whose file decides, "
                 f'got {precision!r}.'
             )
         if max_memory is not None:
@@ -286,7 +288,7 @@ def _cut(model, outputs: Sequence[str]) -> list[bytes]:
     and no part before has computed, and hands on what later parts need. Every node and every
     weight is in one part alone (but for constants that several nodes share).
     """
-    onnx = _require('onnx')
+    onnx = require('onnx')
     graph = onnx.shape_inference.infer_shapes(model).graph  # types that other tools left out
     maker = {name: i for i, node in enumerate(graph.node) for name in node.output}
     part_of: dict[int, int] = {}
@@ -344,7 +346,7 @@ def _read(path: str | os.PathLike) -> bytes:
     return path.read_bytes()
 
 
-def _require(module: str) -> ModuleType:
+def require(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
