@@ -2,22 +2,27 @@
 
     python benchmarks/export.py --sides 448 896
     python benchmarks/export.py --model r50 --onnx r50.onnx --sides 448
+    python benchmarks/export.py --int8 DATA --sides 448 896
 
 Prints for each side the median seconds of the passes of a cascade (by the outputs that they are
 asked for) and of a photo from beginning to end, how many times as fast onnxruntime is, and how far
-the masks agree. The file is written when it is not there.
+the masks agree. The file is written when it is not there. With --int8 an int8 file runs too; it is
+calibrated on half of the photos in DATA, and photos of the other half say how far all agree with
+float32, refined as the paper does at L=900.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from measuring import agreement, ratios, turn_about, waves
 
-from mmseg_cascadepsp.apis import Refiner, export_refiner
+from mmseg_cascadepsp.apis import Refiner, export_int8, export_refiner
+from mmseg_cascadepsp.evaluation.folders import Example, find_sets, load_example
 
-RUNTIME = 'onnxruntime'
+RUNTIME, INT8 = 'onnxruntime', 'int8'
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,6 +32,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--model', default='lite')
     parser.add_argument('--checkpoint')
     parser.add_argument('--onnx', help='file of that model; by default a temporary one')
+    parser.add_argument('--int8', metavar='DATA',
+                        help='[val/]<set>/{images,masks,coarse_*}: add a contender in int8')
+    parser.add_argument('--photos', type=int, default=20,
+                        help='at most so many of DATA calibrate, and as many others are compared')
     parser.add_argument('--sides', type=int, nargs='+', default=[448, 896],
                         help='multiples of 8')
     parser.add_argument('--runs', type=int, default=5)
@@ -36,11 +45,36 @@ def parse_args() -> argparse.Namespace:
 
 def show(task: str, functions: dict, runs: int) -> dict:
     seen = turn_about(functions, runs)
-    ours = seen[RUNTIME]
     for name, other in seen.items():
-        ratio = '' if name == RUNTIME else f'{RUNTIME} {ratios(other, ours)} times as fast'
-        print(f'  {task:16} {name:12} {other.median:8.3f} s   {ratio}', flush=True)
+        told = [f'{quick} {ratios(other, seen[quick])} times as fast'
+                for quick in (RUNTIME, INT8) if quick in seen and quick != name]
+        print(f'  {task:16} {name:12} {other.median:8.3f} s   {", ".join(told)}', flush=True)
     return seen
+
+
+def halves(root: str, number: int) -> tuple[list[Example], list[Example]]:
+    """Two times ``number`` examples of different photos, evenly spread."""
+    examples = list({example.image: example for example in find_sets(root)}.values())
+    return tuple(half[::-(-len(half) // number)] for half in (examples[::2], examples[1::2]))
+
+
+def compare(refiners: dict, examples: list[Example]) -> None:
+    """How far the others agree with fp32 on photos."""
+    counts = {name: np.zeros(4) for name in refiners if name != 'fp32'}
+    for example in examples:
+        image, _, coarse = load_example(example)
+        results = {name: refiner.refine(image, coarse, fast=None).astype(np.int16)
+                   for name, refiner in refiners.items()}
+        for name, count in counts.items():
+            found, expected = results[name], results['fp32']
+            near = np.abs(found - expected) <= 0.02 * 255
+            masks = found > 127, expected > 127
+            count += (near.sum(), near.size, (masks[0] & masks[1]).sum(),
+                      (masks[0] | masks[1]).sum())
+    print(f'{len(examples)} photos, against fp32')
+    for name, (near, pixels, both, either) in counts.items():
+        print(f'  {name:12} {near / pixels:.4%} of the probabilities within 0.02, '
+              f'mask IoU {both / either:.5f}')
 
 
 def main() -> None:
@@ -58,6 +92,13 @@ def main() -> None:
         print(f'{path.name}: {path.stat().st_size / 2**20:.1f} MB; '
               f'{torch.get_num_threads()} threads')
         refiners[RUNTIME] = Refiner(path)
+        if args.int8:
+            calibrating, others = halves(args.int8, args.photos)
+            small = Path(folder, 'int8.onnx')
+            photos = ((image, coarse) for image, _, coarse in map(load_example, calibrating))
+            print(f'{INT8}: {export_int8(refiners["fp32"], small, photos)}; '
+                  f'{small.stat().st_size / 2**20:.1f} MB')
+            refiners[INT8] = Refiner(small)
     strides = refiners['fp32'].strides
     passes = {name: refiner._refine_pass for name, refiner in refiners.items()}
     for side in args.sides:
@@ -84,6 +125,8 @@ def main() -> None:
         for name in ('fp32', 'auto'):
             print(f'  {RUNTIME} and {name}: '
                   f'{agreement(seen[RUNTIME].result, seen[name].result)}')
+    if args.int8:
+        compare(refiners, others)
 
 
 if __name__ == '__main__':
