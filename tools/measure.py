@@ -32,6 +32,8 @@ def parse_args(args=None) -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='its weights')
     parser.add_argument('--device', help='where it runs, such as cpu or cuda:0')
     parser.add_argument('--precision', default='auto', help='fp32, bf16, fp16 or auto')
+    parser.add_argument('--guided-filter', action=argparse.BooleanOptionalAction,
+                        help="at the refiner's end (default: as its config says)")
     steps = parser.add_mutually_exclusive_group()
     steps.add_argument('--fast', action='store_const', const=True,
                        help='Global step alone, for large photos too')
@@ -71,7 +73,7 @@ def load_refiner(args: argparse.Namespace) -> dict[str, folders.Method]:
     from mmseg_cascadepsp import Refiner, apis
     apis.keep_freed_memory()
     refiner = Refiner(args.refiner, checkpoint=args.checkpoint, device=args.device,
-                      precision=args.precision)
+                      precision=args.precision, guided_filter=args.guided_filter)
     return {Path(args.refiner).stem: lambda image, mask: refiner.refine(
         image, mask, fast=args.fast, L=args.L) > folders.THRESHOLD}
 

@@ -79,6 +79,11 @@ def build_parser() -> argparse.ArgumentParser:
         'times quicker on large photos (default: uniform)',
     )
     how.add_argument(
+        '--guided-filter',
+        action=argparse.BooleanOptionalAction,
+        help='make the boundary follow the edges of the photo (default: as the model says)',
+    )
+    how.add_argument(
         '--windowed',
         action='store_const',
         const=True,
@@ -139,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     refiner = {
         name: getattr(args, name)
-        for name in ('model', 'checkpoint', 'device', 'precision', 'crops')
+        for name in ('model', 'checkpoint', 'device', 'precision', 'crops', 'guided_filter')
     }
     try:
         apis.find_pairs(*paths)  # before a model is loaded or fetched

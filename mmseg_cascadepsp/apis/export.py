@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import torch
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
+from mmseg_cascadepsp.cascade import GuidedFilter
 from mmseg_cascadepsp.models.portable import PortableNetwork
 from mmseg_cascadepsp.models.segmentors.cascade_psp import CascadePSP
 from mmseg_cascadepsp.utils import atomic_open
@@ -43,9 +45,10 @@ def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
     [-1, 1] (see :data:`mmseg_cascadepsp.cascade.RefinePass`), H and W any multiples of 8 (in
     ``.pt2`` from 16), and returns the logits (B, 1, H, W) of each stride of the cascade (in ONNX
     ``logits_8``, ``logits_4``, ``logits_1``). The file carries what a cascade needs besides:
-    ``strides``, ``mean`` and ``std`` of the normalisation as JSON, ``name``, and
-    ``mmseg_cascadepsp``, the version that wrote it: ONNX as metadata, ``.pt2`` as extra files. It
-    appears only when its logits were found to be the model's, at another size than the traced one.
+    ``strides``, ``mean`` and ``std`` of the normalisation and the settings of ``guided_filter`` as
+    JSON, ``name``, and ``mmseg_cascadepsp``, the version that wrote it: ONNX as metadata, ``.pt2``
+    as extra files. It appears only when its logits were found to be the model's, at another size
+    than the traced one.
 
     Args:
         refiner: whose model is a :class:`~mmseg_cascadepsp.models.CascadePSP`.
@@ -77,6 +80,7 @@ def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
         'strides': json.dumps(list(model.cascade_strides)),
         'mean': json.dumps(model.data_preprocessor.mean.flatten().tolist()),
         'std': json.dumps(model.data_preprocessor.std.flatten().tolist()),
+        'guided_filter': json.dumps(model.guided_filter and asdict(model.guided_filter)),
         'mmseg_cascadepsp': __version__,
     }
     if target.suffix == '.onnx':
@@ -177,6 +181,7 @@ class OnnxRefiner(nn.Module):
         name: of the refiner that was exported.
         cascade_strides: output strides, coarse to fine.
         precision: ``'fp32'`` or ``'int8'``.
+        guided_filter: as :class:`~mmseg_cascadepsp.models.CascadePSP` has it; not in the graph.
 
     Raises:
         ImportError: onnx or onnxruntime is not installed.
@@ -206,6 +211,8 @@ class OnnxRefiner(nn.Module):
         self._source = source
         self.name, self.precision = facts['name'], facts.get('precision', 'fp32')
         self.cascade_strides: Sequence[int] = tuple(json.loads(facts['strides']))
+        settings = json.loads(facts.get('guided_filter', 'null'))
+        self.guided_filter = settings and GuidedFilter(**settings)
         for key in ('mean', 'std'):
             value = torch.tensor(json.loads(facts[key]))[:, None, None]
             self.register_buffer(key, value)

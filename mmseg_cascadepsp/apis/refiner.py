@@ -50,6 +50,9 @@ class Refiner:
         crop_filter: Which of them it refines: ``'boundary'``, those that the mask's boundary runs
             through; ``'release'``, those of 10 to 90 % foreground as the authors' package;
             ``'all'``. Adaptive crops take ``'boundary'`` alone.
+        guided_filter: Whether probabilities are made to follow the photo's edges by a guided
+            filter in the end (:class:`~mmseg_cascadepsp.cascade.GuidedFilter`); by
+            default as the model's config says: for ``'lite'``, not for ``'r50'``.
         max_memory: Bytes, or such as ``'2GB'``: what the tensors of a call may take beyond the
             weights. Crops are batched as far as it allows; where one pass at ``L`` does not fit,
             the error says which ``L`` does. By default crops go one by one, without a limit.
@@ -76,6 +79,7 @@ class Refiner:
         precision: str = 'auto',
         crops: str = 'uniform',
         crop_filter: str = 'boundary',
+        guided_filter: bool | None = None,
         max_memory: int | str | None = None,
         progress: bool = False,
     ) -> None:
@@ -117,6 +121,9 @@ class Refiner:
         model.eval()
         self.model = model
         self._refine_pass = InferencePass(model, precision)
+        if guided_filter is not None:
+            own = self._refine_pass.finish or cascade.GuidedFilter()
+            self._refine_pass.finish = own if guided_filter else None
         self.strides: Sequence[int] = tuple(getattr(model, 'cascade_strides', cascade.STRIDES))
 
     def refine(
@@ -326,6 +333,7 @@ class Refiner:
             'weights': digest.hexdigest()[:16],
             'crops': self.crops,
             'crop_filter': self.crop_filter,
+            'guided_filter': str(self._refine_pass.finish),
             'precision': precision,
         }
 

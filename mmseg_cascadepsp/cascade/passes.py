@@ -1,6 +1,7 @@
 """The cascade: several passes of one module, coarse to fine (paper, Fig. 4 and Fig. 5)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,8 +13,12 @@ from .geometry import pad
 #: output strides wanted -> {stride: logits (B, 1, H, W)}, resized to the input. H and W are
 #: multiples of the coarsest stride. It may have a method ``for_image(image)`` that returns the
 #: pass for that image, (masks, strides) -> logits: what depends on the image alone is then
-#: computed once for all passes of a cascade.
+#: computed once for all passes of a cascade. And an attribute ``finish``, a :data:`Finish`.
 RefinePass = Callable[[Tensor, Tensor, Sequence[int]], dict[int, Tensor]]
+
+#: Normalised image (B, 3, H, W) and the finest probability of a cascade, (B, 1, H, W) -> that
+#: probability, finished, such as :class:`~mmseg_cascadepsp.cascade.GuidedFilter`.
+Finish = Callable[[Tensor, Tensor], Tensor]
 
 #: (B, 3, H, W) RGB in 0..255, uint8 or float -> normalised float on the device of the network.
 Normalize = Callable[[Tensor], Tensor]
@@ -23,6 +28,20 @@ STRIDES = (8, 4, 1)
 
 #: Slots of the mask channels behind the coarse mask itself.
 SLOTS = (8, 4)
+
+
+@dataclass(frozen=True)
+class FinishedPass:
+    """A :data:`RefinePass` with its ``finish``; None leaves probabilities as they are."""
+
+    refine_pass: RefinePass
+    finish: Finish | None
+
+    def __call__(
+        self, image: Tensor, masks: Tensor, strides: Sequence[int]
+    ) -> dict[int, Tensor]:
+        """One pass."""
+        return self.refine_pass(image, masks, strides)
 
 
 def mask_channels(mask: Tensor, intermediate: dict[int, Tensor]) -> Tensor:
@@ -97,7 +116,8 @@ def padded_cascade(
     given: dict[int, Tensor] | None = None,
     final: Sequence[int] | None = None,
 ) -> dict[int, Tensor]:
-    """The cascade for images of any size: padded, refined, cropped back.
+    """The cascade for images of any size: padded, refined, cropped back; finished where the finest
+    output alone is wanted, since with a second one it goes into another step.
 
     Args:
         refine_pass: see :data:`RefinePass`.
@@ -112,7 +132,11 @@ def padded_cascade(
     given = {stride: pad(value.to(image.device), -1.0) for stride, value in (given or {}).items()}
     mask = pad(mask.to(image.device), -1.0)
     outputs = run_cascade(refine_pass, pad(image), mask, strides, given=given, final=final)
-    return {
+    probabilities = {
         stride: logits[..., :height, :width].float().sigmoid()
         for stride, logits in outputs[-1].items()
     }
+    finish = getattr(refine_pass, 'finish', None)
+    if finish is not None and tuple(probabilities) == (strides[-1],):
+        probabilities[strides[-1]] = finish(image, probabilities[strides[-1]])
+    return probabilities

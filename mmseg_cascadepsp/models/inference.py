@@ -9,6 +9,8 @@ import torch
 from mmcv.cnn import fuse_conv_bn
 from torch import Tensor, nn
 
+from mmseg_cascadepsp.cascade.passes import Finish
+
 from .segmentors.cascade_psp import PRECISIONS, CascadePSP
 from .winograd import WinogradConv2d
 
@@ -114,6 +116,8 @@ class InferencePass:
 
     def __init__(self, model: nn.Module, precision: str = 'fp32') -> None:
         self.model, self.precision = model, precision
+        #: What the finest output of a cascade is finished by; the model's own.
+        self.finish: Finish | None = getattr(model, 'guided_filter', None)
         self._made: tuple[tuple, FastNetwork | None] = ((), None)
 
     def dtype(self, device: torch.device) -> torch.dtype | None:

@@ -74,6 +74,11 @@ def test_shipped_refiner(tmp_path):
             image, masks = inputs(*size)
             expected = lite.model.refine_pass(image, masks, (8, 4, 1))
             assert_same(exported.model.refine_pass(image, masks, (8, 4, 1)), expected)
+    photo, mask = inputs(1, 64, 80)[0][0].permute(1, 2, 0).numpy(), np.zeros((64, 80), bool)
+    photo, mask[20:50, 20:60] = (photo * 50 + 128).clip(0, 255).astype(np.uint8), True
+    found, expected = (one.refine(photo, mask, L=80).astype(int) for one in (exported, lite))
+    assert np.abs(found - expected).max() <= 1  # with the guided filter in the end
+    assert exported.settings()['guided_filter'] == lite.settings()['guided_filter'] != 'None'
 
 
 @pytest.mark.slow

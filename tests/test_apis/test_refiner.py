@@ -232,3 +232,39 @@ def test_settings_tell_weights_apart(tiny_config, tiny_checkpoint, refiner):
     other = Refiner(build_model(tiny_config)[0]).settings()
     assert other['weights'] != refiner.settings()['weights']
     assert Refiner(refiner.model, precision='bf16').settings()['precision'] == 'bfloat16'
+
+
+@pytest.mark.parametrize('fast', [True, False])
+def test_the_guided_filter_finishes_what_the_cascade_gives(refiner, photo, mask, fast):
+    """By default as the config says; L is the photo's longer side, so that nothing is resized."""
+    guided = Refiner(refiner.model, precision='fp32', guided_filter=True)
+    plain = Refiner(refiner.model, precision='fp32', guided_filter=False)
+    expected = refiner.refine(photo, mask, fast=fast, L=101)
+    np.testing.assert_array_equal(plain.refine(photo, mask, fast=fast, L=101), expected)
+    found = guided.refine(photo, mask, fast=fast, L=101)
+    with torch.inference_mode():
+        image = refiner.model.normalize(torch.from_numpy(photo).permute(2, 0, 1)[None])
+        value = torch.from_numpy(expected)[None, None].float() / 255
+        filtered = cascade.GuidedFilter()(image, value)[0, 0].numpy()
+    assert np.abs(found - 255 * filtered).max() < 4  # expected was rounded down
+    assert np.abs(found.astype(int) - expected).max() > 20
+    settings = [one.settings()['guided_filter'] for one in (refiner, plain, guided)]
+    assert settings[0] == settings[1] == 'None' != settings[2]
+
+
+def test_a_config_may_have_a_guided_filter(tiny_config, tiny_checkpoint, refiner, photo, mask):
+    cfg = Config.fromfile(tiny_config)
+    cfg.model.guided_filter = dict(radius=0.05, eps=0.1)
+    found = Refiner(cfg, tiny_checkpoint, device='cpu', precision='fp32')
+    same = Refiner(refiner.model, precision='fp32', guided_filter=True)
+    same._refine_pass.finish = cascade.GuidedFilter(radius=0.05, eps=0.1)
+    expected = same.refine(photo, mask, L=80)
+    np.testing.assert_array_equal(found.refine(photo, mask, L=80), expected)
+    # A test of MMEngine's runner gives the same.
+    inputs = torch.cat((found.model.normalize(torch.from_numpy(photo).permute(2, 0, 1)[None]),
+                        torch.from_numpy(mask)[None, None] * 2.0 - 1), dim=1)
+    found.model.test_cfg = dict(L=80)
+    with torch.inference_mode():
+        (sample,) = found.model.predict(inputs)
+    probability = sample.seg_logits.data[0].numpy() * 255
+    assert np.abs(probability - expected).max() <= 1.01

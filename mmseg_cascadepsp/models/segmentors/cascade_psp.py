@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_cascadepsp.cascade import refine, run_cascade
+from mmseg_cascadepsp.cascade import FinishedPass, GuidedFilter, refine, run_cascade
 
 #: Name of a refiner's precision -> dtype of autocast around its passes.
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -28,6 +28,8 @@ class CascadePSP(BaseSegmentor):
         decode_head: a :class:`RefinementHead`; its strides are the levels of the cascade.
         data_preprocessor: a :class:`RefinementPreProcessor`.
         train_cfg: not used.
+        guided_filter: arguments of :class:`mmseg_cascadepsp.cascade.GuidedFilter`, by which the
+            result of a test is filtered in the end; None: it is not, as in the paper.
         test_cfg: arguments of :func:`mmseg_cascadepsp.cascade.refine` (``L``, ``fast``, ``local``,
             ``enlarge``, ``crop_filter``, ...) and ``threshold`` of the mask on the probability,
             0.5.
@@ -43,6 +45,7 @@ class CascadePSP(BaseSegmentor):
         backbone: dict,
         decode_head: dict,
         data_preprocessor: dict | None = None,
+        guided_filter: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
@@ -50,6 +53,7 @@ class CascadePSP(BaseSegmentor):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         self.decode_head = MODELS.build(decode_head)
+        self.guided_filter = None if guided_filter is None else GuidedFilter(**guided_filter)
         self.train_cfg = train_cfg
         self.test_cfg = dict(test_cfg or {})
         # Convolutions of this network are faster on channels-last tensors, on the CPU and with AMP
@@ -135,7 +139,11 @@ class CascadePSP(BaseSegmentor):
         data_samples = data_samples or [SegDataSample() for _ in inputs]
         for image, sample in zip(inputs, data_samples, strict=True):
             probability = refine(
-                self.refine_pass, image[:3], image[3:], strides=self.cascade_strides, **options
+                FinishedPass(self.refine_pass, self.guided_filter),
+                image[:3],
+                image[3:],
+                strides=self.cascade_strides,
+                **options,
             )[None]
             sample.set_data(
                 {

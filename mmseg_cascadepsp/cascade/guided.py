@@ -1,0 +1,86 @@
+"""The guided filter: probabilities that follow the photo's edges to the pixel."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class GuidedFilter:
+    """Guided filter of a probability with the colour photo as guide (He, Sun and Tang 2010), its
+    coefficients computed on a smaller grid (He and Sun 2015).
+
+    In every window the probability is fitted by a linear function of the colour, so that it
+    changes where the colour does.
+
+    Args:
+        radius: half the side of the windows, as a share of the longer side; at least 2 pixels.
+        eps: what the squared slopes are held back by; variances are those of a normalised image
+            (of a standard deviation of about 1 per channel).
+        cells: the grid has this many per radius, or the image's own where that is coarser.
+
+    Raises:
+        ValueError: one of them is not above 0.
+    """
+
+    radius: float = 0.008
+    eps: float = 0.02
+    cells: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ('radius', 'eps', 'cells'):
+            if not getattr(self, name) > 0:
+                raise ValueError(f'{name} must be above 0, got {getattr(self, name)!r}')
+
+    def __call__(self, image: Tensor, probability: Tensor) -> Tensor:
+        """Filter.
+
+        Args:
+            image: (B, 3, H, W) float, normalised.
+            probability: (B, 1, H, W) float in [0, 1].
+
+        Returns:
+            (B, 1, H, W) in [0, 1], dtype of ``probability``.
+        """
+        size = probability.shape[-2:]
+        radius = max(self.radius * max(size), 2)
+        step = max(int(radius / self.cells), 1)
+        image = image.to(probability)
+        small, value = (
+            F.avg_pool2d(part, step, ceil_mode=True, count_include_pad=False) if step > 1 else part
+            for part in (image, probability)
+        )
+        window = round(radius / step)
+
+        def mean(part: Tensor) -> Tensor:
+            side, border = 2 * window + 1, window
+            across = F.avg_pool2d(part, (1, side), 1, (0, border), count_include_pad=False)
+            return F.avg_pool2d(across, (side, 1), 1, (border, 0), count_include_pad=False)
+
+        image_mean, value_mean = mean(small), mean(value)
+        covariance = mean(small * value) - image_mean * value_mean
+        slope = self._solve(small, image_mean, covariance, mean)
+        offset = value_mean - (slope * image_mean).sum(1, keepdim=True)
+        fit = mean(torch.cat((slope, offset), dim=1))
+        if step > 1:
+            # Cells at the right and bottom may reach beyond the image.
+            whole = [step * length for length in fit.shape[-2:]]
+            fit = F.interpolate(fit, size=whole, mode='bilinear')[..., : size[0], : size[1]]
+        return (fit[:, :3] * image).sum(1, keepdim=True).add_(fit[:, 3:]).clamp_(0, 1)
+
+    def _solve(self, image: Tensor, image_mean: Tensor, covariance: Tensor, mean) -> Tensor:
+        """Slopes (B, 3, h, w): (variance + eps) ** -1 * covariance, by cofactors."""
+        first, second = (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)
+        variance = mean(image[:, first] * image[:, second])
+        variance = variance - image_mean[:, first] * image_mean[:, second]
+        rr, rg, rb, gg, gb, bb = variance.unbind(1)
+        rr, gg, bb = rr + self.eps, gg + self.eps, bb + self.eps
+        inverse = torch.stack((
+            gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg,
+            rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg,
+        ), dim=1)  # fmt: skip
+        determinant = rr * inverse[:, 0] + rg * inverse[:, 1] + rb * inverse[:, 2]
+        rows = [(inverse[:, i] * covariance).sum(1) for i in ((0, 1, 2), (1, 3, 4), (2, 4, 5))]
+        return torch.stack(rows, dim=1) / determinant[:, None]

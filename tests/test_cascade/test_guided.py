@@ -1,0 +1,143 @@
+"""The guided filter against a brute-force one, and what it is for: edges of the photo."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmseg_cascadepsp.cascade import FinishedPass, GuidedFilter, padded_cascade, refine
+
+
+def brute_force(image, value, window, eps):
+    """He, Sun and Tang 2010, equations 14 to 16, window by window; windows are cut at the image's
+    border. ``image`` (3, H, W), ``value`` (H, W), float64."""
+    height, width = value.shape
+    slopes, offsets = np.zeros((height, width, 3)), np.zeros((height, width))
+
+    def part(y, x):
+        return np.s_[..., max(y - window, 0) : y + window + 1, max(x - window, 0) : x + window + 1]
+
+    for y in range(height):
+        for x in range(width):
+            colours, values = image[part(y, x)].reshape(3, -1), value[part(y, x)].ravel()
+            variance = np.cov(colours, bias=True) + eps * np.eye(3)
+            covariance = (colours * values).mean(1) - colours.mean(1) * values.mean()
+            slopes[y, x] = np.linalg.solve(variance, covariance)
+            offsets[y, x] = values.mean() - slopes[y, x] @ colours.mean(1)
+    result = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            slope = slopes.transpose(2, 0, 1)[part(y, x)].mean((1, 2))
+            result[y, x] = slope @ image[:, y, x] + offsets[part(y, x)[1:]].mean()
+    return result.clip(0, 1)
+
+
+def example(height, width, seed=0):
+    """A smooth photo with an edge in the middle, a step of probability beside it."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(0, 0.1, (3, height, width))
+    image[:, :, width // 2 :] += np.array([1.0, -0.5, 0.7])[:, None, None]
+    value = np.zeros((height, width))
+    value[:, width // 2 + 2 :] = 1
+    return image, value
+
+
+def run(guided, image, value):
+    image, value = (torch.from_numpy(a).float() for a in (image[None], value[None, None]))
+    return guided(image, value)[0, 0].numpy()
+
+
+@pytest.mark.parametrize('size', [(24, 31), (31, 24), (7, 40)])
+def test_on_the_full_grid_it_is_the_guided_filter(size):
+    image, value = example(*size)
+    radius = 3 / max(size)
+    found = run(GuidedFilter(radius=radius, eps=0.02, cells=100), image, value)
+    np.testing.assert_allclose(found, brute_force(image, value, 3, 0.02), atol=1e-4)
+
+
+def test_the_smaller_grid_gives_nearly_the_same():
+    image, value = example(120, 160)
+    full = run(GuidedFilter(radius=0.05, cells=100), image, value)
+    for cells in (2, 3, 4):
+        found = run(GuidedFilter(radius=0.05, cells=cells), image, value)
+        assert np.abs(found - full).mean() < 0.02
+        assert ((found > 0.5) == (full > 0.5)).mean() > 0.99
+
+
+def test_a_boundary_beside_an_edge_moves_to_the_edge():
+    image, value = example(90, 120)
+    truth = np.zeros((90, 120), bool)
+    truth[:, 60:] = True
+    assert ((value > 0.5) != truth).sum() == 180
+    found = run(GuidedFilter(radius=0.05), image, value) > 0.5
+    assert (found != truth).sum() < 20
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    height=st.integers(1, 60), width=st.integers(1, 60), level=st.sampled_from([0.0, 0.3, 1.0]),
+    radius=st.floats(0.005, 0.5), cells=st.integers(1, 5),
+)  # fmt: skip
+def test_what_is_even_stays_even_in_any_photo(height, width, level, radius, cells):
+    image = np.random.default_rng(1).normal(0, 1, (3, height, width))
+    found = run(GuidedFilter(radius=radius, cells=cells), image, np.full((height, width), level))
+    assert found.shape == (height, width)
+    np.testing.assert_allclose(found, level, atol=2e-3)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 99), height=st.integers(1, 50), width=st.integers(1, 50))
+def test_probabilities_stay_probabilities(seed, height, width):
+    rng = np.random.default_rng(seed)
+    found = run(GuidedFilter(radius=0.1), rng.normal(0, 3, (3, height, width)),
+                rng.random((height, width)))
+    assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+
+
+def test_each_photo_of_a_batch_is_filtered_alone():
+    images, values = zip(*(example(40, 50, seed) for seed in range(3)), strict=True)
+    batch = [torch.from_numpy(np.stack(a)).float() for a in (images, values)]
+    together = GuidedFilter(radius=0.05)(batch[0], batch[1][:, None])
+    for index, (image, value) in enumerate(zip(images, values, strict=True)):
+        alone = run(GuidedFilter(radius=0.05), image, value)
+        np.testing.assert_allclose(together[index, 0].numpy(), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['radius', 'eps', 'cells'])
+def test_settings_must_be_above_0(name):
+    with pytest.raises(ValueError, match=f'{name} must be above 0, got 0'):
+        GuidedFilter(**{name: 0})
+
+
+def network(image, masks, strides):
+    """Follows the coarse mask."""
+    return dict.fromkeys(strides, 4 * masks[:, :1])
+
+
+def test_a_cascade_is_finished_only_where_it_ends():
+    image = torch.randn(1, 3, 64, 80)
+    mask = torch.where(torch.rand(1, 1, 64, 80) > 0.5, 1.0, -1.0)
+    calls = []
+
+    def finish(image, probability):
+        calls.append((image.shape, probability.shape))
+        return 1 - probability
+
+    finished = FinishedPass(network, finish)
+    plain = padded_cascade(network, image, mask, final=(1, 4))
+    both = padded_cascade(finished, image, mask, final=(1, 4))
+    assert not calls and all(torch.equal(plain[stride], both[stride]) for stride in (1, 4))
+    last = padded_cascade(finished, image, mask, final=(1,))
+    assert torch.equal(last[1], 1 - plain[1])
+    assert calls == [((1, 3, 64, 80), (1, 1, 64, 80))]
+
+
+@pytest.mark.parametrize('fast', [True, False])
+def test_results_of_both_steps_are_finished(fast):
+    image = torch.randn(3, 100, 140)
+    mask = torch.zeros(1, 100, 140, dtype=torch.bool)
+    mask[:, 30:70, 40:90] = True
+    finished = FinishedPass(network, lambda image, probability: probability * 0 + 0.25)
+    result = refine(finished, image, mask, fast=fast, L=100, crop_filter='all')
+    torch.testing.assert_close(result, torch.full((100, 140), 0.25))
