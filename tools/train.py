@@ -6,7 +6,7 @@ import os.path as osp
 import sys
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 import mmseg_cascadepsp  # noqa: F401 (registers everything)
 from mmseg_cascadepsp.apis import keep_freed_memory
@@ -84,9 +84,9 @@ def main() -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    last = find_latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+    if last:  # without a checkpoint the run begins, from the config's load_from if it has one
+        cfg.resume, cfg.load_from = True, last
     check_data(cfg)
     prepare_processes(cfg)
     keep_freed_memory()

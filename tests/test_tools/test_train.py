@@ -91,6 +91,11 @@ def test_trains_validates_and_resumes(data, tmp_path):
     assert 'resumed epoch: 0, iter: 4' in text
     assert len(re.findall(r'Iter\(train\)', text)) == 2
     assert (tmp_path / 'iter_6.pth').exists()
+    # Nothing to go on from: the run begins from the weights of load_from, at 0.
+    start = f'load_from={tmp_path / "iter_6.pth"}'
+    text = log(train(data, tmp_path / 'new', '--resume', iterations=1, options=[start]))
+    assert f'Load checkpoint from {tmp_path / "iter_6.pth"}' in text
+    assert re.search(r'Iter\(train\) \[1/1\]', text) and 'resumed epoch' not in text
 
 
 @pytest.mark.slow
