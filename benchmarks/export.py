@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from measuring import agreement, ratios, turn_about, waves
 
-from mmseg_cascadepsp.apis import Refiner, export_int8, export_refiner
+from mmseg_cascadepsp.apis import Refiner, export_int8, export_refiner, keep_freed_memory
 from mmseg_cascadepsp.evaluation.folders import Example, find_sets, load_example
 
 RUNTIME, INT8 = 'onnxruntime', 'int8'
@@ -81,6 +81,7 @@ def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as the tools do
     refiners = {
         precision: Refiner(args.model, args.checkpoint, 'cpu', precision)
         for precision in ('fp32', 'auto')

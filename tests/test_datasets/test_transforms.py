@@ -1,8 +1,11 @@
 """Augmentation and perturbation: properties, and the release's figures."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +18,8 @@ from mmseg_cascadepsp.datasets import (
 )
 from mmseg_cascadepsp.datasets.transforms import perturb_mask
 from mmseg_cascadepsp.datasets.transforms.perturb import _subsample_contours
+from mmseg_cascadepsp.engine import PlaceSeededDataset
+from mmseg_cascadepsp.engine.resumable import SampleIndex
 
 
 def disc(size=224, radius=70, hole=0):
@@ -225,3 +230,33 @@ def test_pasting_draws_the_asked_share_and_needs_crops_of_one_size():
     assert {i for indices in drawn for i in indices} == set(range(10))
     with pytest.raises(ValueError, match='crops must be of one size'):
         paste(dict(pair(disc()), mix_results=[pair(disc(size=200))]))
+
+
+def test_compositions_in_a_training_set_of_mmseg(tmp_path):
+    """The config of docs/training.md, as ResumableTrainLoop reads it."""
+    for i in range(3):
+        grey = np.full((90, 90, 3), 60 * i + 40, np.uint8)
+        for folder, picture in (('images', grey), ('masks', disc(90, 25))):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / folder / f'{i}.png'), picture)
+    text = (Path(__file__).parents[2] / 'docs/training.md').read_text()
+    (code,) = (part for part in text.split('```') if 'PasteObject' in part and 'crops = ' in part)
+    scope = {}
+    exec(code.removeprefix('python').replace('size=288', 'size=96'), scope)
+    cfg = scope['train_dataloader']['dataset']
+    del cfg['_delete_']
+    cfg['dataset']['data_root'] = str(tmp_path)
+    cfg['pipeline'][0]['prob'] = 1.0
+    del cfg['pipeline'][1]  # photos keep their grey
+    dataset = PlaceSeededDataset(cfg)
+    assert len(dataset) == 3
+    samples = [dataset[SampleIndex(0, 5, position)] for position in range(8)]
+    for sample in samples:
+        assert sample['inputs'].shape == (3, 96, 96)
+        assert sample['data_samples'].coarse_mask.data.shape == (1, 96, 96)
+    again = dataset[SampleIndex(0, 5, 3)]
+    assert torch.equal(again['inputs'], samples[3]['inputs'])
+    # The sample's own photo is 40, the others are 100 and 160.
+    shares = [[(sample['inputs'] == grey).float().mean() for grey in (40, 100, 160)]
+              for sample in samples]
+    assert any(own > 0.02 and max(others) > 0.02 for own, *others in shares)
