@@ -105,6 +105,7 @@ def local_rows(refine_pass: RefinePass,
                final: Sequence[int] | None = None,
                batch_size: int = 1,
                start: int = 0,
+               last: bool = False,
                progress: Progress | None = None) -> Iterator[tuple[int, dict[int, Tensor]]]:
     """The :func:`local_step` from top to bottom: rows come as soon as no crop changes them, and
     nothing of the image's size exists.
@@ -114,6 +115,7 @@ def local_rows(refine_pass: RefinePass,
             progress: as in :func:`local_step`.
         start: first row wanted. The crops that have a part in it and in those below are refined,
             so that a run that was stopped goes on where it was.
+        last: whether no other step follows: the finest output is finished.
 
     Yields:
         (first row, stride -> (n, W) float32 probability), in order.
@@ -164,7 +166,8 @@ def local_rows(refine_pass: RefinePass,
             soft = torch.stack([resize_window(middle, size, crop.outer) for crop in batch])
             given = dict.fromkeys(strides[:-1], soft[:, None] * 2 - 1)
         masks = torch.stack([hard(crop.outer) for crop in batch])[:, None].float() * 2 - 1
-        outputs = padded_cascade(refine_pass, part, masks, strides, given=given, final=final)
+        outputs = padded_cascade(refine_pass, part, masks, strides, given=given, final=final,
+                                 last=last)
         for index, crop in enumerate(batch):
             sums.add(crop, {stride: output[index, 0] for stride, output in outputs.items()})
         if progress is not None:

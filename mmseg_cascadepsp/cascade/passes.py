@@ -115,15 +115,16 @@ def padded_cascade(
     strides: Sequence[int] = STRIDES,
     given: dict[int, Tensor] | None = None,
     final: Sequence[int] | None = None,
+    last: bool = False,
 ) -> dict[int, Tensor]:
-    """The cascade for images of any size: padded, refined, cropped back; finished where the finest
-    output alone is wanted, since with a second one it goes into another step.
+    """The cascade for images of any size: padded, refined, cropped back.
 
     Args:
         refine_pass: see :data:`RefinePass`.
         image: (B, 3, H, W) normalised; padded with 0.
         mask: (B, 1, H, W) in [-1, 1], on any device; padded with -1.
         strides, given, final: as in :func:`run_cascade`; ``given`` is padded with -1.
+        last: whether this ends the refinement, so that the finest probability is finished.
 
     Returns:
         stride -> (B, 1, H, W) float32 in [0, 1], on the network's device, per stride of ``final``.
@@ -136,7 +137,27 @@ def padded_cascade(
         stride: logits[..., :height, :width].float().sigmoid()
         for stride, logits in outputs[-1].items()
     }
-    finish = getattr(refine_pass, 'finish', None)
-    if finish is not None and tuple(probabilities) == (strides[-1],):
-        probabilities[strides[-1]] = finish(image, probabilities[strides[-1]])
+    if last:
+        probabilities[strides[-1]] = finished(refine_pass, image, probabilities[strides[-1]])
     return probabilities
+
+
+def finished(
+    refine_pass: RefinePass,
+    image: Tensor,
+    probability: Tensor,
+    normalize: Normalize | None = None,
+) -> Tensor:
+    """The finest probability, (B, 1, H, W), after the ``finish`` of a pass if it has one.
+
+    Args:
+        refine_pass: see :data:`RefinePass`.
+        image: (B, 3, H, W), normalised, or not with ``normalize``.
+        probability: on any device.
+        normalize: applied to the image.
+    """
+    finish = getattr(refine_pass, 'finish', None)
+    if finish is None:
+        return probability
+    image = image if normalize is None else normalize(image)
+    return finish(image, probability.to(image.device))

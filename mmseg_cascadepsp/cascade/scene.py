@@ -16,7 +16,7 @@ from .components import COMPAT, MIN_AREA, PADDING, Component, check_labels, divi
 from .fusion import ATTENUATION, PRIOR_WEIGHT, THRESHOLD, Fusion, SceneResult
 from .geometry import Box, check_crop_size, pad, padded_size, resize_longer_side, resized_sides
 from .local import Progress
-from .passes import STRIDES, Normalize, RefinePass, run_cascade
+from .passes import STRIDES, Normalize, RefinePass, finished, run_cascade
 from .steps import refine
 
 #: Smaller regions are enlarged to this longer side for the Global step.
@@ -111,13 +111,17 @@ def global_step_of_regions(refine_pass: RefinePass,
                 masks.append(pad(mask.to(part.device), -1., bucket))
             output = run_cascade(refine_pass, torch.cat(images), torch.cat(masks), strides,
                                  final=strides[-1:])[-1][strides[-1]].float().sigmoid()
-            for index, probability in zip(batch, output, strict=True):
+            for part, index, probability in zip(images, batch, output, strict=True):
                 shape = components[index].mask.shape
                 height, width = _seen(*shape, min_size, L)
                 probability = probability[None, :, :height, :width]
+                part = part[..., :height, :width]
                 if max(shape) < min_size:
                     probability = F.interpolate(probability, size=shape, mode='area')
-                elif max(shape) > L:
+                    part = image[(..., *components[index].box.slices)][None]
+                    part = part if normalize is None else normalize(part)
+                probability = finished(refine_pass, part, probability)
+                if max(shape) > L:
                     probability = F.interpolate(probability, size=shape, mode='bilinear',
                                                 align_corners=False)
                 yield index, probability[0, 0].cpu().numpy()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .geometry import Box, check_crop_size, resize_longer_side
 from .local import Progress, check_crops, local_rows, local_step
-from .passes import STRIDES, Normalize, RefinePass, padded_cascade
+from .passes import STRIDES, Normalize, RefinePass, finished, padded_cascade
 from .windows import Picture, RowReader, resize_window, strips
 
 
@@ -26,7 +26,8 @@ def global_step(refine_pass: RefinePass,
                 enlarge: bool = True,
                 normalize: Normalize | None = None,
                 strides: Sequence[int] = STRIDES,
-                final: Sequence[int] | None = None) -> dict[int, Tensor]:
+                final: Sequence[int] | None = None,
+                last: bool = False) -> dict[int, Tensor]:
     """Global step (paper, section 3.2.1): all passes of the cascade over the whole, resized image.
 
     Args:
@@ -39,6 +40,7 @@ def global_step(refine_pass: RefinePass,
         normalize: applied after resizing.
         strides: output strides of the cascade.
         final: strides wanted; all by default.
+        last: whether the finest output is finished here; not where it will be shrunk again.
 
     Returns:
         stride -> (1, 1, H', W') float32 probability on the CPU, at the resized size.
@@ -56,7 +58,7 @@ def global_step(refine_pass: RefinePass,
     if not signed:  # only now: a large mask never exists as a whole in float
         mask = mask.float() * 2 - 1
     image = image[None] if normalize is None else normalize(image[None])
-    outputs = padded_cascade(refine_pass, image, mask[None], strides, final=final)
+    outputs = padded_cascade(refine_pass, image, mask[None], strides, final=final, last=last)
     return {stride: output.cpu() for stride, output in outputs.items()}
 
 
@@ -117,6 +119,9 @@ class Refinement:
     def _with_local(self, size: Sequence[int]) -> bool:
         return not self.fast and (self.local != 'auto' or max(size) >= self.L)
 
+    def _enlarges(self, size: Sequence[int]) -> bool:
+        return self.enlarge and max(size) < self.L
+
     def _local(self) -> dict:
         names = ('L', 'crops', 'crop_filter', 'normalize', 'strides', 'batch_size', 'progress')
         return {name: getattr(self, name) for name in names}
@@ -144,7 +149,8 @@ class Refinement:
             return dict.fromkeys(two_finest, whole[None].cpu())
         output = global_step(self.refine_pass, image, mask, L=L, enlarge=self.enlarge,
                              normalize=self.normalize, strides=self.strides,
-                             final=two_finest if with_local else finest)
+                             final=two_finest if with_local else finest,
+                             last=not with_local and not self._enlarges(size))
         count = self.levels if with_local and max(size) > L else 1
         for level in range(1, count):
             scaled = Picture(image).shrink(round(L * (max(size) / L)**(level / count)))
@@ -169,13 +175,15 @@ class Refinement:
         finest = self.strides[-1]
         if self._with_local(size):
             for top, values in local_rows(self.refine_pass, image, coarse, start=start,
-                                          **self._local()):
+                                          last=True, **self._local()):
                 yield top, values[finest]
             return
         probability = coarse[finest]
         if max(size) <= self.L:
-            if max(size) < self.L and self.enlarge:
+            if self._enlarges(size):
                 probability = F.interpolate(probability, size=tuple(size), mode='area')
+                probability = finished(self.refine_pass, Picture(image).whole()[None], probability,
+                                       self.normalize).cpu()
             yield start, probability[0, 0, start:]
             return
         for top, stop in strips(start, size[0], size[1]):

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_cascadepsp.cascade import FinishedPass, GuidedFilter, padded_cascade, refine
+from mmseg_cascadepsp.cascade import FinishedPass, GuidedFilter, divide, padded_cascade, refine
+from mmseg_cascadepsp.cascade.scene import global_step_of_regions
 
 
 def brute_force(image, value, window, eps):
@@ -115,7 +116,7 @@ def network(image, masks, strides):
     return dict.fromkeys(strides, 4 * masks[:, :1])
 
 
-def test_a_cascade_is_finished_only_where_it_ends():
+def test_a_cascade_is_finished_only_where_refinement_ends():
     image = torch.randn(1, 3, 64, 80)
     mask = torch.where(torch.rand(1, 1, 64, 80) > 0.5, 1.0, -1.0)
     calls = []
@@ -126,18 +127,63 @@ def test_a_cascade_is_finished_only_where_it_ends():
 
     finished = FinishedPass(network, finish)
     plain = padded_cascade(network, image, mask, final=(1, 4))
-    both = padded_cascade(finished, image, mask, final=(1, 4))
-    assert not calls and all(torch.equal(plain[stride], both[stride]) for stride in (1, 4))
-    last = padded_cascade(finished, image, mask, final=(1,))
+    between = padded_cascade(finished, image, mask, final=(1, 4))
+    assert not calls and all(torch.equal(plain[stride], between[stride]) for stride in (1, 4))
+    last = padded_cascade(finished, image, mask, final=(1,), last=True)
     assert torch.equal(last[1], 1 - plain[1])
     assert calls == [((1, 3, 64, 80), (1, 1, 64, 80))]
 
 
-@pytest.mark.parametrize('fast', [True, False])
-def test_results_of_both_steps_are_finished(fast):
-    image = torch.randn(3, 100, 140)
+@pytest.mark.parametrize(
+    'options, size',
+    [
+        (dict(fast=True, L=100), (71, 100)),  # shrunk: at the size that the network sees
+        (dict(fast=True, L=140), (100, 140)),
+        (dict(fast=True, L=200), (100, 140)),  # enlarged: at its own size
+        (dict(fast=True, L=200, enlarge=False), (100, 140)),
+        (dict(L=100), (100, 100)),  # crops
+        (dict(L=100, levels=2), (100, 100)),
+        (dict(L=200), (100, 140)),
+        (dict(local='only', L=100), (100, 100)),
+    ],
+    ids=str,
+)
+def test_results_of_all_steps_are_finished_once(options, size):
+    image = torch.randint(0, 256, (3, 100, 140), dtype=torch.uint8)
     mask = torch.zeros(1, 100, 140, dtype=torch.bool)
     mask[:, 30:70, 40:90] = True
-    finished = FinishedPass(network, lambda image, probability: probability * 0 + 0.25)
-    result = refine(finished, image, mask, fast=fast, L=100, crop_filter='all')
+    sizes = []
+
+    def finish(image, probability):
+        assert image.shape[1:] == (3, *probability.shape[-2:]) and image.max() <= 1
+        sizes.append(tuple(probability.shape[-2:]))
+        return probability * 0 + 0.25
+
+    result = refine(
+        FinishedPass(network, finish), image, mask, crop_filter='all',
+        normalize=lambda image: image / 255, **options,
+    )  # fmt: skip
     torch.testing.assert_close(result, torch.full((100, 140), 0.25))
+    assert set(sizes) == {size}
+
+
+@pytest.mark.parametrize('min_size', [20, 150])
+def test_regions_of_scenes_are_finished_at_their_own_size(min_size):
+    image = torch.randint(0, 256, (3, 100, 140), dtype=torch.uint8)
+    labels = np.zeros((100, 140), np.int64)
+    labels[30:70, 40:90] = 1
+    seen = []
+
+    def finish(image, probability):
+        seen.append(tuple(image.shape[-2:]))
+        return probability.flip(-1)
+
+    options = dict(normalize=lambda image: image / 255, min_size=min_size, L=200)
+    components = divide(labels)
+    plain = dict(global_step_of_regions(network, image, components, **options))
+    flipped = dict(global_step_of_regions(
+        FinishedPass(network, finish), image, components, **options
+    ))  # fmt: skip
+    assert sorted(seen) == sorted(part.mask.shape for part in components)
+    for index, probability in plain.items():
+        np.testing.assert_array_equal(flipped[index], probability[:, ::-1])
