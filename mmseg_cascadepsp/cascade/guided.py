@@ -25,8 +25,8 @@ class GuidedFilter:
         ValueError: one of them is not above 0.
     """
 
-    radius: float = 0.01
-    eps: float = 0.01
+    radius: float = 0.008
+    eps: float = 0.04
     cells: int = 2
 
     def __post_init__(self) -> None:

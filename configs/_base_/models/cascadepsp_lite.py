@@ -11,6 +11,6 @@ model = dict(
         in_channels=(32, 24, 128), pool_channels=128, up_channels=(64, 32, 16), out_channels=16
     ),
     # Its outputs are smoother along edges than those of the paper's network.
-    guided_filter=dict(radius=0.01, eps=0.01),
+    guided_filter=dict(radius=0.008, eps=0.04),
     test_cfg=dict(enlarge=True, crop_filter='boundary'),
 )
