@@ -64,6 +64,21 @@ def test_a_pair_with_pictures(model, inputs, tmp_path, capsys):
     ]
 
 
+def test_the_guided_filter_is_a_setting(model, inputs, tmp_path, capsys):
+    """The tiny model has none; a result made with it is not taken for one made without."""
+    found = {}
+    for name, options in (
+        ('default', []), ('without', ['--no-guided-filter']), ('with', ['--guided-filter'])
+    ):  # fmt: skip
+        pair = [f'{inputs[0]}/a.jpg', f'{inputs[1]}/a.png', '-o', str(tmp_path / f'{name}.png')]
+        assert refine.main([*pair, *model, '--probability', *options]) == 0
+        found[name] = read_mask(tmp_path / f'{name}_probability.png')
+    np.testing.assert_array_equal(found['default'], found['without'])
+    assert (found['default'] != found['with']).any()
+    assert refine.main([*pair, *model, '--probability', '--no-guided-filter']) == 1
+    assert 'overwrite' in capsys.readouterr().err
+
+
 def test_a_folder_with_a_bad_pair_goes_on_and_tells(model, inputs, tmp_path, capsys):
     (tmp_path / 'photos' / 'b.jpg').write_bytes(b'')
     assert refine.main([*inputs, *model]) == 1
