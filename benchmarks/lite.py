@@ -46,6 +46,5 @@ def main() -> None:
               f'peak {seen.memory} beyond weights and photo', flush=True)
 
 
-
 if __name__ == '__main__':
     main()

@@ -18,3 +18,18 @@ settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
 @pytest.fixture(autouse=True, scope='session')
 def default_scope():
     init_default_scope('mmseg')
+
+
+@pytest.fixture
+def tiff_handles(monkeypatch):
+    """Handles of all TIFF files that the test opens for reading."""
+    tifffile = pytest.importorskip('tifffile')
+    opened = []
+
+    class Kept(tifffile.TiffFile):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            opened.append(self.filehandle)
+
+    monkeypatch.setattr(tifffile, 'TiffFile', Kept)
+    return opened

@@ -58,9 +58,9 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory of freed tensors for the next ones.
 
     glibc gives every array above 32 MB back to the system at once, and each page of the next one
-    is then cleared and mapped anew: a fifth to a third of the time of a pass on a CPU. Kept, the
-    process stays as large as it was at its peak. For programs, which own their process; the tools
-    of this package call it.
+    is then cleared and mapped anew: a quarter to a third of the time of a refinement on a CPU.
+    Kept, the process stays as large as it was at its peak. For programs, which own their process,
+    such as ``tools/refine.py``.
 
     Returns:
         Whether the C library is one that can be told so.

@@ -83,13 +83,10 @@ class Refiner:
         max_memory: int | str | None = None,
         progress: bool = False,
     ) -> None:
-        for name, value, known in (
-            ('precision', precision, PRECISIONS),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f'{name} must be one of {", ".join(map(repr, known))}, got {value!r}.'
-                )
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f'precision must be one of {", ".join(map(repr, PRECISIONS))}, got {precision!r}.'
+            )
         cascade.check_crops(crops, crop_filter)
         self.precision, self.crops, self.crop_filter = precision, crops, crop_filter
         self.max_memory = parse_bytes(max_memory)

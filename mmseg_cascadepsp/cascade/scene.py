@@ -115,12 +115,13 @@ def global_step_of_regions(refine_pass: RefinePass,
                 shape = components[index].mask.shape
                 height, width = _seen(*shape, min_size, L)
                 probability = probability[None, :, :height, :width]
-                part = part[..., :height, :width]
                 if max(shape) < min_size:
                     probability = F.interpolate(probability, size=shape, mode='area')
                     part = image[(..., *components[index].box.slices)][None]
-                    part = part if normalize is None else normalize(part)
-                probability = finished(refine_pass, part, probability)
+                    probability = finished(refine_pass, part, probability, normalize)
+                else:
+                    part = part[..., :height, :width]
+                    probability = finished(refine_pass, part, probability)
                 if max(shape) > L:
                     probability = F.interpolate(probability, size=shape, mode='bilinear',
                                                 align_corners=False)

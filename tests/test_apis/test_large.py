@@ -156,23 +156,15 @@ def test_what_was_done_with_other_settings_or_inputs_is_made_anew(inputs, change
         ('stopped', pytest.raises(KeyboardInterrupt)),
     ],
 )
-def test_tiff_files_are_closed_at_the_end(inputs, monkeypatch, end, fault):
+def test_tiff_files_are_closed_at_the_end(inputs, tiff_handles, end, fault):
     photo, mask, folder = inputs
     mask = mask[1:] if end == 'other size' else mask & (end != 'empty mask')
     paths = save(folder, '.tif', photo, mask)
-    opened = []
-
-    class Kept(tifffile.TiffFile):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            opened.append(self.filehandle)
-
-    monkeypatch.setattr(tifffile, 'TiffFile', Kept)
     model = Soft()
     model.fault_at = 4 if end == 'stopped' else None
     with fault:
         refine_file(Refiner(model, precision='fp32'), *paths, folder / 'out.tif', L=96)
-    assert [handle.closed for handle in opened] == [True, True]
+    assert [handle.closed for handle in tiff_handles] == [True, True]
 
 
 @pytest.mark.parametrize('value', [False, True])

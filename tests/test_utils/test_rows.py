@@ -182,36 +182,22 @@ def test_rasterio_sees_the_place_on_earth_and_reads_what_tifffile_does_not(tmp_p
             np.testing.assert_array_equal(data.read(1), PHOTO[..., 0])
 
 
-def handles(monkeypatch):
-    """Of all TIFF files that are opened from now on."""
-    opened = []
-
-    class Kept(tifffile.TiffFile):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            opened.append(self.filehandle)
-
-    monkeypatch.setattr(tifffile, 'TiffFile', Kept)
-    return opened
-
-
 @pytest.mark.parametrize('read', [open_image_rows, open_mask_rows])
 @pytest.mark.parametrize('name', ['turned.tif', 'palette.tif', 'grey.tif', 'bands.tif'])
-def test_files_are_closed_after_use_and_after_faults(tmp_path, monkeypatch, read, name):
+def test_files_are_closed_after_use_and_after_faults(tmp_path, tiff_handles, read, name):
     path = damaged(tmp_path, name)
     if name == 'grey.tif':
         tifffile.imwrite(path, PHOTO[..., 0], tile=(64, 64))
     elif name == 'bands.tif':  # a photo of two bands, a mask of several
         kind = {'photometric': 'minisblack', 'extrasamples': ['unspecified']}
         tifffile.imwrite(path, PHOTO[..., :2], tile=(64, 64), planarconfig='contig', **kind)
-    opened = handles(monkeypatch)
     if name == 'grey.tif':
         with read(path) as reader:
-            assert len(reader.read(3, 9)) == 6 and not opened[0].closed
+            assert len(reader.read(3, 9)) == 6 and not tiff_handles[0].closed
     else:
         with pytest.raises(OSError):
             read(path)
-    assert [handle.closed for handle in opened] == [True]
+    assert [handle.closed for handle in tiff_handles] == [True]
 
 
 def damaged(tmp_path, name):
