@@ -34,6 +34,8 @@ def parse_args(args=None) -> argparse.Namespace:
     parser.add_argument('--precision', default='auto', help='fp32, bf16, fp16 or auto')
     parser.add_argument('--guided-filter', action=argparse.BooleanOptionalAction,
                         help="at the refiner's end (default: as its config says)")
+    parser.add_argument('--overview', type=float,
+                        help='share of L of a first look; 0: none (default: as its config says)')
     steps = parser.add_mutually_exclusive_group()
     steps.add_argument('--fast', action='store_const', const=True,
                        help='Global step alone, for large photos too')
@@ -73,7 +75,8 @@ def load_refiner(args: argparse.Namespace) -> dict[str, folders.Method]:
     from mmseg_cascadepsp import Refiner, apis
     apis.keep_freed_memory()
     refiner = Refiner(args.refiner, checkpoint=args.checkpoint, device=args.device,
-                      precision=args.precision, guided_filter=args.guided_filter)
+                      precision=args.precision, guided_filter=args.guided_filter,
+                      overview=args.overview)
     return {Path(args.refiner).stem: lambda image, mask: refiner.refine(
         image, mask, fast=args.fast, L=args.L) > folders.THRESHOLD}
 

@@ -84,6 +84,13 @@ def build_parser() -> argparse.ArgumentParser:
         help='make the boundary follow the edges of the photo (default: as the model says)',
     )
     how.add_argument(
+        '--overview',
+        type=float,
+        metavar='SHARE',
+        help='look over the whole photo at this share of L first, to mend larger errors; 0: stay '
+        'closer to the given mask (default: as the model says; lite: 0.5)',
+    )
+    how.add_argument(
         '--windowed',
         action='store_const',
         const=True,
@@ -142,10 +149,8 @@ def main(argv: list[str] | None = None) -> int:
         'windowed': args.windowed,
         'overwrite': args.overwrite,
     }
-    refiner = {
-        name: getattr(args, name)
-        for name in ('model', 'checkpoint', 'device', 'precision', 'crops', 'guided_filter')
-    }
+    names = ('model', 'checkpoint', 'device', 'precision', 'crops', 'guided_filter', 'overview')
+    refiner = {name: getattr(args, name) for name in names}
     try:
         apis.find_pairs(*paths)  # before a model is loaded or fetched
         if args.ray:

@@ -45,10 +45,10 @@ def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
     [-1, 1] (see :data:`mmseg_cascadepsp.cascade.RefinePass`), H and W any multiples of 8 (in
     ``.pt2`` from 16), and returns the logits (B, 1, H, W) of each stride of the cascade (in ONNX
     ``logits_8``, ``logits_4``, ``logits_1``). The file carries what a cascade needs besides:
-    ``strides``, ``mean`` and ``std`` of the normalisation and the settings of ``guided_filter`` as
-    JSON, ``name``, and ``mmseg_cascadepsp``, the version that wrote it: ONNX as metadata, ``.pt2``
-    as extra files. It appears only when its logits were found to be the model's, at another size
-    than the traced one.
+    ``strides``, ``mean`` and ``std`` of the normalisation and the settings of ``guided_filter``
+    and ``overview`` as JSON, ``name``, and ``mmseg_cascadepsp``, the version that wrote it: ONNX
+    as metadata, ``.pt2`` as extra files. It appears only when its logits were found to be the
+    model's, at another size than the traced one.
 
     Args:
         refiner: whose model is a :class:`~mmseg_cascadepsp.models.CascadePSP`.
@@ -81,6 +81,7 @@ def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
         'mean': json.dumps(model.data_preprocessor.mean.flatten().tolist()),
         'std': json.dumps(model.data_preprocessor.std.flatten().tolist()),
         'guided_filter': json.dumps(model.guided_filter and asdict(model.guided_filter)),
+        'overview': json.dumps(model.overview),
         'mmseg_cascadepsp': __version__,
     }
     if target.suffix == '.onnx':
@@ -181,7 +182,8 @@ class OnnxRefiner(nn.Module):
         name: of the refiner that was exported.
         cascade_strides: output strides, coarse to fine.
         precision: ``'fp32'`` or ``'int8'``.
-        guided_filter: as :class:`~mmseg_cascadepsp.models.CascadePSP` has it; not in the graph.
+        guided_filter, overview: as :class:`~mmseg_cascadepsp.models.CascadePSP` has them; not in
+            the graph.
 
     Raises:
         ImportError: onnx or onnxruntime is not installed.
@@ -213,6 +215,7 @@ class OnnxRefiner(nn.Module):
         self.cascade_strides: Sequence[int] = tuple(json.loads(facts['strides']))
         settings = json.loads(facts.get('guided_filter', 'null'))
         self.guided_filter = settings and GuidedFilter(**settings)
+        self.overview: float | None = json.loads(facts.get('overview', 'null'))
         for key in ('mean', 'std'):
             value = torch.tensor(json.loads(facts[key]))[:, None, None]
             self.register_buffer(key, value)

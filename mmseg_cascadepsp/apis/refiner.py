@@ -53,14 +53,19 @@ class Refiner:
         guided_filter: Whether probabilities are made to follow the photo's edges by a guided
             filter in the end (:class:`~mmseg_cascadepsp.cascade.GuidedFilter`); by
             default as the model's config says: for ``'lite'``, not for ``'r50'``.
+        overview: Share of ``L`` at which the Global step first looks over the whole, which mends
+            what the coarse mask lacks by more than its boundary
+            (:func:`~mmseg_cascadepsp.cascade.look_over`); 0: it does not, and stays closer to the
+            coarse mask; by default as the config says: 0.5 for ``'lite'``, 0 for ``'r50'``.
         max_memory: Bytes, or such as ``'2GB'``: what the tensors of a call may take beyond the
             weights. Crops are batched as far as it allows; where one pass at ``L`` does not fit,
             the error says which ``L`` does. By default crops go one by one, without a limit.
         progress: Whether to show a bar over the crops.
 
     Raises:
-        ValueError: an unknown model, precision, ``crops`` or ``crop_filter``; weights that do not
-            fit; ``max_memory`` that is no size; what an ONNX file does not go with.
+        ValueError: an unknown model, precision, ``crops``, ``crop_filter`` or ``overview``;
+            weights that do not fit; ``max_memory`` that is no size; what an ONNX file does not go
+            with.
         TypeError: the model is no refiner.
         OSError: a config, weights or ONNX file that cannot be read or fetched.
         ImportError: an ONNX file, without onnx and onnxruntime.
@@ -80,6 +85,7 @@ class Refiner:
         crops: str = 'uniform',
         crop_filter: str = 'boundary',
         guided_filter: bool | None = None,
+        overview: float | None = None,
         max_memory: int | str | None = None,
         progress: bool = False,
     ) -> None:
@@ -121,6 +127,8 @@ class Refiner:
         if guided_filter is not None:
             own = self._refine_pass.finish or cascade.GuidedFilter()
             self._refine_pass.finish = own if guided_filter else None
+        if overview is not None:
+            self._refine_pass.overview = cascade.check_overview(overview)
         self.strides: Sequence[int] = tuple(getattr(model, 'cascade_strides', cascade.STRIDES))
 
     def refine(
@@ -331,6 +339,7 @@ class Refiner:
             'crops': self.crops,
             'crop_filter': self.crop_filter,
             'guided_filter': str(self._refine_pass.finish),
+            'overview': str(self._refine_pass.overview),
             'precision': precision,
         }
 

@@ -9,6 +9,8 @@ from .passes import (
     STRIDES,
     FinishedPass,
     RefinePass,
+    check_overview,
+    look_over,
     mask_channels,
     padded_cascade,
     run_cascade,
@@ -21,7 +23,7 @@ __all__ = [
     'CROPS', 'CROP_FILTERS', 'STRIDES', 'Box', 'Component', 'Crop', 'FinishedPass', 'Fusion',
     'GuidedFilter', 'Progress', 'RefinePass', 'Refinement', 'RowReader', 'SceneResult',
     'adaptive_crops', 'boundary_cells', 'check_crop_size', 'check_crops', 'check_labels',
-    'crop_grid', 'divide', 'global_step', 'local_rows', 'local_step', 'mask_channels', 'pad',
-    'padded_cascade', 'padded_size', 'refine', 'refine_classes', 'refine_scene',
-    'resize_longer_side', 'run_cascade'
+    'check_overview', 'crop_grid', 'divide', 'global_step', 'local_rows', 'local_step',
+    'look_over', 'mask_channels', 'pad', 'padded_cascade', 'padded_size', 'refine',
+    'refine_classes', 'refine_scene', 'resize_longer_side', 'run_cascade'
 ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .geometry import pad
@@ -13,7 +14,9 @@ from .geometry import pad
 #: output strides wanted -> {stride: logits (B, 1, H, W)}, resized to the input. H and W are
 #: multiples of the coarsest stride. It may have a method ``for_image(image)`` that returns the
 #: pass for that image, (masks, strides) -> logits: what depends on the image alone is then
-#: computed once for all passes of a cascade. And an attribute ``finish``, a :data:`Finish`.
+#: computed once for all passes of a cascade. And attributes: ``finish``, a :data:`Finish`, and
+#: ``overview``, the share of the size at which a cascade first looks over the whole
+#: (:func:`look_over`); None for neither.
 RefinePass = Callable[[Tensor, Tensor, Sequence[int]], dict[int, Tensor]]
 
 #: Normalised image (B, 3, H, W) and the finest probability of a cascade, (B, 1, H, W) -> that
@@ -32,10 +35,11 @@ SLOTS = (8, 4)
 
 @dataclass(frozen=True)
 class FinishedPass:
-    """A :data:`RefinePass` with its ``finish``; None leaves probabilities as they are."""
+    """A :data:`RefinePass` with its ``finish`` and ``overview``."""
 
     refine_pass: RefinePass
-    finish: Finish | None
+    finish: Finish | None = None
+    overview: float | None = None
 
     def __call__(
         self, image: Tensor, masks: Tensor, strides: Sequence[int]
@@ -85,7 +89,7 @@ def run_cascade(
         strides: output strides, coarse to fine.
         given: intermediates that are there already, stride -> (B, 1, H, W) in [-1, 1], used as
             they are. The pass that would only make ``strides[0]`` is then left out (the Local step
-            starts from the Global step's stride-4 output).
+            starts from the Global step's stride-4 output), and so is the overview.
         final: strides that the caller reads of the last pass; all by default. Inference asks for
             fewer: what nobody reads is not computed.
 
@@ -94,6 +98,12 @@ def run_cascade(
     """
     intermediate = dict(given or {})
     outputs = []
+    share = getattr(refine_pass, 'overview', None)
+    if share and not given and len(strides) > 1:
+        seen = look_over(refine_pass, image, mask, strides, share)
+        # Half and half: where the two agree the mask stays sure, elsewhere it leaves it open.
+        mask, given = (mask + seen) / 2, {strides[0]: seen}
+        intermediate.update(given)
     for_image = getattr(refine_pass, 'for_image', None)
     run = for_image(image) if for_image else partial(refine_pass, image)
     for last in range(1 if given else 0, len(strides)):
@@ -106,6 +116,43 @@ def run_cascade(
                 (stride, torch.tanh(logits)) for stride, logits in outputs[-1].items()
             )
     return outputs
+
+
+def check_overview(share: float | None) -> float | None:
+    """Return ``share`` of :func:`look_over`; None for 0, too: no overview.
+
+    Raises:
+        ValueError: it is not from 0 to below 1.
+    """
+    if share is not None and not 0 <= share < 1:
+        raise ValueError(
+            'overview must be a share of the size, from 0 (none) to below 1, such as 0.5, got '
+            f'{share!r}'
+        )
+    return share or None
+
+
+def look_over(
+    refine_pass: RefinePass, image: Tensor, mask: Tensor, strides: Sequence[int], share: float
+) -> Tensor:
+    """Overview: the cascade over the whole, shrunk image. The network sees more of the object at
+    once and mends what is too large to be seen through from within, such as a lost limb.
+
+    Args:
+        refine_pass, image, mask, strides: as in :func:`run_cascade`.
+        share: of the sides, above 0 and below 1.
+
+    Returns:
+        Its finest probability at the size of the image, (B, 1, H, W) in [-1, 1].
+    """
+    height, width = image.shape[-2:]
+    size = [max(round(side * share / 8), 1) * 8 for side in (height, width)]  # as passes take it
+    small, coarse = (F.interpolate(part, size=size, mode='area') for part in (image, mask))
+    passes = run_cascade(
+        FinishedPass(refine_pass), small, coarse.to(mask), strides, final=strides[-1:]
+    )
+    seen = passes[-1][strides[-1]].float().sigmoid() * 2 - 1
+    return F.interpolate(seen, size=(height, width), mode='bilinear', align_corners=False)
 
 
 def padded_cascade(

@@ -118,6 +118,8 @@ class InferencePass:
         self.model, self.precision = model, precision
         #: What the finest output of a cascade is finished by; the model's own.
         self.finish: Finish | None = getattr(model, 'guided_filter', None)
+        #: See :func:`mmseg_cascadepsp.cascade.look_over`; the model's own.
+        self.overview: float | None = getattr(model, 'overview', None)
         self._made: tuple[tuple, FastNetwork | None] = ((), None)
 
     def dtype(self, device: torch.device) -> torch.dtype | None:

@@ -78,7 +78,8 @@ def test_shipped_refiner(tmp_path):
     photo, mask[20:50, 20:60] = (photo * 50 + 128).clip(0, 255).astype(np.uint8), True
     found, expected = (one.refine(photo, mask, L=80).astype(int) for one in (exported, lite))
     assert np.abs(found - expected).max() <= 1  # with the guided filter in the end
-    assert exported.settings()['guided_filter'] == lite.settings()['guided_filter'] != 'None'
+    for name in ('guided_filter', 'overview'):
+        assert exported.settings()[name] == lite.settings()[name] != 'None'
 
 
 @pytest.mark.slow

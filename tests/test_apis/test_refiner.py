@@ -1,4 +1,5 @@
 import concurrent.futures
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from torch import nn
 
 from mmseg_cascadepsp import cascade
 from mmseg_cascadepsp.apis import Refiner, build_model
+from mmseg_cascadepsp.evaluation.functional import binary_iou
 from mmseg_cascadepsp.models import CascadePSP
+from mmseg_cascadepsp.utils.io import read_mask
+
+TRUE_MASKS = Path(__file__).resolve().parents[2] / 'demo' / 'masks' / 'true'
 
 
 class Recorder(nn.Module):
@@ -250,6 +255,39 @@ def test_the_guided_filter_finishes_what_the_cascade_gives(refiner, photo, mask,
     assert np.abs(found.astype(int) - expected).max() > 20
     settings = [one.settings()['guided_filter'] for one in (refiner, plain, guided)]
     assert settings[0] == settings[1] == 'None' != settings[2]
+
+
+def test_the_overview_is_a_setting(tiny_config, tiny_checkpoint, refiner, photo, mask):
+    """By default as the config says; of the weights alone where it says nothing."""
+    cfg = Config.fromfile(tiny_config)
+    cfg.model.overview = 0.5
+    configured = Refiner(cfg, tiny_checkpoint, device='cpu', precision='fp32')
+    found = Refiner(refiner.model, precision='fp32', overview=0.5)
+    plain = Refiner(configured.model, precision='fp32', overview=0)
+    expected = found.refine(photo, mask, L=80)
+    np.testing.assert_array_equal(configured.refine(photo, mask, L=80), expected)
+    without = refiner.refine(photo, mask, L=80)
+    np.testing.assert_array_equal(plain.refine(photo, mask, L=80), without)
+    assert (expected != without).any()
+    overviews = [one.settings()['overview'] for one in (refiner, plain, found, configured)]
+    assert overviews == ['None', 'None', '0.5', '0.5']
+    with pytest.raises(ValueError, match='overview must be a share .*, got 1.5'):
+        Refiner(refiner.model, overview=1.5)
+
+
+def test_the_overview_fills_what_a_mask_lacks():
+    """On a photo, with the shipped weights: a fifth of the cup is missing in its middle."""
+    photo = pytest.importorskip('skimage.data').coffee()
+    true = read_mask(TRUE_MASKS / 'coffee.png') > 127
+    rows, columns = np.nonzero(true)
+    down, along = np.ogrid[: len(true), : len(true[0])]
+    distance = np.hypot(down - np.median(rows), along - np.median(columns))
+    coarse = true & (distance > np.sqrt(0.2 * true.sum() / np.pi))
+    iou = {
+        share: binary_iou(Refiner(overview=share).refine(photo, coarse, fast=True) > 127, true)
+        for share in (None, 0)
+    }
+    assert binary_iou(coarse, true) < 0.81 and iou[None] > iou[0] + 0.05, iou
 
 
 def test_a_config_may_have_a_guided_filter(tiny_config, tiny_checkpoint, refiner, photo, mask):

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_cascadepsp.cascade import run_cascade
+from mmseg_cascadepsp.cascade import FinishedPass, run_cascade
 from mmseg_cascadepsp.models import inference, winograd
 from mmseg_cascadepsp.models.inference import FastNetwork, InferencePass
 from mmseg_cascadepsp.models.winograd import WinogradConv2d
@@ -40,6 +40,7 @@ def model(request):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     model.double().eval()
+    model.overview = None
     image, mask = tensors()
     with torch.no_grad():  # the spread of logits where they decide
         outputs = model.refine_pass(image, mask.expand(-1, 3, -1, -1), (8, 4, 1))
@@ -72,6 +73,7 @@ def test_passes_are_the_models(model, strides, wide, monkeypatch):
     monkeypatch.setattr(winograd, 'MIN_CHANNELS', wide)
     monkeypatch.setattr(winograd, 'MIN_TILES', 1)
     image, mask = tensors(batch=2)
+    model.overview = 0.5 if wide == 4 else None
     with torch.inference_mode():
         run = InferencePass(model)
         network = run.prepare(image.device)
@@ -79,7 +81,9 @@ def test_passes_are_the_models(model, strides, wide, monkeypatch):
         assert (WinogradConv2d in kinds) == (wide == 4)
         assert_same(
             run_cascade(run, image, mask, strides),
-            run_cascade(model.refine_pass, image, mask, strides),
+            run_cascade(
+                FinishedPass(model.refine_pass, overview=model.overview), image, mask, strides
+            ),
         )
 
 

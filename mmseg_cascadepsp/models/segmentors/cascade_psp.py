@@ -9,7 +9,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_cascadepsp.cascade import FinishedPass, GuidedFilter, refine, run_cascade
+from mmseg_cascadepsp.cascade import (
+    FinishedPass,
+    GuidedFilter,
+    check_overview,
+    refine,
+    run_cascade,
+)
 
 #: Name of a refiner's precision -> dtype of autocast around its passes.
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -30,6 +36,8 @@ class CascadePSP(BaseSegmentor):
         train_cfg: not used.
         guided_filter: arguments of :class:`mmseg_cascadepsp.cascade.GuidedFilter`, by which the
             result of a test is filtered in the end; None: it is not, as in the paper.
+        overview: share of the size at which a test's Global step first looks over the whole, see
+            :func:`mmseg_cascadepsp.cascade.look_over`; None: it does not, as in the paper.
         test_cfg: arguments of :func:`mmseg_cascadepsp.cascade.refine` (``L``, ``fast``, ``local``,
             ``enlarge``, ``crop_filter``, ...) and ``threshold`` of the mask on the probability,
             0.5.
@@ -46,6 +54,7 @@ class CascadePSP(BaseSegmentor):
         decode_head: dict,
         data_preprocessor: dict | None = None,
         guided_filter: dict | None = None,
+        overview: float | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
@@ -54,6 +63,7 @@ class CascadePSP(BaseSegmentor):
         self.backbone = MODELS.build(backbone)
         self.decode_head = MODELS.build(decode_head)
         self.guided_filter = None if guided_filter is None else GuidedFilter(**guided_filter)
+        self.overview = check_overview(overview)
         self.train_cfg = train_cfg
         self.test_cfg = dict(test_cfg or {})
         # Convolutions of this network are faster on channels-last tensors, on the CPU and with AMP
@@ -139,7 +149,7 @@ class CascadePSP(BaseSegmentor):
         data_samples = data_samples or [SegDataSample() for _ in inputs]
         for image, sample in zip(inputs, data_samples, strict=True):
             probability = refine(
-                FinishedPass(self.refine_pass, self.guided_filter),
+                FinishedPass(self.refine_pass, self.guided_filter, self.overview),
                 image[:3],
                 image[3:],
                 strides=self.cascade_strides,

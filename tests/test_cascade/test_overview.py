@@ -1,0 +1,120 @@
+"""The overview: what a cascade sees of the whole, shrunk image before it looks closer."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmseg_cascadepsp.cascade import (
+    FinishedPass,
+    check_overview,
+    look_over,
+    mask_channels,
+    padded_cascade,
+    refine,
+    run_cascade,
+)
+
+from . import toy_refiner
+
+
+def inputs(height, width, batch=1):
+    generator = torch.Generator().manual_seed(height * width)
+    image = torch.rand(batch, 3, height, width, generator=generator) * 255
+    mask = -torch.ones(batch, 1, height, width)
+    mask[..., height // 4 : height * 2 // 3, width // 4 : width * 3 // 4] = 1
+    return toy_refiner.normalize(image), mask
+
+
+def test_it_takes_the_place_of_the_first_pass_and_half_of_the_mask():
+    """Written out: the cascade at half the size, then the second and third pass."""
+    image, mask = inputs(64, 96, batch=2)
+    half = [F.avg_pool2d(part, 2) for part in (image, mask)]
+    small = run_cascade(toy_refiner.refine_pass, *half)[-1][1]
+    seen = F.interpolate(small.sigmoid() * 2 - 1, size=(64, 96), mode='bilinear')
+    mixed = (mask + seen) / 2
+    second = toy_refiner.refine_pass(image, torch.cat((mixed, seen, seen), dim=1), (8, 4))
+    given_ = {stride: torch.tanh(logits) for stride, logits in second.items()}
+    third = toy_refiner.refine_pass(image, mask_channels(mixed, given_), (8, 4, 1))
+
+    passes = run_cascade(FinishedPass(toy_refiner.refine_pass, overview=0.5), image, mask)
+    assert [tuple(outputs) for outputs in passes] == [(8, 4), (8, 4, 1)]
+    for found, expected in zip(passes, (second, third), strict=True):
+        for stride, logits in expected.items():
+            torch.testing.assert_close(found[stride], logits, atol=1e-5, rtol=1e-5)
+    plain = run_cascade(toy_refiner.refine_pass, image, mask)[-1][1]
+    assert (passes[-1][1] - plain).abs().max() > 0.1
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    height=st.integers(1, 150), width=st.integers(1, 150), share=st.floats(0.01, 0.99)
+)
+def test_any_size_and_share(height, width, share):
+    """A pass takes only multiples of 8, as the toy asserts."""
+    image, mask = inputs(height, width)
+    seen = look_over(toy_refiner.refine_pass, image, mask, (8, 4, 1), share)
+    assert seen.shape == mask.shape and seen.abs().max() <= 1
+    network = FinishedPass(toy_refiner.refine_pass, overview=share)
+    found = padded_cascade(network, image, mask)[1]
+    assert found.shape == mask.shape and found.isfinite().all()
+
+
+@pytest.mark.parametrize('strides', [(8,), (1,), (8, 1)])
+def test_a_cascade_of_one_pass_has_none(strides):
+    image, mask = inputs(64, 64)
+    network = FinishedPass(toy_refiner.refine_pass, overview=0.5)
+    found = run_cascade(network, image, mask, strides)
+    plain = run_cascade(toy_refiner.refine_pass, image, mask, strides)
+    same = torch.equal(found[-1][strides[-1]], plain[-1][strides[-1]])
+    assert same == (len(strides) == 1)
+
+
+def test_only_the_first_step_has_one():
+    """The Local step starts from what was seen already; sizes of all passes tell."""
+    sizes = []
+
+    def network(image, masks, strides):
+        sizes.append(tuple(image.shape[-2:]))
+        return toy_refiner.refine_pass(image, masks, strides)
+
+    image, mask = torch.randint(0, 256, (3, 160, 240), dtype=torch.uint8), inputs(160, 240)[1][0]
+    common = dict(L=120, normalize=toy_refiner.normalize, crop_filter='all')
+    refine(FinishedPass(network, overview=0.5), image, mask, **common)
+    assert sizes[:5] == [(40, 64)] * 3 + [(80, 120)] * 2
+    assert set(sizes[5:]) == {(120, 120)}
+    sizes.clear()
+    refine(FinishedPass(network, overview=0.5), image, mask, local='only', **common)
+    assert set(sizes) == {(120, 120)}
+
+
+@pytest.mark.parametrize('share', [-0.1, 1, 7, float('nan')])
+def test_bad_shares_are_told(share):
+    with pytest.raises(ValueError, match='overview must be a share of the size, from 0'):
+        check_overview(share)
+
+
+def test_none_and_zero_are_no_overview():
+    assert check_overview(None) is check_overview(0) is check_overview(0.0) is None
+    assert check_overview(0.5) == 0.5
+
+
+def grow(image, masks, strides):
+    """A network that sees 8 pixels far: it fills what has the colour of the object."""
+    like = image[:, :1] > 0
+    seen = F.max_pool2d(masks.mean(1, keepdim=True), 17, stride=1, padding=8) > 0
+    return dict.fromkeys(strides, torch.where(like & seen, 20.0, -20.0))
+
+
+def test_what_is_out_of_sight_comes_into_sight():
+    image, mask = -torch.ones(1, 3, 64, 256), -torch.ones(1, 1, 64, 256)
+    image[..., 16:48, 16:240] = 1
+    mask[..., 16:48, 16:160] = 1  # 80 pixels are missing
+    near, far = (
+        (padded_cascade(FinishedPass(grow, overview=share), image, mask)[1] > 0.5).sum().item()
+        for share in (None, 0.25)
+    )
+    truth = int((image[:, 0] > 0).sum())
+    assert near < 0.9 * truth and far == truth, np.array([near, far]) / truth
