@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -141,25 +141,52 @@ def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> 
         torch.save({'meta': meta, 'state_dict': state_dict}, file)
 
 
-def publish_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
+def publish_checkpoint(
+    source: str | os.PathLike | Sequence[str | os.PathLike], target: str | os.PathLike
+) -> None:
     """Keep the weights of a training checkpoint alone, in fp16, and what it says of the classes.
+
+    Of several checkpoints the mean of the weights is kept ("model soup", Wortsman et al. 2022): of
+    trainings that go on from the same one, or of the last checkpoints of one training, it is
+    often better than each.
 
     ``target`` is written atomically and takes the place of an older file.
 
+    Args:
+        source: checkpoint, or several of the same network; classes are those of the first.
+        target: file to write.
+
     Raises:
         OSError: ``source`` cannot be read or ``target`` cannot be written.
-        ValueError: ``source`` holds no weights, or some that fp16 cannot hold.
+        ValueError: ``source`` holds no weights, or some that fp16 cannot hold; checkpoints of
+            different networks.
     """
-    content = _read(Path(source))
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    contents = [_read(Path(path)) for path in sources]
+    states = [_weights_of(*pair) for pair in zip(contents, sources, strict=True)]
+    shapes = [{key: tuple(value.shape) for key, value in state.items()} for state in states]
+    for path, other in zip(sources, shapes, strict=True):
+        if other != shapes[0]:
+            differ = sorted(key for key, _ in other.items() ^ shapes[0].items())
+            raise ValueError(
+                f'checkpoint {path} is of another network than {sources[0]}: {len(set(differ))} '
+                f'tensors differ in name or shape, first {differ[0]}.'
+            )
     state_dict = {}
-    for key, value in _weights_of(content, source).items():
+    for key, value in states[0].items():
         if key.endswith('num_batches_tracked'):
             continue
-        state_dict[key] = value.half() if value.is_floating_point() else value
-        if not state_dict[key].isfinite().all():
-            raise ValueError(f'checkpoint {source}: {key} is too large for fp16.')
-    meta = {'source': Path(source).name, 'mmseg_cascadepsp': __version__}
-    trained = content.get('meta') if isinstance(content, Mapping) else None
+        if value.is_floating_point():
+            mean = torch.stack([state[key].double() for state in states]).mean(0)
+            value = mean.half()
+            if not value.isfinite().all():
+                raise ValueError(
+                    f'checkpoint {", ".join(map(str, sources))}: {key} is too large for fp16.'
+                )
+        state_dict[key] = value
+    names = ', '.join(Path(path).name for path in sources)
+    meta = {'source': names, 'mmseg_cascadepsp': __version__}
+    trained = contents[0].get('meta') if isinstance(contents[0], Mapping) else None
     if isinstance(trained, Mapping) and 'dataset_meta' in trained:
         meta['dataset_meta'] = trained['dataset_meta']
     with atomic_open(target) as file:

@@ -150,3 +150,27 @@ def test_weights_too_large_for_fp16_are_not_published(small, tmp_path):
     with pytest.raises(ValueError, match='1.running_var is too large for fp16'):
         publish_checkpoint(tmp_path / 'a.pth', tmp_path / 'out.pth')
     assert not (tmp_path / 'out.pth').exists()
+
+
+def test_of_several_checkpoints_the_mean_is_published(small, tmp_path):
+    first = {key: value.clone() for key, value in small.state_dict().items()}
+    second = {key: value + 3 for key, value in first.items()}
+    meta = {'dataset_meta': {'classes': ('cat',)}}
+    torch.save({'meta': meta, 'state_dict': first}, tmp_path / 'a.pth')
+    torch.save({'state_dict': second}, tmp_path / 'b.pth')
+    publish_checkpoint([tmp_path / 'a.pth', tmp_path / 'b.pth'], tmp_path / 'out.pth')
+    published = torch.load(tmp_path / 'out.pth', weights_only=True)
+    assert published['meta']['source'] == 'a.pth, b.pth'
+    assert published['meta']['dataset_meta'] == meta['dataset_meta']
+    for key, value in published['state_dict'].items():
+        torch.testing.assert_close(value.float(), first[key] + 1.5, atol=2e-3, rtol=1e-3)
+
+
+def test_checkpoints_of_different_networks_have_no_mean(small, tmp_path):
+    torch.save(small.state_dict(), tmp_path / 'a.pth')
+    for name, other in (('shape', nn.Conv2d(3, 5, 1)), ('name', nn.Conv2d(3, 4, 1))):
+        state = {f'{"0" if name == "shape" else "9"}.{k}': v for k, v in other.state_dict().items()}
+        torch.save(dict(small.state_dict(), **state), tmp_path / 'b.pth')
+        with pytest.raises(ValueError, match=r'b.pth is of another network than .*a.pth: 2 tensors'):
+            publish_checkpoint([tmp_path / 'a.pth', tmp_path / 'b.pth'], tmp_path / 'out.pth')
+    assert not (tmp_path / 'out.pth').exists()

@@ -1,11 +1,14 @@
-"""Keep the weights of a training checkpoint alone, in fp16, ready to hand on."""
+"""Keep the weights of a training checkpoint alone, in fp16, ready to hand on; of several
+checkpoints of one network their mean."""
 
 import argparse
 import sys
 
 EPILOG = """\
-example:
+examples:
   python tools/model_converters/publish_weights.py work_dirs/cascadepsp_lite/iter_2200.pth lite.pth
+  python tools/model_converters/publish_weights.py first.pth second.pth mean.pth
+      trainings that went on from the same weights: their mean is often better than each
 
 With EMA in the config, the averaged weights are kept: those that validation measured."""
 
@@ -15,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('src', help='checkpoint of tools/train.py')
+    parser.add_argument('src', nargs='+', help='checkpoint of tools/train.py')
     parser.add_argument('dst', help='file to write')
     args = parser.parse_args(argv)
 
