@@ -168,9 +168,11 @@ def test_of_several_checkpoints_the_mean_is_published(small, tmp_path):
 
 def test_checkpoints_of_different_networks_have_no_mean(small, tmp_path):
     torch.save(small.state_dict(), tmp_path / 'a.pth')
-    for name, other in (('shape', nn.Conv2d(3, 5, 1)), ('name', nn.Conv2d(3, 4, 1))):
-        state = {f'{"0" if name == "shape" else "9"}.{k}': v for k, v in other.state_dict().items()}
+    others = {'another shape': ('0', nn.Conv2d(3, 5, 1)), 'another name': ('9', nn.Conv2d(3, 4, 1))}
+    for prefix, other in others.values():
+        state = {f'{prefix}.{key}': value for key, value in other.state_dict().items()}
         torch.save(dict(small.state_dict(), **state), tmp_path / 'b.pth')
-        with pytest.raises(ValueError, match=r'b.pth is of another network than .*a.pth: 2 tensors'):
+        expected = 'b.pth is of another network than .*a.pth: 2 tensors'
+        with pytest.raises(ValueError, match=expected):
             publish_checkpoint([tmp_path / 'a.pth', tmp_path / 'b.pth'], tmp_path / 'out.pth')
     assert not (tmp_path / 'out.pth').exists()
