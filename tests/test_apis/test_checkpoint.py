@@ -168,8 +168,8 @@ def test_of_several_checkpoints_the_mean_is_published(small, tmp_path):
 
 def test_checkpoints_of_different_networks_have_no_mean(small, tmp_path):
     torch.save(small.state_dict(), tmp_path / 'a.pth')
-    others = {'another shape': ('0', nn.Conv2d(3, 5, 1)), 'another name': ('9', nn.Conv2d(3, 4, 1))}
-    for prefix, other in others.values():
+    others = ('0', nn.Conv2d(3, 5, 1)), ('9', nn.Conv2d(3, 4, 1))  # another shape, another name
+    for prefix, other in others:
         state = {f'{prefix}.{key}': value for key, value in other.state_dict().items()}
         torch.save(dict(small.state_dict(), **state), tmp_path / 'b.pth')
         expected = 'b.pth is of another network than .*a.pth: 2 tensors'
