@@ -96,14 +96,24 @@ def run_cascade(
     Returns:
         For each pass: stride -> logits (B, 1, H, W).
     """
-    intermediate = dict(given or {})
-    outputs = []
     share = getattr(refine_pass, 'overview', None)
     if share and not given and len(strides) > 1:
         seen = look_over(refine_pass, image, mask, strides, share)
         # Half and half: where the two agree the mask stays sure, elsewhere it leaves it open.
         mask, given = (mask + seen) / 2, {strides[0]: seen}
-        intermediate.update(given)
+    return _run_passes(refine_pass, image, mask, strides, given or {}, final)
+
+
+def _run_passes(
+    refine_pass: RefinePass,
+    image: Tensor,
+    mask: Tensor,
+    strides: Sequence[int],
+    given: dict[int, Tensor],
+    final: Sequence[int] | None,
+) -> list[dict[int, Tensor]]:
+    intermediate = dict(given)
+    outputs = []
     for_image = getattr(refine_pass, 'for_image', None)
     run = for_image(image) if for_image else partial(refine_pass, image)
     for last in range(1 if given else 0, len(strides)):
@@ -148,9 +158,7 @@ def look_over(
     height, width = image.shape[-2:]
     size = [max(round(side * share / 8), 1) * 8 for side in (height, width)]  # as passes take it
     small, coarse = (F.interpolate(part, size=size, mode='area') for part in (image, mask))
-    passes = run_cascade(
-        FinishedPass(refine_pass), small, coarse.to(mask), strides, final=strides[-1:]
-    )
+    passes = _run_passes(refine_pass, small, coarse, strides, {}, strides[-1:])
     seen = passes[-1][strides[-1]].float().sigmoid() * 2 - 1
     return F.interpolate(seen, size=(height, width), mode='bilinear', align_corners=False)
 
