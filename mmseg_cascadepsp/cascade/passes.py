@@ -100,7 +100,8 @@ def run_cascade(
     if share and not given and len(strides) > 1:
         seen = look_over(refine_pass, image, mask, strides, share)
         # Half and half: where the two agree the mask stays sure, elsewhere it leaves it open.
-        mask, given = (mask + seen) / 2, {strides[0]: seen}
+        mask = (mask + seen) / 2
+        given = {strides[0]: mask}
     return _run_passes(refine_pass, image, mask, strides, given or {}, final)
 
 

@@ -28,14 +28,14 @@ def inputs(height, width, batch=1):
     return toy_refiner.normalize(image), mask
 
 
-def test_it_takes_the_place_of_the_first_pass_and_half_of_the_mask():
+def test_it_gives_half_of_the_mask_and_takes_the_place_of_the_first_pass():
     """Written out: the cascade at half the size, then the second and third pass."""
     image, mask = inputs(64, 96, batch=2)
     half = [F.avg_pool2d(part, 2) for part in (image, mask)]
     small = run_cascade(toy_refiner.refine_pass, *half)[-1][1]
     seen = F.interpolate(small.sigmoid() * 2 - 1, size=(64, 96), mode='bilinear')
     mixed = (mask + seen) / 2
-    second = toy_refiner.refine_pass(image, torch.cat((mixed, seen, seen), dim=1), (8, 4))
+    second = toy_refiner.refine_pass(image, mixed.expand(-1, 3, -1, -1), (8, 4))
     given_ = {stride: torch.tanh(logits) for stride, logits in second.items()}
     third = toy_refiner.refine_pass(image, mask_channels(mixed, given_), (8, 4, 1))
 

@@ -61,6 +61,28 @@ def test_gradients_stay_finite_where_nothing_changes():
     assert logits.grad.isfinite().all()
 
 
+def test_pixels_at_the_boundary_may_weigh_more():
+    """Against a loop over the pixels."""
+    truth = torch.zeros(2, 1, 14, 18)
+    truth[0, 0, 3:9, 4:20] = 1
+    truth[1, 0, 6, 6] = 0.4  # changes too little to be a boundary
+    logits = torch.randn(2, 1, 14, 18, generator=torch.Generator().manual_seed(0))
+    found = L1L2Loss(2, 3, boundary_radius=2, boundary_weight=4)(logits, truth)
+    error = (logits.sigmoid() - truth).abs()
+    expected, weighed = 0.0, 0
+    for b, _, y, x in np.ndindex(*truth.shape):
+        square = truth[b, 0, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
+        weight = 4 if square.max() - square.min() > 0.5 else 1
+        weighed += weight == 4
+        expected += weight * (2 * error[b, 0, y, x] + 3 * error[b, 0, y, x] ** 2)
+    assert 50 < weighed < 0.5 * truth.numel()
+    assert found.item() == pytest.approx(expected.item() / truth.numel(), rel=1e-5)
+    plain = L1L2Loss(2, 3)(logits, truth).item()
+    assert plain == pytest.approx((2 * error + 3 * error**2).mean().item(), rel=1e-6)
+    with pytest.raises(ValueError, match='boundary_radius must be at least 1 pixel, got 0'):
+        L1L2Loss(boundary_radius=0)
+
+
 def test_l1_and_l2_of_a_constant_error():
     truth = torch.full((1, 1, 4, 4), 0.75)
     loss = L1L2Loss(l1_weight=2, l2_weight=3)(torch.zeros(1, 1, 4, 4), truth)

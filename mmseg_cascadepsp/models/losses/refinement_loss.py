@@ -15,22 +15,45 @@ class L1L2Loss(nn.Module):
         l1_weight: weight of the absolute error.
         l2_weight: weight of the squared error.
         loss_name: its name in the log.
+        boundary_radius: half the side of the squares in which the truth must change for their
+            centre to be at the boundary, in pixels of the crop.
+        boundary_weight: weight of the pixels at the boundary; 1, as of all others, in the paper.
+
+    Raises:
+        ValueError: ``boundary_radius`` is below 1.
     """
 
     soft_target = True
 
     def __init__(
-        self, l1_weight: float = 1.0, l2_weight: float = 1.0, loss_name: str = 'loss_l1l2'
+        self,
+        l1_weight: float = 1.0,
+        l2_weight: float = 1.0,
+        loss_name: str = 'loss_l1l2',
+        boundary_radius: int = 8,
+        boundary_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        if boundary_radius < 1:
+            raise ValueError(f'boundary_radius must be at least 1 pixel, got {boundary_radius}')
         self.l1_weight = l1_weight
         self.l2_weight = l2_weight
         self.loss_name = loss_name
+        self.boundary_radius = boundary_radius
+        self.boundary_weight = boundary_weight
 
     def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Logits and truth in [0, 1], both (B, 1, H, W) -> scalar."""
+        """Logits and truth in [0, 1], both (B, 1, H, W) -> scalar, the mean over all pixels."""
         error = logits.sigmoid() - truth
-        return self.l1_weight * error.abs().mean() + self.l2_weight * error.square().mean()
+        loss = self.l1_weight * error.abs() + self.l2_weight * error.square()
+        if self.boundary_weight != 1:
+            radius = self.boundary_radius
+            most, least = (
+                F.max_pool2d(sign * truth, 2 * radius + 1, stride=1, padding=radius) * sign
+                for sign in (1, -1)
+            )
+            loss = torch.where(most - least > 0.5, self.boundary_weight * loss, loss)
+        return loss.mean()
 
 
 def gradient_magnitude(x: Tensor) -> Tensor:
