@@ -16,7 +16,7 @@ from .geometry import pad
 #: pass for that image, (masks, strides) -> logits: what depends on the image alone is then
 #: computed once for all passes of a cascade. And attributes: ``finish``, a :data:`Finish`, and
 #: ``overview``, the share of the size at which a cascade first looks over the whole
-#: (:func:`look_over`); None for neither.
+#: (:func:`look_over`), where that leaves :data:`MIN_OVERVIEW` pixels; None for neither.
 RefinePass = Callable[[Tensor, Tensor, Sequence[int]], dict[int, Tensor]]
 
 #: Normalised image (B, 3, H, W) and the finest probability of a cascade, (B, 1, H, W) -> that
@@ -28,6 +28,9 @@ Normalize = Callable[[Tensor], Tensor]
 
 #: Output strides of the cascade, coarse to fine.
 STRIDES = (8, 4, 1)
+
+#: Least longer side of an overview: on less, details are lost that no later pass wins back.
+MIN_OVERVIEW = 224
 
 #: Slots of the mask channels behind the coarse mask itself.
 SLOTS = (8, 4)
@@ -97,7 +100,8 @@ def run_cascade(
         For each pass: stride -> logits (B, 1, H, W).
     """
     share = getattr(refine_pass, 'overview', None)
-    if share and not given and len(strides) > 1:
+    large = share and share * max(image.shape[-2:]) >= MIN_OVERVIEW
+    if large and not given and len(strides) > 1:
         seen = look_over(refine_pass, image, mask, strides, share)
         # Half and half: where the two agree the mask stays sure, elsewhere it leaves it open.
         mask = (mask + seen) / 2

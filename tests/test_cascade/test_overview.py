@@ -13,11 +13,18 @@ from mmseg_cascadepsp.cascade import (
     look_over,
     mask_channels,
     padded_cascade,
+    passes,
     refine,
     run_cascade,
 )
 
 from . import toy_refiner
+
+
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch):
+    """An overview may be small."""
+    monkeypatch.setattr(passes, 'MIN_OVERVIEW', 1)
 
 
 def inputs(height, width, batch=1):
@@ -39,13 +46,13 @@ def test_it_gives_half_of_the_mask_and_takes_the_place_of_the_first_pass():
     given_ = {stride: torch.tanh(logits) for stride, logits in second.items()}
     third = toy_refiner.refine_pass(image, mask_channels(mixed, given_), (8, 4, 1))
 
-    passes = run_cascade(FinishedPass(toy_refiner.refine_pass, overview=0.5), image, mask)
-    assert [tuple(outputs) for outputs in passes] == [(8, 4), (8, 4, 1)]
-    for found, expected in zip(passes, (second, third), strict=True):
+    result = run_cascade(FinishedPass(toy_refiner.refine_pass, overview=0.5), image, mask)
+    assert [tuple(outputs) for outputs in result] == [(8, 4), (8, 4, 1)]
+    for found, expected in zip(result, (second, third), strict=True):
         for stride, logits in expected.items():
             torch.testing.assert_close(found[stride], logits, atol=1e-5, rtol=1e-5)
     plain = run_cascade(toy_refiner.refine_pass, image, mask)[-1][1]
-    assert (passes[-1][1] - plain).abs().max() > 0.1
+    assert (result[-1][1] - plain).abs().max() > 0.1
 
 
 @settings(deadline=None, max_examples=25)
@@ -101,10 +108,20 @@ def test_none_and_zero_are_no_overview():
     assert check_overview(0.5) == 0.5
 
 
+@pytest.mark.parametrize(
+    'width, share, seen', [(440, 0.5, False), (448, 0.5, True), (896, 0.25, True)]
+)
+def test_what_would_be_tiny_is_left_out(monkeypatch, width, share, seen):
+    monkeypatch.setattr(passes, 'MIN_OVERVIEW', 224)
+    image, mask = inputs(64, width)
+    found = run_cascade(FinishedPass(toy_refiner.refine_pass, overview=share), image, mask)
+    assert len(found) == (2 if seen else 3)
+
+
 def grow(image, masks, strides):
     """A network that sees 8 pixels far: it fills what has the colour of the object."""
     like = image[:, :1] > 0
-    seen = F.max_pool2d(masks.mean(1, keepdim=True), 17, stride=1, padding=8) > 0
+    seen = F.max_pool2d(masks.mean(1, keepdim=True), 17, stride=1, padding=8) > -0.5
     return dict.fromkeys(strides, torch.where(like & seen, 20.0, -20.0))
 
 
