@@ -257,8 +257,10 @@ def test_the_guided_filter_finishes_what_the_cascade_gives(refiner, photo, mask,
     assert settings[0] == settings[1] == 'None' != settings[2]
 
 
-def test_the_overview_is_a_setting(tiny_config, tiny_checkpoint, refiner, photo, mask):
-    """By default as the config says; of the weights alone where it says nothing."""
+def test_the_overview_is_a_setting(
+    tiny_config, tiny_checkpoint, refiner, photo, mask, monkeypatch
+):
+    """By default as the config says, which may say nothing; none where it would be tiny."""
     cfg = Config.fromfile(tiny_config)
     cfg.model.overview = 0.5
     configured = Refiner(cfg, tiny_checkpoint, device='cpu', precision='fp32')
@@ -268,7 +270,12 @@ def test_the_overview_is_a_setting(tiny_config, tiny_checkpoint, refiner, photo,
     np.testing.assert_array_equal(configured.refine(photo, mask, L=80), expected)
     without = refiner.refine(photo, mask, L=80)
     np.testing.assert_array_equal(plain.refine(photo, mask, L=80), without)
+    np.testing.assert_array_equal(expected, without)
+    monkeypatch.setattr(cascade.passes, 'MIN_OVERVIEW', 1)
+    expected = found.refine(photo, mask, L=80)
     assert (expected != without).any()
+    np.testing.assert_array_equal(configured.refine(photo, mask, L=80), expected)
+    np.testing.assert_array_equal(plain.refine(photo, mask, L=80), without)
     overviews = [one.settings()['overview'] for one in (refiner, plain, found, configured)]
     assert overviews == ['None', 'None', '0.5', '0.5']
     with pytest.raises(ValueError, match='overview must be a share .*, got 1.5'):
@@ -287,7 +294,7 @@ def test_the_overview_fills_what_a_mask_lacks():
         share: binary_iou(Refiner(overview=share).refine(photo, coarse, fast=True) > 127, true)
         for share in (None, 0)
     }
-    assert binary_iou(coarse, true) < 0.81 and iou[None] > iou[0] + 0.05, iou
+    assert binary_iou(coarse, true) < 0.81 and iou[None] > iou[0] + 0.03, iou
 
 
 def test_a_config_may_have_a_guided_filter(tiny_config, tiny_checkpoint, refiner, photo, mask):
