@@ -41,7 +41,7 @@ demo: env
 	$(BIN)/python tools/demo.py $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: env
 	$(BIN)/ruff check .

@@ -4,6 +4,11 @@ every run of the property tests (HYPOTHESIS_PROFILE=search looks for new ones).
 
 import os
 
+# Before torch is imported: processes of tests side by side have a core each, so their threads, and
+# those of the scripts they start, would only wait for each other.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 import pytest
 from hypothesis import settings
 from mmengine.registry import init_default_scope

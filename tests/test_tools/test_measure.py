@@ -77,6 +77,12 @@ def test_refiner_beside_a_baseline(tool, data, monkeypatch, capsys):
     assert (data / 'rows.md').read_text().strip() == capsys.readouterr().out.strip()
 
 
+def test_every_second_mask(tool, data, capsys):
+    (data / 'coarse/b.png').write_bytes(b'no picture, but not read either')
+    assert tool.main([*folders_of(data), '--refiner=none', '--baselines=guided', '--every=2']) == 0
+    assert '| all | 1 |' in capsys.readouterr().out
+
+
 def test_a_bad_mask_is_told_and_the_rest_measured(tool, data, capsys):
     (data / 'coarse/a.png').write_bytes(b'no picture')
     assert tool.main([*folders_of(data), '--refiner=none', '--baselines=guided']) == 1
@@ -90,6 +96,7 @@ def test_a_bad_mask_is_told_and_the_rest_measured(tool, data, capsys):
     (['--images=x', '--refiner=none'], 'Give --images, --masks and --coarse together'),
     (['--root=nowhere', '--refiner=none'], 'nowhere does not exist'),
     (['--refiner=none'], 'Nothing to measure'),
+    (['--every=0'], '--every must be 1 (all masks) or more, got 0'),
     (['--refiner=none', '--baselines=magic'], "knows grabcut, guided, densecrf, got 'magic'"),
 ])
 def test_wrong_arguments_are_one_sentence(tool, data, arguments, words, capsys):
