@@ -1,6 +1,6 @@
 # Another second training of the small refiner: pixels at the boundary weigh four times. Goes on
-# from a first one. The shipped weights are the mean of that and of two that went on from it; this
-# was one, with this schedule to the letter: the cosine begins before the warm-up ends.
+# from the first, and the next ones go on from the mean of the three; docs/training.md has the
+# order. Run with this schedule to the letter: the cosine begins before the warm-up ends.
 _base_ = './cascadepsp_lite.py'
 boundary = dict(boundary_radius=8, boundary_weight=4.0)
 model = dict(

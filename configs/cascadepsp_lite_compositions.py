@@ -1,6 +1,6 @@
 # A second training of the small refiner: objects put together of two photos, and those of CamVid's
-# street frames (<data_root>/camvid, see docs/chaining.md). Goes on from a first one. The shipped
-# weights are the mean of that and of two that went on from it; this was one.
+# street frames (<data_root>/camvid, see docs/chaining.md). Goes on from the first, and the
+# next ones go on from the mean of the three; docs/training.md has the order.
 _base_ = './cascadepsp_lite.py'
 data_root = '{{$MMSEG_CASCADEPSP_DATA:data}}'
 crops = [

@@ -153,7 +153,8 @@ def publish_checkpoint(
     ``target`` is written atomically and takes the place of an older file.
 
     Args:
-        source: checkpoint, or several of the same network; classes are those of the first.
+        source: checkpoint, or several of the same network, published ones among them; classes
+            are those of the first.
         target: file to write.
 
     Raises:
@@ -164,6 +165,9 @@ def publish_checkpoint(
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     contents = [_read(Path(path)) for path in sources]
     states = [_weights_of(*pair) for pair in zip(contents, sources, strict=True)]
+    for state in states:  # batches counted by norms, which no inference reads
+        for key in [key for key in state if key.endswith('num_batches_tracked')]:
+            del state[key]
     shapes = [{key: tuple(value.shape) for key, value in state.items()} for state in states]
     for path, other in zip(sources, shapes, strict=True):
         if other != shapes[0]:
@@ -174,8 +178,6 @@ def publish_checkpoint(
             )
     state_dict = {}
     for key, value in states[0].items():
-        if key.endswith('num_batches_tracked'):
-            continue
         if value.is_floating_point():
             mean = torch.stack([state[key].double() for state in states]).mean(0)
             value = mean.half()

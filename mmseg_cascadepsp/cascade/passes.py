@@ -32,6 +32,10 @@ STRIDES = (8, 4, 1)
 #: Least longer side of an overview: on less, details are lost that no later pass wins back.
 MIN_OVERVIEW = 224
 
+#: Half the width, as a share of the longer side, of the strips in which an overview that disagrees
+#: with the mask gives way: edges and thin parts are for passes that see every pixel.
+STRIP = 0.01
+
 #: Slots of the mask channels behind the coarse mask itself.
 SLOTS = (8, 4)
 
@@ -158,14 +162,29 @@ def look_over(
         share: of the sides, above 0 and below 1.
 
     Returns:
-        Its finest probability at the size of the image, (B, 1, H, W) in [-1, 1].
+        (B, 1, H, W) in [-1, 1], at the size of the image: the mask, and in place of all it differs
+        from by more than strips of :data:`STRIP`, the overview's finest probability.
     """
     height, width = image.shape[-2:]
     size = [max(round(side * share / 8), 1) * 8 for side in (height, width)]  # as passes take it
     small, coarse = (F.interpolate(part, size=size, mode='area') for part in (image, mask))
     passes = _run_passes(refine_pass, small, coarse, strides, {}, strides[-1:])
     seen = passes[-1][strides[-1]].float().sigmoid() * 2 - 1
-    return F.interpolate(seen, size=(height, width), mode='bilinear', align_corners=False)
+    # Opened (what is thin goes, the rest stays), and a pixel wider for what is resized.
+    radius = max(round(STRIP * max(size)), 1)
+    agree = ((seen - coarse).abs() <= 1).to(seen)
+    differ = _dilate(1 - _dilate(agree, radius), radius + 1)
+    seen, differ = (
+        F.interpolate(part, size=(height, width), mode='bilinear', align_corners=False)
+        for part in (seen, differ)
+    )
+    return torch.lerp(mask.to(seen), seen, differ)
+
+
+def _dilate(value: Tensor, radius: int) -> Tensor:
+    """The largest value in the square of ``2 * radius + 1`` pixels around each."""
+    rows = F.max_pool2d(value, (2 * radius + 1, 1), stride=1, padding=(radius, 0))
+    return F.max_pool2d(rows, (1, 2 * radius + 1), stride=1, padding=(0, radius))
 
 
 def padded_cascade(

@@ -6,6 +6,7 @@ from .label_map_objects import LabelMapObjectsDataset
 from .paper_sets import PaperTrainingSet
 from .single_object import SingleObjectDataset
 from .transforms import (
+    AverageCoarseMasks,
     ColorJitter,
     KeepOriginalImage,
     LoadMasks,
@@ -20,6 +21,7 @@ from .transforms import (
 from .voc_relabelled import RelabelledVOCDataset
 
 __all__ = [
+    'AverageCoarseMasks',
     'BIGDataset',
     'CamVidDataset',
     'ClassAgnosticDataset',

@@ -164,6 +164,12 @@ def test_of_several_checkpoints_the_mean_is_published(small, tmp_path):
     assert published['meta']['dataset_meta'] == meta['dataset_meta']
     for key, value in published['state_dict'].items():
         torch.testing.assert_close(value.float(), first[key] + 1.5, atol=2e-3, rtol=1e-3)
+    # What was published is mixed with another checkpoint in turn.
+    publish_checkpoint([tmp_path / 'out.pth', tmp_path / 'b.pth'], tmp_path / 'again.pth')
+    again = torch.load(tmp_path / 'again.pth', weights_only=True)['state_dict']
+    assert again.keys() == published['state_dict'].keys()
+    for key, value in again.items():
+        torch.testing.assert_close(value.float(), first[key] + 2.25, atol=4e-3, rtol=1e-3)
 
 
 def test_checkpoints_of_different_networks_have_no_mean(small, tmp_path):

@@ -1,5 +1,6 @@
 """The overview: what a cascade sees of the whole, shrunk image before it looks closer."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -38,10 +39,17 @@ def inputs(height, width, batch=1):
 def test_it_gives_half_of_the_mask_and_takes_the_place_of_the_first_pass():
     """Written out: the cascade at half the size, then the second and third pass."""
     image, mask = inputs(64, 96, batch=2)
+    image[..., 48:] *= 4  # where the network is far from the mask
     half = [F.avg_pool2d(part, 2) for part in (image, mask)]
-    small = run_cascade(toy_refiner.refine_pass, *half)[-1][1]
-    seen = F.interpolate(small.sigmoid() * 2 - 1, size=(64, 96), mode='bilinear')
-    mixed = (mask + seen) / 2
+    small = run_cascade(toy_refiner.refine_pass, *half)[-1][1].sigmoid() * 2 - 1
+    differ = ((small - half[1]).abs() > 1).numpy().astype(np.uint8)
+    opened = [cv2.dilate(cv2.erode(one[0], np.ones((3, 3))), np.ones((5, 5))) for one in differ]
+    share = torch.from_numpy(np.stack(opened)[:, None]).float()
+    assert 0.03 < share.mean() < 0.9
+    seen, share = (
+        F.interpolate(part, size=(64, 96), mode='bilinear') for part in (small, share)
+    )
+    mixed = (mask + share * seen + (1 - share) * mask) / 2
     second = toy_refiner.refine_pass(image, mixed.expand(-1, 3, -1, -1), (8, 4))
     given_ = {stride: torch.tanh(logits) for stride, logits in second.items()}
     third = toy_refiner.refine_pass(image, mask_channels(mixed, given_), (8, 4, 1))
@@ -53,6 +61,19 @@ def test_it_gives_half_of_the_mask_and_takes_the_place_of_the_first_pass():
             torch.testing.assert_close(found[stride], logits, atol=1e-5, rtol=1e-5)
     plain = run_cascade(toy_refiner.refine_pass, image, mask)[-1][1]
     assert (result[-1][1] - plain).abs().max() > 0.1
+
+
+@pytest.mark.parametrize('gap, filled', [(8, False), (12, True), (24, True)])
+def test_strips_are_left_to_the_passes_that_see_every_pixel(gap, filled):
+    """A gap in the mask that the overview fills counts where it is wider than two per cent."""
+
+    def fill(image, masks, strides):
+        return dict.fromkeys(strides, torch.full_like(image[:, :1], 20.0))
+
+    mask = torch.ones(1, 1, 240, 400)
+    mask[..., 100 : 100 + gap] = -1
+    seen = look_over(fill, torch.zeros(1, 3, 240, 400), mask, (8, 4, 1), 0.5)
+    torch.testing.assert_close(seen, torch.ones_like(mask) if filled else mask)
 
 
 @settings(deadline=None, max_examples=25)

@@ -8,8 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmseg.registry import TRANSFORMS
 
 from mmseg_cascadepsp.datasets import (
+    AverageCoarseMasks,
     ColorJitter,
     PasteObject,
     PerturbMask,
@@ -116,6 +118,23 @@ def test_simulated_stride_coarsens_with_the_stride():
         for _ in range(8)
     ]
     assert np.mean(fine) > 0.6 > np.mean(blobs)
+
+
+def test_the_average_is_open_where_its_masks_disagree():
+    """Of the same random numbers as its parts, drawn one after the other."""
+    parts = dict(type='SimulateOutputStride', stride=(20, 30)), dict(type='PerturbMask')
+    truth = disc()
+    np.random.seed(3)
+    drawn = [TRANSFORMS.build(part)(pair(truth))['coarse_mask'] for part in parts]
+    np.random.seed(3)
+    results = AverageCoarseMasks([[part] for part in parts])(pair(truth))
+    found = results['coarse_mask']
+    assert found.dtype == np.uint8 and set(np.unique(found)) == {0, 127, 255}
+    np.testing.assert_array_equal(found == 127, drawn[0] != drawn[1])
+    np.testing.assert_array_equal(found == 255, (drawn[0] > 0) & (drawn[1] > 0))
+    np.testing.assert_array_equal(results['gt_seg_map'], disc())
+    with pytest.raises(ValueError, match='masks must be at least two pipelines, got 1'):
+        AverageCoarseMasks([[parts[0]]])
 
 
 @settings(max_examples=40, deadline=None)

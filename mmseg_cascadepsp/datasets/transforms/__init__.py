@@ -3,9 +3,10 @@ from .compose import PasteObject
 from .loading import LoadMasks, PackRefinementInputs
 from .objects import PickObject, fill_void
 from .original import KeepOriginalImage, PackRefinedInputs
-from .perturb import PerturbMask, SimulateOutputStride, perturb_mask
+from .perturb import AverageCoarseMasks, PerturbMask, SimulateOutputStride, perturb_mask
 
 __all__ = [
+    'AverageCoarseMasks',
     'ColorJitter',
     'KeepOriginalImage',
     'LoadMasks',

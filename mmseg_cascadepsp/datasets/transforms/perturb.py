@@ -2,11 +2,12 @@
 
 import math
 import zlib
+from collections.abc import Sequence
 from itertools import islice
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, Compose
 from mmseg.registry import TRANSFORMS
 
 ROUNDS = 250
@@ -203,4 +204,28 @@ class SimulateOutputStride(BaseTransform):
         )
         soft = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
         results['coarse_mask'] = (soft > np.random.uniform(*self.threshold)).astype(np.uint8) * 255
+        return results
+
+
+@TRANSFORMS.register_module()
+class AverageCoarseMasks(BaseTransform):
+    """``coarse_mask`` as an overview leaves it: the mean of coarse masks of the same truth, made
+    independently, between 0 and 255 where they disagree.
+
+    Args:
+        masks: pipelines, each of which sets ``coarse_mask`` of uint8 (H, W).
+
+    Raises:
+        ValueError: fewer than two pipelines.
+    """
+
+    def __init__(self, masks: Sequence[Sequence[dict]]) -> None:
+        if len(masks) < 2:
+            raise ValueError(f'masks must be at least two pipelines, got {len(masks)}')
+        self.masks = [Compose(pipeline) for pipeline in masks]
+
+    def transform(self, results: dict) -> dict:
+        """See the class."""
+        drawn = [pipeline(dict(results))['coarse_mask'] for pipeline in self.masks]
+        results['coarse_mask'] = np.mean(drawn, axis=0).astype(np.uint8)
         return results
