@@ -3,6 +3,7 @@ every run of the property tests (HYPOTHESIS_PROFILE=search looks for new ones).
 """
 
 import os
+from unittest import mock
 
 # Before torch is imported: processes of tests side by side have a core each, so their threads, and
 # those of the scripts they start, would only wait for each other.
@@ -20,9 +21,17 @@ settings.register_profile('search', derandomize=False)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
 
 
-@pytest.fixture(autouse=True, scope='session')
-def default_scope():
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Before all fixtures: a runner of an earlier test may have left another scope."""
     init_default_scope('mmseg')
+
+
+@pytest.fixture(autouse=True)
+def own_environment():
+    """Scripts set variables of the environment for what they build; the next test has its own."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture

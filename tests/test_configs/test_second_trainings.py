@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 
 from mmseg_cascadepsp.apis.checkpoint import load_weights, read_state_dict
@@ -34,7 +33,6 @@ def data(tmp_path, monkeypatch):
     [('compositions', 9, 1), ('boundary', 6, 4), ('detail', 9, 4), ('half_open', 9, 3)],
 )
 def test_it_goes_on_from_the_shipped_weights(data, name, count, weight):
-    init_default_scope('mmseg')
     cfg = Config.fromfile(f'configs/cascadepsp_lite_{name}.py')
     cfg.model.backbone.init_cfg = None
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
