@@ -1,6 +1,6 @@
 # A further training of the small refiner, from the mean of the first three: photos enlarged up to
 # 2.6 times, compositions, and pixels at the boundary that weigh four times. The shipped weights
-# are the mean of that, of this one's and of `cascadepsp_lite_half_open.py`'s.
+# are the mean of this one's and of `cascadepsp_lite_half_open.py`'s.
 _base_ = './cascadepsp_lite_compositions.py'
 boundary = dict(boundary_radius=8, boundary_weight=4.0)
 model = dict(

@@ -6,6 +6,7 @@ import runpy
 import signal
 import socket
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -41,8 +42,8 @@ def write_data(root: Path, train: int = 6, val: int = 3) -> Path:
 
 def tiny_config(data: Path, work_dir: Path, **changes) -> dict:
     """configs/cascadepsp_lite.py with a network of few channels, in fp32."""
-    os.environ['MMSEG_CASCADEPSP_DATA'] = str(data)
-    cfg = Config.fromfile(ROOT / 'configs/cascadepsp_lite.py')
+    with mock.patch.dict(os.environ, MMSEG_CASCADEPSP_DATA=str(data)):
+        cfg = Config.fromfile(ROOT / 'configs/cascadepsp_lite.py')
     cfg.model.backbone = dict(
         type='RefinementResNet', depth=18, in_channels=6, stem_channels=16,
         stage_channels=(16, 16, 16, 16), strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4),
