@@ -2,26 +2,9 @@
 # 2.6 times, compositions, and pixels at the boundary that weigh four times. The shipped weights
 # are the mean of this one's and of `cascadepsp_lite_half_open.py`'s.
 _base_ = './cascadepsp_lite_compositions.py'
-boundary = dict(boundary_radius=8, boundary_weight=4.0)
-model = dict(
-    decode_head=dict(
-        losses=dict(
-            s4=[
-                dict(
-                    type='CrossEntropyLoss',
-                    use_sigmoid=True,
-                    avg_non_ignore=True,
-                    loss_weight=0.5,
-                ),
-                dict(type='L1L2Loss', l1_weight=0.25, l2_weight=0.25, **boundary),
-            ],
-            s1=[
-                dict(type='L1L2Loss', l1_weight=1.0, l2_weight=1.0, **boundary),
-                dict(type='GradientLoss', loss_weight=5.0),
-            ],
-        )
-    )
-)
+model = _base_.model
+model.decode_head.losses.s4[1].boundary_weight = 4.0
+model.decode_head.losses.s1[0].boundary_weight = 4.0
 train_dataloader = _base_.train_dataloader
 train_dataloader.dataset.pipeline[0].prob = 0.25  # PasteObject
 train_dataloader.dataset.dataset.datasets[0].pipeline[2].zoom = (0.5, 2.6)  # the photos' crops

@@ -9,12 +9,7 @@ train_dataloader.dataset.dataset.datasets[0].pipeline[2].zoom = (0.5, 2.2)
 train_dataloader.dataset.dataset.datasets[1].pipeline[2].zoom = (0.5, 2.2)
 blobs = dict(type='SimulateOutputStride', stride=(8, 64), displacement=0.9, noise=0.4)
 closer = dict(type='SimulateOutputStride', stride=(3, 24), displacement=0.7, noise=0.35)
-train_dataloader.dataset.pipeline[2] = dict(
-    type='RandomChoice',
-    transforms=[
-        [dict(type='PerturbMask', iou_target=(0.7, 1.0))],
-        [dict(type='SimulateOutputStride', stride=(4, 56), displacement=0.9, noise=0.4)],
-        [dict(type='AverageCoarseMasks', masks=[[blobs], [closer]])],
-    ],
-    prob=[0.2, 0.4, 0.4],
+train_dataloader.dataset.pipeline[2].prob = [0.2, 0.4, 0.4]
+train_dataloader.dataset.pipeline[2].transforms.append(
+    [dict(type='AverageCoarseMasks', masks=[[blobs], [closer]])]
 )
