@@ -45,8 +45,8 @@ def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
     [-1, 1] (see :data:`mmseg_cascadepsp.cascade.RefinePass`), H and W any multiples of 8 (in
     ``.pt2`` from 16), and returns the logits (B, 1, H, W) of each stride of the cascade (in ONNX
     ``logits_8``, ``logits_4``, ``logits_1``). The file carries what a cascade needs besides:
-    ``strides``, ``mean`` and ``std`` of the normalisation and the settings of ``guided_filter``
-    and ``overview`` as JSON, ``name``, and ``mmseg_cascadepsp``, the version that wrote it: ONNX
+    ``strides``, ``mean`` and ``std`` of the normalisation and the refiner's ``guided_filter`` and
+    ``overview`` as JSON, ``name``, and ``mmseg_cascadepsp``, the version that wrote it: ONNX
     as metadata, ``.pt2`` as extra files. It appears only when its logits were found to be the
     model's, at another size than the traced one.
 
@@ -62,7 +62,7 @@ def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
         RuntimeError: the logits of the exported graph are not the model's.
         OSError: ``target`` cannot be written.
     """
-    target, model = Path(target), refiner.model
+    target, model, own = Path(target), refiner.model, refiner._refine_pass
     if target.suffix not in FORMATS:
         raise ValueError(f'target must end with {" or ".join(FORMATS)}, got {str(target)!r}.')
     if not isinstance(model, CascadePSP) or not hasattr(model.backbone, 'from_stem'):
@@ -80,8 +80,8 @@ def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
         'strides': json.dumps(list(model.cascade_strides)),
         'mean': json.dumps(model.data_preprocessor.mean.flatten().tolist()),
         'std': json.dumps(model.data_preprocessor.std.flatten().tolist()),
-        'guided_filter': json.dumps(model.guided_filter and asdict(model.guided_filter)),
-        'overview': json.dumps(model.overview),
+        'guided_filter': json.dumps(own.finish and asdict(own.finish)),
+        'overview': json.dumps(own.overview),
         'mmseg_cascadepsp': __version__,
     }
     if target.suffix == '.onnx':

@@ -57,12 +57,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class _Cascade:
-    """The passes of a Global step: ``image`` (1, 3, H, W), normalised and padded, ``masks`` of
-    each pass, and the ``probability`` (1, 1, h, w), without padding, that float32 gave.
+    """A Global step of float32: ``image``, RGB (3, H, W) in 0..255, and coarse ``mask``, (1, H, W)
+    in [-1, 1], at most :data:`SIDE` long; the inputs of each of its ``passes``; and the
+    ``probability``, (1, 1, H', W').
     """
 
     image: Tensor
-    masks: list[Tensor]
+    mask: Tensor
+    passes: list[tuple[Tensor, Tensor]]
     probability: Tensor
 
 
@@ -174,24 +176,34 @@ def _with_boundary(photos) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield image, mask
 
 
-def _record(model: OnnxRefiner, image: np.ndarray, mask: np.ndarray) -> _Cascade:
+def _refine(
+    model: OnnxRefiner, refine_pass: cascade.RefinePass, image: Tensor, mask: Tensor
+) -> Tensor:
+    """Probability, (1, 1, H, W), of a Global step with the model's overview."""
+    finest = model.cascade_strides[-1]
+    return cascade.global_step(
+        cascade.FinishedPass(refine_pass, overview=model.overview),
+        image,
+        mask,
+        L=SIDE,
+        normalize=model.normalize,
+        strides=model.cascade_strides,
+        final=(finest,),
+    )[finest]
+
+
+def _record(model: OnnxRefiner, photo: np.ndarray, coarse: np.ndarray) -> _Cascade:
     passes = []
+    image = torch.tensor(photo).permute(2, 0, 1)
+    mask = torch.tensor(coarse)[None].float() * 2 - 1
+    if max(mask.shape) > SIDE:
+        image, mask = (cascade.resize_longer_side(part, SIDE, 'area') for part in (image, mask))
 
     def refine_pass(image, masks, strides):
         passes.append((image, masks))
         return model.refine_pass(image, masks, strides)
 
-    finest = model.cascade_strides[-1]
-    outputs = cascade.global_step(
-        refine_pass,
-        torch.tensor(image).permute(2, 0, 1),
-        torch.tensor(mask)[None],
-        L=SIDE,
-        normalize=model.normalize,
-        strides=model.cascade_strides,
-        final=(finest,),
-    )
-    return _Cascade(passes[0][0], [masks for _, masks in passes], outputs[finest])
+    return _Cascade(image, mask, passes, _refine(model, refine_pass, image, mask))
 
 
 def convolutions(graph) -> list[str]:
@@ -224,9 +236,9 @@ def _quantize(source: Path, target: Path, cascades: list[_Cascade]):
     class Reader(tools.CalibrationDataReader):
         def __init__(self) -> None:
             self._feeds = (
-                dict(zip(INPUTS, (one.image.numpy(), masks.numpy()), strict=True))
+                dict(zip(INPUTS, (part.numpy() for part in inputs), strict=True))
                 for one in cascades
-                for masks in one.masks
+                for inputs in one.passes
             )
 
         def get_next(self) -> dict[str, np.ndarray] | None:
@@ -255,13 +267,7 @@ def _quantize(source: Path, target: Path, cascades: list[_Cascade]):
 def _compare(model: OnnxRefiner, cascades: list[_Cascade]) -> Agreement:
     counts = np.zeros(4)
     for one in cascades:
-        height, width = one.probability.shape[-2:]
-        finest = model.cascade_strides[-1]
-        passes = cascade.run_cascade(
-            model.refine_pass, one.image, one.masks[0][:, :1], model.cascade_strides,
-            final=(finest,),
-        )
-        found = passes[-1][finest][..., :height, :width].sigmoid()
+        found = _refine(model, model.refine_pass, one.image, one.mask)
         near = (found - one.probability).abs() <= TOLERANCE
         masks = found > 0.5, one.probability > 0.5
         counts += [near.sum(), near.numel(), (masks[0] & masks[1]).sum(),

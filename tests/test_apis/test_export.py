@@ -64,6 +64,18 @@ def test_passes_are_the_models(refiner, exported, size, strides):
 
 
 @pytest.mark.slow
+def test_settings_of_the_refiner_go_along(refiner, tmp_path):
+    """Not those of its model, which it may have been told to leave out."""
+    lite = Refiner('lite', device='cpu', precision='fp32').model
+    for settings in (dict(overview=0, guided_filter=False), dict(overview=0.25)):
+        own = Refiner(lite, precision='fp32', **settings)
+        export_refiner(own, tmp_path / 'own.onnx')
+        exported = Refiner(tmp_path / 'own.onnx')
+        for name in ('guided_filter', 'overview'):
+            assert exported.settings()[name] == own.settings()[name]
+
+
+@pytest.mark.slow
 def test_shipped_refiner(tmp_path):
     lite = Refiner('lite', device='cpu', precision='fp32')
     export_refiner(lite, tmp_path / 'lite.onnx')

@@ -104,6 +104,32 @@ def test_only_the_upsampling_blocks_3x3_convolutions_are_int8(lite, exported):
 
 
 @pytest.mark.slow
+def test_the_overviews_passes_calibrate_too(refiner, photo, mask, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantize, 'SIDE', 80)
+    monkeypatch.setattr(cascade.passes, 'MIN_OVERVIEW', 40)
+    recorded = []
+    monkeypatch.setattr(
+        quantize,
+        '_quantize',
+        lambda source, target, cascades, do=quantize._quantize: (
+            recorded.extend(cascades) or do(source, target, cascades)
+        ),
+    )
+    monkeypatch.setattr(quantize, 'LEAST_NEAR', 0.5)  # random weights
+    monkeypatch.setattr(quantize, 'LEAST_IOU', 0.5)
+    own = Refiner(refiner.model, precision='fp32', overview=0.5)
+    export_int8(own, tmp_path / 'tiny.onnx', [(photo, mask)])
+    (one,) = recorded
+    sides = [max(image.shape[-2:]) for image, _ in one.passes]  # padded
+    assert sides == [48] * 3 + [88] * 2
+    expected = cascade.global_step(
+        own._refine_pass, one.image, one.mask, L=80, normalize=own.model.normalize,
+        strides=own.strides,
+    )
+    torch.testing.assert_close(one.probability, expected[1], atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
 def test_a_network_that_int8_hurts_is_refused(refiner, photo, mask, tmp_path, monkeypatch):
     monkeypatch.setattr(quantize, 'SIDE', 80)
     model = copy.deepcopy(refiner.model)
