@@ -150,7 +150,8 @@ def publish_checkpoint(
     trainings that go on from the same one, or of the last checkpoints of one training, it is
     often better than each.
 
-    ``target`` is written atomically and takes the place of an older file.
+    ``target`` is written atomically and takes the place of an older file, unless that is a
+    training checkpoint, whose optimizer would be lost.
 
     Args:
         source: checkpoint, or several of the same network, published ones among them; classes
@@ -159,10 +160,19 @@ def publish_checkpoint(
 
     Raises:
         OSError: ``source`` cannot be read or ``target`` cannot be written.
-        ValueError: ``source`` holds no weights, or some that fp16 cannot hold; checkpoints of
-            different networks.
+        ValueError: ``source`` is empty, holds no weights, or some that fp16 cannot hold;
+            checkpoints of different networks; ``target`` is a training checkpoint.
     """
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    if not sources:
+        raise ValueError('source must be at least one checkpoint, got none.')
+    if Path(target).is_file():
+        older = _read(Path(target))
+        if 'state_dict' in older and set(older) - {'meta', 'state_dict'}:
+            raise ValueError(
+                f'target {target} is a training checkpoint, whose optimizer and progress would be '
+                'lost; name the file to write last.'
+            )
     contents = [_read(Path(path)) for path in sources]
     states = [_weights_of(*pair) for pair in zip(contents, sources, strict=True)]
     for state in states:  # batches counted by norms, which no inference reads

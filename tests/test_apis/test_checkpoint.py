@@ -144,6 +144,21 @@ def test_published_weights_are_small_and_load(small, tmp_path):
     torch.testing.assert_close(fresh[0].weight, small[0].weight, atol=1e-3, rtol=1e-3)
 
 
+def test_a_training_checkpoint_is_never_the_target(small, tmp_path):
+    """A forgotten target makes the last checkpoint one."""
+    training = {'meta': {}, 'state_dict': small.state_dict(), 'optimizer': {'lr': 0.1}}
+    for name in ('iter_1.pth', 'iter_2.pth'):
+        torch.save(training, tmp_path / name)
+    before = (tmp_path / 'iter_2.pth').read_bytes()
+    with pytest.raises(ValueError, match='iter_2.pth is a training checkpoint, whose optimizer'):
+        publish_checkpoint([tmp_path / 'iter_1.pth'], tmp_path / 'iter_2.pth')
+    assert (tmp_path / 'iter_2.pth').read_bytes() == before
+    with pytest.raises(ValueError, match='source must be at least one checkpoint'):
+        publish_checkpoint([], tmp_path / 'out.pth')
+    for _ in range(2):  # older published files make room
+        publish_checkpoint(tmp_path / 'iter_1.pth', tmp_path / 'out.pth')
+
+
 def test_weights_too_large_for_fp16_are_not_published(small, tmp_path):
     state = dict(small.state_dict(), **{'1.running_var': torch.full((4,), 1e6)})
     torch.save(state, tmp_path / 'a.pth')
