@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from mmseg_cascadepsp.evaluation import folders
+from mmseg_cascadepsp.cascade import check_crop_size
+from mmseg_cascadepsp.evaluation import boundary_radii, folders
 from mmseg_cascadepsp.utils.files import atomic_open
 
 BASELINES = Path(__file__).resolve().parents[1] / 'benchmarks' / 'baselines.py'
@@ -89,6 +90,8 @@ def main(args=None) -> int:
     try:
         if args.every < 1:
             raise ValueError(f'--every must be 1 (all masks) or more, got {args.every}.')
+        boundary_radii(1, 1, args.r0)
+        check_crop_size(args.L)
         if args.images or args.masks or args.coarse:
             if not (args.images and args.masks and args.coarse) or args.root:
                 raise ValueError('Give --images, --masks and --coarse together, or --root alone.')
@@ -107,6 +110,7 @@ def main(args=None) -> int:
                     failures.append(error)
                     progress.console.print(f'skipped: {error}', style='red', markup=False)
         rows = folders.summarise(records)
+        print(folders.to_markdown(rows, args.min_masks))
         for path, text in ((args.json, folders.to_json), (args.markdown, None)):
             if path:
                 content = text(rows) if text else folders.to_markdown(rows, args.min_masks)
@@ -115,7 +119,6 @@ def main(args=None) -> int:
     except (ImportError, OSError, TypeError, ValueError) as error:
         print(f'measure.py: {error}', file=sys.stderr)
         return 2
-    print(folders.to_markdown(rows, args.min_masks))
     if failures:
         print(f'{len(failures)} of {len(examples)} masks could not be measured.', file=sys.stderr)
     return 1 if failures else 0

@@ -96,6 +96,8 @@ def test_a_bad_mask_is_told_and_the_rest_measured(tool, data, capsys):
     (['--images=x', '--refiner=none'], 'Give --images, --masks and --coarse together'),
     (['--root=nowhere', '--refiner=none'], 'nowhere does not exist'),
     (['--refiner=none'], 'Nothing to measure'),
+    (['--r0=0'], 'r0 must be between 1 and 5'),
+    (['--L=10'], 'L must be at least 66'),
     (['--every=0'], '--every must be 1 (all masks) or more, got 0'),
     (['--refiner=none', '--baselines=magic'], "knows grabcut, guided, densecrf, got 'magic'"),
 ])
@@ -104,6 +106,14 @@ def test_wrong_arguments_are_one_sentence(tool, data, arguments, words, capsys):
     assert tool.main([*(folders_of(data) if needs_data else []), *arguments]) == 2
     told = capsys.readouterr().err.strip()
     assert words in told and len(told.splitlines()) == 1
+
+
+def test_a_table_that_cannot_be_written_is_printed(tool, data, tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    rows = ['--refiner=none', '--baselines=guided', f'--json={tmp_path}/file/rows.json']
+    assert tool.main([*folders_of(data), *rows]) == 2
+    told = capsys.readouterr()
+    assert 'guided' in told.out and str(tmp_path / 'file') in told.err
 
 
 @pytest.mark.parametrize('name', ['grabcut', 'guided', 'densecrf'])
