@@ -13,6 +13,7 @@ from mmseg.registry import TRANSFORMS
 from mmseg_cascadepsp.datasets import (
     AverageCoarseMasks,
     ColorJitter,
+    LoseParts,
     PasteObject,
     PerturbMask,
     RandomZoomCrop,
@@ -99,6 +100,20 @@ def test_seed_makes_validation_repeatable_and_leaves_the_random_state():
     assert (first == transform(pair(disc()))['coarse_mask']).all()
     other = dict(pair(disc()), img_path='some/other.jpg')
     assert (first != transform(other)['coarse_mask']).any()
+    moved = [dict(pair(disc()), img_path=f'{root}/other.jpg') for root in ('./some', '/my/data')]
+    for results in moved:  # the same photo, wherever the data lies
+        assert (transform(results)['coarse_mask'] == other['coarse_mask']).all()
+
+
+def test_soft_edges_of_the_truth_do_not_widen_perturbed_masks():
+    soft = cv2.GaussianBlur(disc(radius=25), (0, 0), 3)
+    assert np.count_nonzero(soft) > 1.5 * np.count_nonzero(soft > 127)
+    areas = []
+    for seed in range(20):
+        for truth in (soft, (soft > 127).astype(np.uint8) * 255):
+            np.random.seed(seed)
+            areas.append(np.count_nonzero(PerturbMask()(pair(truth))['coarse_mask']))
+    assert areas[::2] == areas[1::2]
 
 
 def test_a_coarse_mask_that_is_there_is_kept():
@@ -137,10 +152,63 @@ def test_the_average_is_open_where_its_masks_disagree():
         AverageCoarseMasks([[parts[0]]])
 
 
+def body_with_limb_and_gap():
+    """A disc of radius 70; a bar 20 pixels wide that leaves it; a hole of radius 12."""
+    limb = np.zeros((224, 224), np.uint8)
+    limb[102:122, 182:215] = 255
+    hole = disc(radius=12)
+    return disc() & ~hole, limb, hole
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_parts_and_gaps_go_whole_and_the_body_stays(seed):
+    np.random.seed(seed)
+    body, limb, hole = body_with_limb_and_gap()
+    lose = LoseParts(prob=1, part_prob=1, radius=(0.5, 0.7))
+    coarse = lose(dict(coarse_mask=body | limb))['coarse_mask']
+    assert coarse.dtype == np.uint8 and set(np.unique(coarse)) == {0, 255}
+    assert (coarse & limb).sum() < 0.1 * limb.sum()
+    assert (coarse[hole > 0] == 255).all()
+    assert iou(coarse, disc()) > 0.98
+    # Half of the draws take the limb, half fill the hole, neither waits for the other.
+    half = LoseParts(prob=1, part_prob=0.5, radius=(0.5, 0.7))
+    kept = [half(dict(coarse_mask=body | limb))['coarse_mask'] for _ in range(60)]
+    lost = np.array([(k & limb).sum() < 0.3 * limb.sum() for k in kept])
+    filled = np.array([k[hole > 0].all() for k in kept])
+    assert 15 < lost.sum() < 45 and 15 < filled.sum() < 45 and (lost != filled).sum() > 10
+
+
+@pytest.mark.parametrize('at', [(144, 144), (20, 144), (144, 280)])
+def test_a_disc_beside_the_crops_edge_has_neither_parts_nor_gaps(at):
+    mask = cv2.circle(np.zeros((288, 288), np.uint8), at, 90, 255, -1)
+    for seed in range(20):
+        np.random.seed(seed)
+        coarse = LoseParts(prob=1, part_prob=1)(dict(coarse_mask=mask))['coarse_mask']
+        assert np.count_nonzero(coarse != mask) < 0.02 * np.count_nonzero(mask)
+
+
 @settings(max_examples=40, deadline=None)
-@given(
-    st.integers(1, 300), st.integers(1, 300), st.floats(0.3, 3), st.integers(0, 2**32 - 1)
-)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 90), st.integers(1, 90))
+def test_losing_parts_changes_whole_pieces_of_any_mask(seed, height, width):
+    np.random.seed(seed)
+    mask = (np.random.random_sample((height, width)) < 0.8).astype(np.uint8) * 255
+    mask = cv2.medianBlur(mask, 5)
+    before = mask.copy()
+    coarse = LoseParts(prob=1, min_area=9)(dict(coarse_mask=mask))['coarse_mask']
+    np.testing.assert_array_equal(mask, before)  # the input is not written to
+    if mask.any():
+        assert coarse.any()  # the body stays
+    for changed in ((mask > coarse), (coarse > mask)):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(
+            changed.astype(np.uint8), connectivity=4
+        )
+        assert (stats[1:, cv2.CC_STAT_AREA] >= 9).all()
+    untouched = LoseParts(prob=0)(dict(coarse_mask=mask))['coarse_mask']
+    assert untouched is mask
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.floats(0.3, 3), st.integers(0, 2**32 - 1))
 def test_crop_moves_photo_and_mask_alike(height, width, zoom, seed):
     np.random.seed(seed)
     mask = cv2.resize(disc(), (width, height), interpolation=cv2.INTER_NEAREST)
@@ -233,6 +301,18 @@ def test_soft_edges_mix_photo_and_mask_alike():
     assert soft.any() and np.abs(results['img'][soft][:, 0] - expected).max() <= 1.5
 
 
+def test_a_neighbour_that_the_crop_had_cut_brings_no_seam_along():
+    cut = np.zeros((224, 224), np.uint8)
+    cut[60:160, 120:] = 255  # to the crop's right side, which a shift moves inwards
+    other, first = pair(cut), pair(disc())
+    other['img'] = np.where(cut[..., None] > 0, 200, np.full((224, 224, 3), 180)).astype(np.uint8)
+    first['img'] = np.full((224, 224, 3), 180, np.uint8)
+    for seed in range(40):
+        np.random.seed(seed)
+        results = PasteObject(1.0, neighbour=1)(dict(first, mix_results=[other]))
+        assert results['img'].min() >= 180 and results['img'].max() <= 200
+
+
 def test_a_composition_that_hides_the_object_is_dropped():
     first, other = pair(disc(radius=20)), pair(np.full((224, 224), 255, np.uint8))
     before = {key: first[key].copy() for key in ('img', 'gt_seg_map')}
@@ -276,6 +356,8 @@ def test_compositions_in_a_training_set_of_mmseg(tmp_path):
     again = dataset[SampleIndex(0, 5, 3)]
     assert torch.equal(again['inputs'], samples[3]['inputs'])
     # The sample's own photo is 40, the others are 100 and 160.
-    shares = [[(sample['inputs'] == grey).float().mean() for grey in (40, 100, 160)]
-              for sample in samples]
+    shares = [
+        [(sample['inputs'] == grey).float().mean() for grey in (40, 100, 160)]
+        for sample in samples
+    ]
     assert any(own > 0.02 and max(others) > 0.02 for own, *others in shares)

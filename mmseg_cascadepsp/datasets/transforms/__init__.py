@@ -3,13 +3,14 @@ from .compose import PasteObject
 from .loading import LoadMasks, PackRefinementInputs
 from .objects import PickObject, fill_void
 from .original import KeepOriginalImage, PackRefinedInputs
-from .perturb import AverageCoarseMasks, PerturbMask, SimulateOutputStride, perturb_mask
+from .perturb import AverageCoarseMasks, LoseParts, PerturbMask, SimulateOutputStride, perturb_mask
 
 __all__ = [
     'AverageCoarseMasks',
     'ColorJitter',
     'KeepOriginalImage',
     'LoadMasks',
+    'LoseParts',
     'PackRefinedInputs',
     'PackRefinementInputs',
     'PasteObject',

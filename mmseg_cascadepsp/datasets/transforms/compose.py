@@ -80,8 +80,13 @@ class PasteObject(BaseTransform):
 
     @staticmethod
     def _shift(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Both moved by up to half of the crop, nothing where nothing was."""
+        """Both moved by up to half of the crop. No mask where nothing was; the photo goes on as at
+        its edge, whose colour the soft rim of a cut-out takes in.
+        """
         height, width = mask.shape
         shift = np.random.uniform(-0.5, 0.5, 2) * (width, height)
         matrix = np.float32([[1, 0, int(shift[0])], [0, 1, int(shift[1])]])
-        return tuple(cv2.warpAffine(a, matrix, (width, height)) for a in (image, mask))
+        return (
+            cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE),
+            cv2.warpAffine(mask, matrix, (width, height)),
+        )

@@ -1,6 +1,7 @@
 """Coarse masks made from true ones (paper, section 3.3 and Fig. 8)."""
 
 import math
+import os.path as osp
 import zlib
 from collections.abc import Sequence
 from itertools import islice
@@ -128,9 +129,11 @@ class PerturbMask(BaseTransform):
             return results
         if self.seed is not None:
             state = np.random.get_state()
-            np.random.seed((zlib.crc32(results['img_path'].encode()) + self.seed) % 2**32)
+            name = osp.basename(results['img_path'])  # wherever the data lies
+            np.random.seed((zlib.crc32(name.encode()) + self.seed) % 2**32)
         target = np.random.uniform(*self.iou_target)
-        results['coarse_mask'] = perturb_mask(results['gt_seg_map'], target)
+        truth = (results['gt_seg_map'] > 127).astype(np.uint8)  # soft edges are not the object's
+        results['coarse_mask'] = perturb_mask(truth, target)
         if self.seed is not None:
             np.random.set_state(state)
         return results
@@ -207,6 +210,11 @@ class SimulateOutputStride(BaseTransform):
         return results
 
 
+def _distance_to(mask: np.ndarray) -> np.ndarray:
+    """Distance of each pixel to the nearest of a bool (H, W), float32."""
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+
+
 @TRANSFORMS.register_module()
 class AverageCoarseMasks(BaseTransform):
     """``coarse_mask`` as an overview leaves it: the mean of coarse masks of the same truth, made
@@ -228,4 +236,65 @@ class AverageCoarseMasks(BaseTransform):
         """See the class."""
         drawn = [pipeline(dict(results))['coarse_mask'] for pipeline in self.masks]
         results['coarse_mask'] = np.mean(drawn, axis=0).astype(np.uint8)
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoseParts(BaseTransform):
+    """Take whole parts, such as limbs, from ``coarse_mask`` and fill whole gaps: networks do so
+    however sharp the rest is.
+
+    A part is a connected piece of what an opening with a disc removes, a gap one of what a closing
+    adds. The disc is measured by the mask's own inner radius, so its body stays.
+
+    Args:
+        prob: share of the masks that lose or gain anything.
+        part_prob: probability with which each part goes and each gap is filled.
+        radius: range of the disc's radius, as a share of the radius of the largest disc inside of
+            the mask, drawn uniformly.
+        min_area: smaller pieces are left alone, pixels.
+    """
+
+    def __init__(
+        self,
+        prob: float = 0.5,
+        part_prob: float = 0.5,
+        radius: tuple[float, float] = (0.2, 0.8),
+        min_area: int = 64,
+    ) -> None:
+        self.prob = prob
+        self.part_prob = part_prob
+        self.radius = radius
+        self.min_area = min_area
+
+    def _draw(self, pieces: np.ndarray) -> np.ndarray:
+        """Some of the connected pieces of a mask; both bool (H, W)."""
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(
+            pieces.astype(np.uint8), connectivity=4
+        )
+        drawn = np.random.random_sample(count) < self.part_prob
+        drawn &= stats[:, cv2.CC_STAT_AREA] >= self.min_area
+        drawn[0] = False
+        return drawn[labels]
+
+    def transform(self, results: dict) -> dict:
+        """See the class."""
+        if np.random.random_sample() >= self.prob:
+            return results
+        mask = results['coarse_mask'] > 127
+        inside = _distance_to(~mask)
+        radius = np.random.uniform(*self.radius) * inside.max()
+        if mask.all() or radius < 1:
+            return results
+        opened = _distance_to(inside > radius) <= radius
+        # Beyond the crop there is room for the disc: an object near the edge leaves no gap there.
+        border = int(radius) + 1
+        outside = _distance_to(np.pad(mask, border))
+        closed = (_distance_to(outside > radius) > radius)[border:-border, border:-border]
+        lost = self._draw(mask & ~opened)
+        filled = self._draw(closed & ~mask)
+        coarse = results['coarse_mask'].copy()
+        coarse[lost] = 0
+        coarse[filled] = 255
+        results['coarse_mask'] = coarse
         return results
