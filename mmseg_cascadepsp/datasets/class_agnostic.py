@@ -1,9 +1,11 @@
 """Image/mask pairs without classes."""
 
+import logging
 import os.path as osp
 from collections.abc import Sequence
 
 from mmengine.fileio import isdir, list_dir_or_file
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
@@ -96,6 +98,16 @@ class ClassAgnosticDataset(BaseSegDataset):
             stems = [
                 s for s in found['img_path'] if all(s in found.get(key, ()) for key in folders)
             ]
+            photos, masks = found['img_path'], found.get('seg_map_path', {})
+            lone = [stem for stem in photos if stem not in masks]
+            if lone:
+                print_log(
+                    f'{folders["img_path"]}: {len(lone)} of {len(photos)} photos have no mask of '
+                    f'the same stem in {folders["seg_map_path"]} and are left out, first '
+                    f'{photos[lone[0]]}',
+                    'current',
+                    logging.WARNING,
+                )
             new = [
                 dict(
                     {key: found[key][stem] for key in folders},

@@ -10,7 +10,8 @@ class ClassPerSetDataset(ClassAgnosticDataset):
     """Sets of photos and masks, each of one class, as one data set with label maps: for training a
     segmentor on what :class:`ClassAgnosticDataset` reads. MMSeg's ``LoadAnnotations`` loads it.
 
-    Pixels of a mask at 255 are of the class of its set, at 0 background.
+    Pixels of a mask above 127 are of the class of its set, the others background. Masks have one
+    channel.
 
     Args:
         class_of_set: set (sub-folder of ``data_root``) -> name of its class. Other sets are left
@@ -51,4 +52,4 @@ class ClassPerSetDataset(ClassAgnosticDataset):
         return [name for name in found if name in self.id_of_set]
 
     def _label_map(self, name: str) -> dict[int, int]:
-        return {255: self.id_of_set[name]}
+        return {value: self.id_of_set[name] if value > 127 else 0 for value in range(256)}

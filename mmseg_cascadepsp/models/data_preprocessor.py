@@ -32,7 +32,7 @@ class RefinementPreProcessor(SegDataPreProcessor):
         """Stack and normalise; ``inputs`` becomes (B, 4, H, W).
 
         Raises:
-            ValueError: a sample has no coarse mask.
+            ValueError: a sample has no coarse mask, or one larger than its image.
         """
         data = super().forward(data, training)
         inputs, samples = data['inputs'], data['data_samples']
@@ -47,6 +47,11 @@ class RefinementPreProcessor(SegDataPreProcessor):
                 )
             mask = sample.coarse_mask.data.to(inputs) / 127.5 - 1
             lack = (inputs.shape[-1] - mask.shape[-1], inputs.shape[-2] - mask.shape[-2])
+            if min(lack) < 0:
+                raise ValueError(
+                    f'data_samples: a coarse_mask of {tuple(mask.shape[-2:])} for an image of '
+                    f'{tuple(inputs.shape[-2:])}; a transform changed one without the other'
+                )
             masks.append(F.pad(mask, (0, lack[0], 0, lack[1]), value=-1))
         data['inputs'] = torch.cat((inputs, torch.stack(masks)), dim=1)
         return data

@@ -1,10 +1,17 @@
 """Pairs in the layouts that users and the paper's sets have."""
 
+import copy
+import logging
+import re
+from unittest import mock
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
+from mmengine.logging import MMLogger
+from PIL import Image
 
 from mmseg_cascadepsp.datasets import ClassAgnosticDataset
 
@@ -69,12 +76,55 @@ def test_coarse_masks_choose_the_photos(tmp_path):
     assert set(np.unique(results['gt_seg_map'])) == {0, 200}
 
 
-def test_palette_and_colour_masks_are_read_as_grey(tmp_path):
+@pytest.mark.parametrize('kind', ['0/1', 'palette', 'cut-out', 'red', 'RGB', '1 bit', '16 bit'])
+def test_masks_as_users_have_them(tmp_path, kind):
     pair(tmp_path / 'a.jpg', tmp_path / 'a.png')
-    write(tmp_path / 'a.png', np.full((20, 30, 3), 255, np.uint8))
+    truth = Compose(PIPELINE)(load(tmp_path)[0])['gt_seg_map']
+    inside = truth > 0
+    assert truth.shape == (20, 30) and inside.sum() == 98
+    if kind == 'palette':
+        picture = Image.fromarray(inside.astype(np.uint8) * 15, 'P')
+        picture.putpalette([0] * 45 + [192, 128, 128])
+    elif kind == 'cut-out':
+        colours = np.random.RandomState(0).randint(0, 255, (20, 30, 3))
+        picture = Image.fromarray(np.dstack((colours, truth)).astype(np.uint8), 'RGBA')
+    else:
+        picture = Image.fromarray({
+            '0/1': inside.astype(np.uint8),
+            'red': inside[..., None] * np.uint8([220, 0, 0]),
+            'RGB': np.dstack([truth] * 3),
+            '1 bit': inside,
+            '16 bit': inside.astype(np.uint16) * 65535,
+        }[kind])  # fmt: skip
+    picture.save(tmp_path / 'a.png')
     results = Compose(PIPELINE)(load(tmp_path)[0])
-    assert results['gt_seg_map'].shape == (20, 30)
-    assert (results['gt_seg_map'] == 255).all()
+    np.testing.assert_array_equal(results['gt_seg_map'], truth)
+
+
+def test_photos_without_a_mask_are_counted(tmp_path):
+    for name in ('a', 'b', 'c'):
+        pair(tmp_path / f'images/{name}.jpg', tmp_path / f'masks/{name}.png')
+    (tmp_path / 'masks/b.png').rename(tmp_path / 'masks/b_mask.png')
+    logger = MMLogger.get_current_instance()
+    with mock.patch.object(logger, 'log') as told:
+        assert names(load(tmp_path, data_prefix=FOLDERS)) == ['a.jpg', 'c.jpg']
+    ((level, text),) = (call.args for call in told.call_args_list)
+    assert level == logging.WARNING
+    assert re.search(r'1 of 3 photos have no mask .*first .*images/b\.jpg', text)
+
+
+def test_crops_and_flips_move_given_coarse_masks_along(tmp_path):
+    pair(tmp_path / 'images/a.jpg', tmp_path / 'masks/a.png', size=(90, 80))
+    pair(tmp_path / 'x.jpg', tmp_path / 'coarse/a.png', size=(90, 80))
+    pipeline = [
+        *PIPELINE, dict(type='RandomZoomCrop', size=32, zoom=(0.5, 2), min_share=0.05),
+        dict(type='RandomFlip', prob=0.5), dict(type='PerturbMask'),
+    ]  # fmt: skip
+    prefix = dict(**FOLDERS, coarse_path='coarse')
+    info = load(tmp_path, data_prefix=prefix)[0]
+    for _ in range(20):
+        results = Compose(pipeline)(copy.deepcopy(info))
+        np.testing.assert_array_equal(results['coarse_mask'], results['gt_seg_map'])
 
 
 def test_pack_keeps_soft_masks_and_size(tmp_path):
@@ -110,5 +160,5 @@ def test_mask_of_another_size(tmp_path):
 def test_truncated_mask(tmp_path):
     pair(tmp_path / 'a.jpg', tmp_path / 'a.png')
     (tmp_path / 'a.png').write_bytes((tmp_path / 'a.png').read_bytes()[:30])
-    with pytest.raises(OSError, match=r'a\.png cannot be read'):
+    with pytest.raises(OSError, match=r'a\.png is not an image .*30 bytes'):
         Compose(PIPELINE)(load(tmp_path)[0])

@@ -53,6 +53,13 @@ def test_masks_get_the_class_of_their_set(sets):
     assert dataset.metainfo['classes'] == CLASSES
 
 
+def test_soft_masks_have_no_other_classes(sets):
+    soft = cv2.GaussianBlur(cv2.imread(str(sets / 'pets/masks/d.png'), 0), (0, 0), 2)
+    write(sets / 'pets/masks/d.png', soft)
+    labels = per_set(sets, dict(pets='cat'))[0]['gt_seg_map']
+    np.testing.assert_array_equal(labels, 2 * (soft > 127))
+
+
 def test_what_is_missing_is_named(sets):
     with pytest.raises(FileNotFoundError, match='no set zoo'):
         per_set(sets, dict(street='person', zoo='cat'))

@@ -125,6 +125,13 @@ def test_a_sample_without_coarse_mask_is_told():
         model.data_preprocessor(batch(one))
 
 
+def test_a_coarse_mask_that_was_not_cropped_with_its_image_is_told():
+    one = sample(32, 40)
+    one['sample'].coarse_mask = sample(48, 40)['sample'].coarse_mask
+    with pytest.raises(ValueError, match=r'coarse_mask of \(48, 40\) for an image of \(32, 40\)'):
+        build().data_preprocessor(batch(one))
+
+
 def test_imagenet_weights_are_widened_with_zeros(tmp_path):
     torch.manual_seed(0)
     three = RefinementResNet(18, in_channels=3, base_channels=8)

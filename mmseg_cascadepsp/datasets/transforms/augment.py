@@ -36,8 +36,8 @@ class RandomZoomCrop(BaseTransform):
         self.tries = tries
 
     def transform(self, results: dict) -> dict:
-        """Crop ``img`` and ``gt_seg_map`` (uint8, soft masks stay soft)."""
-        image, mask = results['img'], results['gt_seg_map']
+        """Crop ``img``, ``gt_seg_map`` and a given ``coarse_mask`` (uint8, soft masks stay so)."""
+        mask = results['gt_seg_map']
         zoom = np.exp(np.random.uniform(*np.log(self.zoom)))
         side = max(round(self.size / zoom), 1)
         for _ in range(self.tries if self.min_share else 1):
@@ -54,8 +54,10 @@ class RandomZoomCrop(BaseTransform):
             max(-left, 0),
             max(right - mask.shape[1], 0),
         )
-        for key, array in (('img', image), ('gt_seg_map', mask)):
-            array = array[max(top, 0) : bottom, max(left, 0) : right]
+        for key in ('img', 'gt_seg_map', 'coarse_mask'):
+            if key not in results:
+                continue
+            array = results[key][max(top, 0) : bottom, max(left, 0) : right]
             if any(pad):
                 array = cv2.copyMakeBorder(array, *pad, cv2.BORDER_CONSTANT, value=0)
             if side != self.size:

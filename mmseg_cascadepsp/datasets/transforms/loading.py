@@ -1,6 +1,5 @@
 """Reading and packing of pairs."""
 
-import mmcv
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -9,17 +8,18 @@ from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
+from mmseg_cascadepsp.utils import read_mask
 
-def _read_grey(path: str) -> np.ndarray:
-    mask = mmcv.imfrombytes(fileio.get(path), flag='grayscale', backend='cv2')
-    if mask is None:
-        raise OSError(f'mask: {path} cannot be read as a picture; it may be truncated')
-    return mask
+
+def _read(path: str) -> np.ndarray:
+    with fileio.get_local_path(path) as local:  # itself, or a copy of a remote one
+        return read_mask(local)
 
 
 @TRANSFORMS.register_module()
 class LoadMasks(BaseTransform):
-    """Read the true mask, and the coarse one where the dataset names it, as grey 0..255.
+    """Read the true mask, and the coarse one where the dataset names it, as
+    :func:`~mmseg_cascadepsp.utils.read_mask` does: 0/255, 0/1, palettes and cut-outs alike.
 
     Adds ``gt_seg_map`` (uint8, (H, W): soft masks stay soft) and ``coarse_mask`` (uint8, (H, W): 0
     or 255, cut above 127).
@@ -30,14 +30,13 @@ class LoadMasks(BaseTransform):
 
         Raises:
             ValueError: a mask has another size than the photo.
-            OSError: a mask cannot be read.
+            OSError: a mask cannot be read, or its colours do not say what is object.
         """
-        results['gt_seg_map'] = _read_grey(results['seg_map_path'])
+        results['gt_seg_map'] = _read(results['seg_map_path'])
         results['seg_fields'].append('gt_seg_map')
         if 'coarse_path' in results:
-            results['coarse_mask'] = (_read_grey(results['coarse_path']) > 127).astype(
-                np.uint8
-            ) * 255
+            results['coarse_mask'] = (_read(results['coarse_path']) > 127).astype(np.uint8) * 255
+            results['seg_fields'].append('coarse_mask')
         # Behind a Resize of the photo alone, masks still have the size of the file.
         size = tuple(results.get('ori_shape', results['img'].shape)[:2])
         for key, path in (('gt_seg_map', 'seg_map_path'), ('coarse_mask', 'coarse_path')):
