@@ -5,13 +5,13 @@ import os
 import os.path as osp
 import sys
 
-from mmengine.config import Config, DictAction
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.config import DictAction
+from mmengine.runner import Runner
 
 import mmseg_cascadepsp  # noqa: F401 (registers everything)
 from mmseg_cascadepsp.apis import keep_freed_memory
 from mmseg_cascadepsp.apis.testing import sentence_of
-from mmseg_cascadepsp.apis.training import check_data
+from mmseg_cascadepsp.apis.training import check_data, last_checkpoint, read_config
 from mmseg_cascadepsp.engine import TrainingCollapsedError, prepare_processes
 
 EPILOG = """examples:
@@ -69,10 +69,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if args.data_root:
-        os.environ['MMSEG_CASCADEPSP_DATA'] = args.data_root
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args.config, args.data_root, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = (
         args.work_dir
@@ -84,7 +81,7 @@ def main() -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
-    last = find_latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+    last = last_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
     if last:  # without a checkpoint the run begins, from the config's load_from if it has one
         cfg.resume, cfg.load_from = True, last
     check_data(cfg)

@@ -1,14 +1,66 @@
 """What ``tools/train.py`` looks at before a training starts."""
 
+import os
 import os.path as osp
 from collections.abc import Iterator, Mapping
+from glob import escape, glob
 
 from mmengine.config import Config
 from mmengine.fileio import isdir
+from mmengine.runner import find_latest_checkpoint
 
 from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS
 
 DATA_HELP = 'docs/training.md shows what belongs there'
+ROOT_VARIABLE = 'MMSEG_CASCADEPSP_DATA'
+"""What the configs of trainings read their data root from."""
+
+
+MMENGINE_HOOKS = {
+    'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'
+}  # fmt: skip
+"""Of these names in ``default_hooks`` MMEngine itself takes None, of no other."""
+
+
+def read_config(path: str, data_root: str | None = None, options: Mapping | None = None) -> Config:
+    """The config of a training.
+
+    Args:
+        path: of the file.
+        data_root: of the pairs; by default what :data:`ROOT_VARIABLE` holds.
+        options: changes, ``dict(key.of.entry=value)``; None takes a hook out.
+    """
+    root = data_root or os.environ.get(ROOT_VARIABLE)
+    if root:
+        # MMEngine pastes the value into Python text, and by re.sub, which reads backslashes, too.
+        text = root.replace('\\', '\\\\\\\\').replace("'", "\\\\'")
+        os.environ[ROOT_VARIABLE] = text
+    try:
+        cfg = Config.fromfile(path)
+    finally:
+        if root:
+            os.environ[ROOT_VARIABLE] = root
+    cfg.merge_from_dict(dict(options or {}))
+    hooks = cfg.get('default_hooks', {})
+    for name in [name for name, hook in hooks.items() if hook is None]:
+        if name not in MMENGINE_HOOKS:
+            del hooks[name]
+    return cfg
+
+
+def last_checkpoint(work_dir: str) -> str | None:
+    """The checkpoint to go on from, None where there is none.
+
+    It is the one that MMEngine's note names, also where the folder has been moved since, and the
+    newest where a kill has left that note empty.
+    """
+    named = find_latest_checkpoint(work_dir)
+    if named and not osp.exists(named):
+        named = osp.join(work_dir, osp.basename(named))
+    if named == '':
+        found = glob(osp.join(escape(work_dir), 'iter_*.pth'))
+        named = max(found, key=osp.getmtime, default=None)
+    return named
 
 
 def check_data(cfg: Config) -> None:

@@ -62,6 +62,16 @@ class SafeCheckpointHook(CheckpointHook):
                     file.write(found[-1].encode())
         barrier()
 
+    def before_train(self, runner: Runner) -> None:
+        """Make up for a validation that was due when the run was stopped: the checkpoint is there
+        before it. At worst it is made twice.
+        """
+        super().before_train(runner)
+        loop = runner.train_loop
+        due = runner.iter == loop.max_iters or runner.iter % loop.val_interval == 0
+        if runner.iter and due and runner.val_loop is not None:
+            runner.val_loop.run()
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         with self._removing_last():
             super()._save_checkpoint_with_step(runner, step, meta)

@@ -106,6 +106,18 @@ def test_killed_and_resumed_is_never_killed(
     assert not list(tmp_path.glob('.*.tmp'))
 
 
+@pytest.mark.slow
+def test_a_validation_that_was_killed_is_made_up_for(data, tmp_path):
+    settings = {'train_cfg.val_interval': ITERATIONS}
+    best = f'best_mBA_iter_{ITERATIONS}.pth'
+    assert train(config(data, tmp_path, kill=dict(saving=best), **settings)) == [-signal.SIGKILL]
+    before = load(tmp_path)
+    assert not (tmp_path / best).exists()
+    assert train(config(data, tmp_path, resume=True, **settings)) == [0]
+    assert (tmp_path / best).exists()
+    assert_same(before['state_dict'], load(tmp_path)['state_dict'])
+
+
 class Stream:
     """A dataset of random numbers."""
 

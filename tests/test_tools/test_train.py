@@ -87,6 +87,8 @@ def test_trains_validates_and_resumes(data, tmp_path):
     assert {'state_dict', 'ema_state_dict', 'optimizer'} <= set(checkpoint)
     assert list(tmp_path.glob('best_mBA_iter_4.pth'))
     assert list(tmp_path.glob('**/events.out.tfevents*'))
+    # A kill may have left the note of the last checkpoint empty.
+    (tmp_path / 'last_checkpoint').write_text('')
     text = log(train(data, tmp_path, '--resume', iterations=6))
     assert 'resumed epoch: 0, iter: 4' in text
     assert len(re.findall(r'Iter\(train\)', text)) == 2
