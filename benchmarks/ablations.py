@@ -128,6 +128,20 @@ def table(number: int, found: dict[str, list[dict]], head: str) -> str:
     return '\n'.join(lines)
 
 
+def check_settings(work_dir: Path, settings: dict, parser: argparse.ArgumentParser) -> None:
+    """Refuse a folder whose trainings have other settings: they would be taken for these."""
+    path = work_dir / 'settings.json'
+    if path.exists():
+        older = json.loads(path.read_text())
+        if older != settings:
+            parser.error(f'--work-dir: {work_dir} holds ablations with other settings, {older}; '
+                         'give another folder')
+        return
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with atomic_open(path) as file:
+        file.write(json.dumps(settings).encode())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -150,6 +164,10 @@ def main() -> None:
     unknown = [name for name in wanted if name not in names]
     if unknown:
         parser.error(f'--only: there is no {unknown[0]!r} among {", ".join(names)}')
+    check_settings(args.work_dir, dict(
+        seed=args.seed, data_root=str(args.data_root.resolve()),
+        cfg_options={key: str(value) for key, value in sorted(args.cfg_options.items())},
+    ), parser)  # fmt: skip
     texts = []
     for number, rows in TABLES.items():
         settings = dict(L=args.L) if number == 2 else {}

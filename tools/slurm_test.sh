@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# [GPUS=4] [GPUS_PER_NODE=4] [CPUS_PER_TASK=5] tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [options of tools/test.py]
+# [PORT=29500] [GPUS=4] [GPUS_PER_NODE=4] [CPUS_PER_TASK=5] tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [options of tools/test.py]
 # CHECKPOINT is '' where the config names one.
 PARTITION=$1
 JOB_NAME=$2
@@ -8,6 +8,7 @@ CHECKPOINT=$4
 GPUS=${GPUS:-4}
 GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 4 ? GPUS : 4))}
 CPUS_PER_TASK=${CPUS_PER_TASK:-5}
+export MASTER_PORT=${PORT:-${MASTER_PORT:-29500}}
 
 # shellcheck disable=SC2086  SRUN_ARGS are several words
 PYTHONPATH="$(dirname "$0")/..:$PYTHONPATH" srun -p "$PARTITION" --job-name="$JOB_NAME" \

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# [GPUS=4] [GPUS_PER_NODE=4] [CPUS_PER_TASK=5] tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
+# [PORT=29500] [GPUS=4] [GPUS_PER_NODE=4] [CPUS_PER_TASK=5] tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
 PARTITION=$1
 JOB_NAME=$2
 CONFIG=$3
 GPUS=${GPUS:-4}
 GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 4 ? GPUS : 4))}
 CPUS_PER_TASK=${CPUS_PER_TASK:-5}
+export MASTER_PORT=${PORT:-${MASTER_PORT:-29500}}
 
 # shellcheck disable=SC2086  SRUN_ARGS are several words
 PYTHONPATH="$(dirname "$0")/..:$PYTHONPATH" srun -p "$PARTITION" --job-name="$JOB_NAME" \

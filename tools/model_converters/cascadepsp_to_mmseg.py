@@ -25,8 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         convert_checkpoint(args.src, args.dst)
     except (OSError, ValueError) as error:
-        message = getattr(error, 'strerror', None) or error
-        print(f'cascadepsp_to_mmseg.py: {message}', file=sys.stderr)
+        print(f'cascadepsp_to_mmseg.py: {error}', file=sys.stderr)
         return 1
     print(f'{args.dst} written')
     return 0
