@@ -4,12 +4,14 @@ several."""
 import copy
 import errno
 import os
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -18,7 +20,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mmseg_cascadepsp.cascade import check_crop_size
 
-from .pairs import EXTRAS, Job, Pair, find_pairs, is_done, make_note, refine_pair
+from .pairs import (
+    EXTRAS,
+    Job,
+    Pair,
+    check_extras,
+    find_pairs,
+    is_done,
+    make_note,
+    refine_pair,
+)
 from .refiner import Refiner
 
 FAULTS = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
@@ -144,7 +155,8 @@ def refine_files(
         Names of what was refined, skipped, and what failed.
 
     Raises:
-        OSError: a path does not exist, or the disk is full or read-only.
+        OSError: a path does not exist, ``out`` cannot be written to, or the disk is full or
+            read-only.
         ValueError: no pairs, a bad setting, or outputs of other settings without ``overwrite``.
     """
     L = check_settings(L, threshold, extras)
@@ -156,6 +168,7 @@ def refine_files(
     settings = {**refiner.settings(), 'fast': fast, 'L': L, 'threshold': threshold}
     report, todo, others = Report(failed=faults), [], []
     for pair in pairs:
+        check_extras(pair, extras)
         try:
             done = not overwrite and is_done(pair, settings, extras)
         except ValueError as error:
@@ -173,9 +186,21 @@ def refine_files(
     if getattr(refiner, 'progress', False):  # one bar in one terminal: that of the run
         refiner = copy.copy(refiner)
         refiner.progress = False
+    if todo:
+        _check_writable(todo[0].folder or todo[0].target.parent)
     job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
     _run(job, todo, settings, report, console, live=console.is_terminal and rank == 0)
     return _merged(report, world)
+
+
+def _check_writable(folder: Path) -> None:
+    """Before the work: what refuses the first result refuses them all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        sentence = f'out: {folder} cannot be written to: {error.strerror or error}.'
+        raise OSError(error.errno, sentence) from error
 
 
 def check_settings(L: int, threshold: float, extras: Collection[str]) -> int:

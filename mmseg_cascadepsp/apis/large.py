@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from mmseg_cascadepsp import cascade
 from mmseg_cascadepsp.utils import atomic_open
+from mmseg_cascadepsp.utils.files import hidden_name
 from mmseg_cascadepsp.utils.row_writers import appended, find_writer, write_rows
 from mmseg_cascadepsp.utils.rows import (
     ImageRows,
@@ -79,7 +80,7 @@ def refine_file(
             f'image, mask, out {out} and probability {probability} must be different files.'
         )
     L = cascade.check_crop_size(L)
-    folder = out.with_name(f'.{out.name[:100]}.partial')
+    folder = out.with_name(hidden_name(out.name, 'partial'))
     rows = folder / 'rows.bin'
     with open_image_rows(image) as photo, open_mask_rows(mask) as coarse:
         if photo.shape != coarse.shape:

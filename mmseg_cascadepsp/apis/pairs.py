@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_cascadepsp.utils import IMAGE_SUFFIXES, read_image, read_mask, write_image, write_png
+from mmseg_cascadepsp.utils.files import files_below
 from mmseg_cascadepsp.utils.row_writers import read_note
 from mmseg_cascadepsp.utils.rows import stored_size
 from mmseg_cascadepsp.visualization import before_after, overlay
@@ -114,7 +115,7 @@ def _by_stem(folder: Path, out: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     within = folder.resolve() in out.resolve().parents
     known = IMAGE_SUFFIXES | {'.npy'}
-    for path in sorted(folder.rglob('*')):
+    for path in files_below(folder):
         inside = path.relative_to(folder)
         if path.suffix.lower() not in known or any(p[0] == '.' for p in inside.parts):
             continue
@@ -123,12 +124,18 @@ def _by_stem(folder: Path, out: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _refuse_same(out: Path, inputs: Iterable[Path]) -> None:
+def _refuse_same(out: Path, inputs: Iterable[Path], role: str = 'out') -> None:
     for path in inputs:
         if out.resolve() == path.resolve():
             raise ValueError(
-                f'out {out} is an input, which would be overwritten; give another path.'
+                f'{role} {out} is an input, which would be overwritten; give another path.'
             )
+
+
+def check_extras(pair: Pair, extras: Iterable[str]) -> None:
+    """Raise ``ValueError`` where an extra would be written over the photo or the mask."""
+    for kind in extras:
+        _refuse_same(pair.extra(kind), (pair.image, pair.mask), kind)
 
 
 def is_done(pair: Pair, settings: dict, extras: Collection[str]) -> bool:
@@ -202,8 +209,10 @@ def refine_pair(
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: photo and mask do not fit each other, or a bad setting.
+        ValueError: photo and mask do not fit each other, a bad setting, or an extra on top of
+            an input.
     """
+    check_extras(pair, extras)
     job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
     if job.is_windowed(pair):
         job.by_rows(pair, note, progress)

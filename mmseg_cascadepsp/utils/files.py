@@ -2,10 +2,40 @@
 
 import os
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+
+def hidden_name(name: str, ending: str) -> str:
+    """``.NAME.ENDING`` for what lies beside a file; a long name is shortened, as file systems
+    count bytes, and stays different from others.
+
+    >>> hidden_name('a.npy', 'note')
+    '.a.npy.note'
+    """
+    encoded = os.fsencode(name)
+    if len(encoded) > 100:
+        name = f'{encoded[:80].decode(errors="ignore")}.{zlib.crc32(encoded):08x}'
+    return f'.{name}.{ending}'
+
+
+def files_below(folder: str | os.PathLike) -> list[Path]:
+    """All files below a folder, sorted; links to folders elsewhere are followed, each once."""
+    top = os.path.realpath(folder)
+    found, seen = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        found += [Path(root, name) for name in names]
+        folders.sort()
+        for name in [name for name in folders if Path(root, name).is_symlink()]:
+            real = os.path.realpath(os.path.join(root, name))
+            # What lies in the folder is found without the link; what lies around it is a circle.
+            if real in seen or os.path.commonpath([top, real]) in (top, real):
+                folders.remove(name)
+            seen.add(real)
+    return sorted(found)
 
 
 @contextmanager
@@ -31,7 +61,7 @@ def atomic_open(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f'.{path.name[:100]}.{uuid.uuid4().hex[:12]}.tmp')
+    hidden = path.with_name(hidden_name(path.name, f'{uuid.uuid4().hex[:12]}.tmp'))
     try:
         with open(hidden, 'xb') as file:
             yield file

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .files import atomic_open
+from .files import atomic_open, hidden_name
 from .io import _open_header, read_png_text
 from .rows import import_extra
 
@@ -41,18 +41,20 @@ def write_rows(
     writer = find_writer(path)
     with atomic_open(path) as file:
         writer(file, strips, shape, dict(text or {}), dict(geo or {}))
-    if text and writer is _write_npy:
-        with atomic_open(_note_file(path)) as file:
-            file.write(json.dumps({'of': _stamp(path), 'note': dict(text)}).encode())
+        if text and writer is _write_npy:  # first: a result without is taken for somebody else's
+            file.flush()
+            os.fsync(file.fileno())
+            stamp = _stamp(os.fstat(file.fileno()))
+            with atomic_open(_note_file(path)) as note:
+                note.write(json.dumps({'of': stamp, 'note': dict(text)}).encode())
 
 
 def _note_file(path: str | os.PathLike) -> Path:
-    return Path(path).with_name(f'.{Path(path).name[:100]}.note')
+    return Path(path).with_name(hidden_name(Path(path).name, 'note'))
 
 
-def _stamp(path: str | os.PathLike) -> list[int]:
-    """Another file of the same name has another."""
-    stat = Path(path).stat()
+def _stamp(stat: os.stat_result) -> list[int]:
+    """Another file of the same name has another; renaming leaves it."""
     return [stat.st_size, stat.st_mtime_ns]
 
 
@@ -146,7 +148,7 @@ def read_note(path: str | os.PathLike) -> dict[str, str]:
     try:
         if suffix == '.npy':
             stored = json.loads(_note_file(path).read_text())
-            note = stored['note'] if stored['of'] == _stamp(path) else {}
+            note = stored['note'] if stored['of'] == _stamp(os.stat(path)) else {}
         else:
             with _open_header(path) as picture:
                 note = json.loads(picture.tag_v2[270])

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from mmseg_cascadepsp.utils import atomic_open
+from mmseg_cascadepsp.utils.files import files_below
 
 
 def test_it_appears_whole(tmp_path):
@@ -31,3 +32,21 @@ def test_it_can_be_read_by_others_as_any_new_file(tmp_path):
     with atomic_open(tmp_path / 'atomic'):
         pass
     assert (tmp_path / 'atomic').stat().st_mode == (tmp_path / 'plain').stat().st_mode
+
+
+def test_files_behind_links_are_found_once(tmp_path):
+    for name in ('top/b/x', 'top/a', 'elsewhere/y'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b'')
+    for link, target in (
+        ('top/linked', 'elsewhere'),
+        ('top/same', 'elsewhere'),
+        ('top/a_inside', 'top/b'),
+        ('top/around', '.'),
+        ('elsewhere/circle', 'elsewhere'),
+        ('elsewhere/back', 'top'),
+    ):
+        (tmp_path / link).symlink_to(tmp_path / target, target_is_directory=True)
+    top = tmp_path / 'top'
+    assert files_below(top) == [top / 'a', top / 'b' / 'x', top / 'linked' / 'y']
+    assert files_below(str(top / 'a_inside')) == [top / 'a_inside' / 'x']  # a link itself

@@ -1,5 +1,6 @@
 """Results by rows, against the same pictures written whole."""
 
+import os
 import time
 
 import numpy as np
@@ -48,10 +49,39 @@ def test_a_note_is_that_of_its_file(tmp_path, change):
     assert read_note(path) == {}
 
 
+def test_a_result_that_has_its_name_has_its_note(tmp_path, monkeypatch):
+    path, replace = tmp_path / 'a.npy', os.replace
+
+    def killed(source, target):
+        replace(source, target)
+        if target == path:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, 'replace', killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_rows(path, [PHOTO[..., 0]], (150, 201), {'key': 'note'})
+    assert read_note(path) == {'key': 'note'}
+
+
+def test_long_names_have_notes_of_their_own(tmp_path):
+    names = [f'{"a" * 150}{end}.npy' for end in '12'] + ['\u8449' * 82 + '.npy']
+    for name in names:
+        write_rows(tmp_path / name, [PHOTO[..., 0]], (150, 201), {'key': name})
+    assert [read_note(tmp_path / name) for name in names] == [{'key': name} for name in names]
+
+
 def test_a_png_by_rows_has_the_notes_of_a_png(tmp_path):
     write_rows(tmp_path / 'a.png', [MASK.astype(np.uint8)], MASK.shape, {'key': 'note'})
     write_png(tmp_path / 'b.png', MASK.astype(np.uint8), {'key': 'note'})
     assert read_png_text(tmp_path / 'a.png') == read_png_text(tmp_path / 'b.png')
+
+
+@pytest.mark.parametrize('side', [40_000, 70_000])
+@pytest.mark.filterwarnings('error')
+def test_size_and_note_of_a_huge_picture_need_no_pixels(tmp_path, side):
+    write_rows(tmp_path / 'a.png', [], (side, side), {'key': 'note'})
+    assert stored_size(tmp_path / 'a.png') == (side, side)
+    assert read_note(tmp_path / 'a.png') == {'key': 'note'}
 
 
 def test_a_result_keeps_the_place_on_earth(tmp_path):

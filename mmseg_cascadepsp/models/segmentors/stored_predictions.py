@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_cascadepsp.utils import IMAGE_SUFFIXES, from_dataset_ids, read_labels, read_mask
+from mmseg_cascadepsp.utils.files import files_below
 
 SHOWN = 3
 
@@ -58,7 +59,7 @@ class StoredPredictions(BaseSegmentor):
         if not os.path.isdir(pred_dir):
             raise FileNotFoundError(f'pred_dir: there is no folder {pred_dir}')
         self._files: dict[str, list[Path]] = {}
-        for path in sorted(Path(pred_dir).rglob('*')):
+        for path in files_below(pred_dir):
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 self._files.setdefault(path.stem, []).append(path)
         if not self._files:
