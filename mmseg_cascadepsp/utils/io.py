@@ -27,15 +27,15 @@ MAX_PIXELS = 2**30
 _pixel_limit = threading.Lock()
 
 
-def _open_header(path: str | os.PathLike) -> Image.Image:
-    """``Image.open`` without Pillow's limit of 179 megapixels, which is a global: this package
-    refines larger photos."""
+def _open_header(path: str | os.PathLike, limit: int | None = None) -> Image.Image:
+    """``Image.open`` with another limit than Pillow's of 179 megapixels, which is a global: this
+    package refines larger photos. None where the pixels are not unpacked."""
     with _pixel_limit:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+        kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limit
         try:
             return Image.open(path)
         finally:
-            Image.MAX_IMAGE_PIXELS = limit
+            Image.MAX_IMAGE_PIXELS = kept
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
     if path.is_dir():
         raise IsADirectoryError(f'{path} is a folder, where an image file was expected.')
     try:
-        with _open_header(path) as picture:
+        with _open_header(path, MAX_PIXELS) as picture:
             picture.load()
             turned = ImageOps.exif_transpose(picture)
     except UnidentifiedImageError:
@@ -146,10 +146,11 @@ def check_mask_values(low: float, high: float, path: str | os.PathLike) -> None:
             f'{path} holds values from {low} to {high}; expected a mask of 0/255, 0/1 '
             'or 0 to 65535.'
         )
-    if 1 < high <= 127:
+    half, full = (127, 255) if high <= 255 else (32767, 65535)
+    if 1 < high <= half:
         warnings.warn(
-            f'{path} has no value above 127 (its largest is {high}), so the mask is empty; '
-            'object pixels are expected to be 255 or, with 0/1, to be 1.',
+            f'{path} has no value above {half} (its largest is {high}), so the mask is empty; '
+            f'object pixels are expected to be {full} or, with 0/1, to be 1.',
             stacklevel=4,
         )
 

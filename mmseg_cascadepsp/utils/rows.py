@@ -19,6 +19,8 @@ ROW_SUFFIXES = frozenset({'.npy', '.tif', '.tiff'})
 """Read by rows, and written besides PNG."""
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 """TIFF tags that say where on earth the pixels are: scale, tie points, matrix, keys."""
+JPEG = (6, 7, 33007, 34892)
+"""Compressions of a TIFF."""
 STRIP_BYTES = 2**24
 """About so much is read or written at a time where nothing else is said."""
 
@@ -90,6 +92,10 @@ class TiffRows(ArrayRows):
             raise ValueError('it is stored turned (orientation tag); save it upright')
         if page.imagedepth != 1 or page.ndim not in (2, 3):
             raise ValueError(f'its first page has the shape {page.shape}')
+        if page.photometric in (5, 8, 9, 10) or (
+            page.photometric == 6 and page.compression not in JPEG  # whose decoder makes it RGB
+        ):
+            raise ValueError(f'its colours are {page.photometric.name}; convert it to RGB')
         self.shape, self.dtype = (page.imagelength, page.imagewidth), page.dtype
         self.channels = page.samplesperpixel
         self.separate = page.planarconfig == 2 and self.channels > 1
@@ -106,6 +112,12 @@ class TiffRows(ArrayRows):
         }
         self._index, self._band = -1, None
         self._fallback = None
+        self._plain = page.is_final and not self.separate and page.databytecounts[0] > 0
+        if self._plain:  # as the pixels are: one strip of them all is not read whole
+            size, expected = self.path.stat().st_size, self._place(self.shape[0])
+            if size < expected:
+                raise ValueError(f'it is truncated: {size} of {expected} bytes')
+            return
         try:
             self._decode(0)
         except Exception as error:  # a codec that is missing raises what it likes
@@ -113,6 +125,11 @@ class TiffRows(ArrayRows):
 
     def close(self) -> None:
         self._opened.close()
+
+    def _place(self, row: int) -> int:
+        """Of a row in the file, where rows follow each other."""
+        row_bytes = self.shape[1] * self.channels * self.dtype.itemsize
+        return self.page.dataoffsets[0] + row * row_bytes
 
     def _decode(self, index: int) -> np.ndarray:
         """Band ``index`` of tiles or strips, (band, W, C)."""
@@ -145,14 +162,22 @@ class TiffRows(ArrayRows):
     def read(self, start: int, stop: int) -> np.ndarray:
         if self._fallback is not None:
             return self._fallback(start, stop)
-        parts = []
-        while start < stop:
-            index = start // self.band
-            top = index * self.band
-            part = self._decode(index)[start - top : stop - top]
-            parts.append(part)
-            start += len(part)
-        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self._plain:
+            stored = self.dtype.newbyteorder(self.file.byteorder)
+            with open(self.path, 'rb') as file:
+                file.seek(self._place(start))
+                rows = np.fromfile(file, stored, (stop - start) * self.shape[1] * self.channels)
+            rows = rows.astype(self.dtype, copy=False)
+            rows = rows.reshape(-1, self.shape[1], self.channels)
+        else:
+            parts = []
+            while start < stop:
+                index = start // self.band
+                top = index * self.band
+                part = self._decode(index)[start - top : stop - top]
+                parts.append(part)
+                start += len(part)
+            rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return rows[..., 0] if self.channels == 1 else rows
 
 

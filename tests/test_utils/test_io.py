@@ -217,6 +217,14 @@ def test_masks_that_say_nothing(tmp_path):
     with pytest.warns(UserWarning, match='a.png has no value above 127 .*is 2'):
         mask = read_mask(save(tmp_path / 'a.png', MASK.astype(np.uint8) * 2))
     assert not (mask > 127).any()
+    for largest in (300, 4095, 32767):  # 16 bits
+        wide = save(tmp_path / 'a.png', MASK.astype(np.uint16) * largest)
+        with pytest.warns(UserWarning, match=f'above 32767 .*is {largest}.*expected to be 65535'):
+            assert not (read_mask(wide) > 127).any()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        wide = save(tmp_path / 'a.png', MASK.astype(np.uint16) * 32768)
+        np.testing.assert_array_equal(read_mask(wide) > 127, MASK)
 
 
 def test_labels(tmp_path):

@@ -40,6 +40,26 @@ def test_a_tiff_by_rows_is_the_tiff(tmp_path, layout, step):
     np.testing.assert_array_equal(reader.read(70, 75), PHOTO[70:75])
 
 
+@pytest.mark.parametrize('layout', [{}, {'rowsperstrip': 17}, {'byteorder': '>'}])
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_rows_that_are_not_compressed_are_read_alone(
+    tmp_path, monkeypatch, layout, kind, channels
+):
+    photo = RNG.integers(0, np.iinfo(kind).max, (150, 201, channels), kind, endpoint=True)
+    colours = 'rgb' if channels == 3 else 'minisblack'
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, photo.squeeze(), photometric=colours, **layout)
+    monkeypatch.setattr(module.TiffRows, '_decode', None)
+    reader = module.TiffRows(path)
+    found = gathered(reader, 40)
+    assert found.dtype == kind
+    np.testing.assert_array_equal(found, photo.squeeze())
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(OSError, match='is truncated: '):
+        open_image_rows(path)
+
+
 @pytest.mark.parametrize(
     'photo',
     [
@@ -76,6 +96,26 @@ def test_white_is_zero_and_a_fourth_band_that_is_no_alpha(tmp_path):
         tmp_path / 'n.tif', bands, photometric='rgb', extrasamples=['unspecified'], tile=(64, 64)
     )
     np.testing.assert_array_equal(gathered(open_image_rows(tmp_path / 'n.tif'), 50), PHOTO)
+
+
+@pytest.mark.parametrize(
+    ('mode', 'name'), [('CMYK', 'SEPARATED'), ('LAB', 'CIELAB'), ('YCbCr', 'YCBCR')]
+)
+def test_other_colours_are_not_taken_for_rgb(tmp_path, mode, name):
+    if mode == 'LAB':
+        tifffile.imwrite(tmp_path / 'a.tif', PHOTO, photometric='cielab')
+    else:
+        Image.fromarray(PHOTO).convert(mode).save(tmp_path / 'a.tif')
+    with pytest.raises(OSError, match=f'a.tif cannot .*: its colours are {name}; convert it'):
+        open_image_rows(tmp_path / 'a.tif')
+
+
+def test_a_jpeg_inside_a_tiff_is_read_as_its_decoder_makes_it_rgb(tmp_path, monkeypatch):
+    Image.fromarray(PHOTO).convert('YCbCr').save(tmp_path / 'a.tif', compression='jpeg')
+    with tifffile.TiffFile(tmp_path / 'a.tif') as file:
+        assert file.pages[0].photometric == 6
+    monkeypatch.setattr(module.TiffRows, '_decode', lambda *_: PHOTO)  # needs another package
+    np.testing.assert_array_equal(open_image_rows(tmp_path / 'a.tif').read(0, 150), PHOTO)
 
 
 def test_mask_of_one_bit_where_white_is_zero(tmp_path):
@@ -134,7 +174,8 @@ def test_empty_and_full_masks_are_told(tmp_path, value):
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif', '.npy'])
 @pytest.mark.parametrize(
-    ('kind', 'largest'), [(np.uint8, 2), (np.uint8, 127), (np.uint16, 80), (np.float32, 2.5)]
+    ('kind', 'largest'),
+    [(np.uint8, 2), (np.uint8, 127), (np.uint16, 80), (np.uint16, 4095), (np.float32, 2.5)],
 )
 def test_ids_in_place_of_a_mask_are_told_as_when_read_whole(
     tmp_path, monkeypatch, suffix, kind, largest
@@ -157,7 +198,8 @@ def test_ids_in_place_of_a_mask_are_told_as_when_read_whole(
         if suffix != '.npy':
             read_mask(path)
     said = [str(warning.message) for warning in told if warning.category is UserWarning]
-    words = f'{path} has no value above 127 (its largest is {largest}), so the mask is empty'
+    half = 127 if largest < 256 else 32767
+    words = f'{path} has no value above {half} (its largest is {largest}), so the mask is empty'
     assert len(set(said)) == 1 and said[0].startswith(words)
     assert len(said) == 1 + (suffix != '.npy')
 
