@@ -106,9 +106,11 @@ def main(args=None) -> int:
             for example in progress.track(examples, description='measuring'):
                 try:
                     records += folders.measure(example, methods, args.r0)
-                except (OSError, ValueError) as error:
+                except (OSError, ValueError, RuntimeError, MemoryError) as error:
                     failures.append(error)
-                    progress.console.print(f'skipped: {error}', style='red', markup=False)
+                    said = (str(error).splitlines() or [type(error).__name__])[0]
+                    progress.console.print(f'skipped {example.coarse}: {said}', style='red',
+                                           markup=False)
         rows = folders.summarise(records)
         print(folders.to_markdown(rows, args.min_masks))
         for path, text in ((args.json, folders.to_json), (args.markdown, None)):

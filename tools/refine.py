@@ -122,7 +122,8 @@ def build_parser() -> argparse.ArgumentParser:
         '--ray',
         type=int,
         metavar='N',
-        help='N workers of a Ray cluster, that of RAY_ADDRESS or one on this machine',
+        help='N workers of a Ray cluster, that of RAY_ADDRESS or one on this machine; on GPUs '
+        'with --device cuda, one each',
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='make outputs anew that are there already'

@@ -89,6 +89,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.strategy_options and args.strategy in (None, 'auto'):
         parser.error('--strategy-options needs a --strategy other than auto')
+    if args.tta and args.pred_dir:
+        parser.error('--tta augments a model, and --pred-dir takes its place')
     return args
 
 

@@ -113,7 +113,8 @@ def download(
     right.
 
     Raises:
-        OSError: no network, an answer that is no file, a full disk, or a wrong checksum.
+        OSError: no network, an answer that is no file or is cut short, a full disk, or a wrong
+            checksum.
     """
     digest = hashlib.md5(usedforsecurity=False)
     columns = (
@@ -133,6 +134,8 @@ def download(
             file.write(block)
             digest.update(block)
             bar.advance(task, len(block))
+        if total and file.tell() != total:  # a lost connection reads like the end
+            raise OSError(f'only {file.tell()} of {total} bytes came')
         if md5 and digest.hexdigest() != md5:
             raise OSError(f'what came has the md5 {digest.hexdigest()}')
 

@@ -254,14 +254,13 @@ class Refiner:
                 large for ``max_memory``.
         """
         image = check_image(image)
-        cascade.check_labels(
-            labels, image.shape[:2], None if classes is None else len(classes), ignore_index
-        )
+        # Strategies check the ids against the classes: for one, a single name is that of class 1.
+        cascade.check_labels(labels, image.shape[:2], ignore_index=ignore_index)
         with torch.inference_mode(), Progress(disable=not self.progress, transient=True) as bar:
             task = bar.add_task('parts', total=None)
             strategy = self._strategy(strategy, stuff, background, classes)
-            batch_size = self._batch_size(labels.shape, strategy.L)
-            if batch_size:
+            if self.max_memory is not None:  # else any object with refine() will do
+                batch_size = self._batch_size(labels.shape, strategy.L)
                 strategy = dataclasses.replace(strategy, batch_size=batch_size)
             return strategy.refine(
                 self._refine_pass,

@@ -154,7 +154,7 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
 
     Raises:
         OSError: It is not; the sentence says what to put where.
-        ValueError: The config has no test set.
+        ValueError: The config has no test set, or one of an unknown type.
     """
     dataset = (cfg.get('test_dataloader') or {}).get('dataset')
     if dataset is None:
@@ -163,8 +163,13 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
         dataset.data_root = data_root
     root = dataset.get('data_root')
     folders = []
+    kind = dataset.type if isinstance(dataset.type, type) else DATASETS.get(dataset.type)
+    if kind is None:
+        raise ValueError(
+            f'dataset {dataset.type} is not registered; name its module in custom_imports'
+        )
     # Their own dataset looks for sets side by side in sub-folders, and tells what is missing.
-    if not issubclass(DATASETS.get(dataset.type), ClassAgnosticDataset):
+    if not issubclass(kind, ClassAgnosticDataset):
         folders = [
             osp.join(root or '', folder)
             for folder in dataset.get('data_prefix', {}).values()

@@ -67,7 +67,8 @@ def find_examples(images: str | os.PathLike, masks: str | os.PathLike,
         masks: Folder of true masks.
         coarse: Folders of coarse masks; they need not hold one of every photo.
         name: Of the set; by default that of the folder around ``images``.
-        kinds: One for each coarse folder, by default the folder's name.
+        kinds: One for each coarse folder, by default the folder's name, or its path where
+            several have the same name.
 
     Raises:
         OSError: a folder does not exist, or holds no coarse mask with a photo and a truth.
@@ -75,7 +76,8 @@ def find_examples(images: str | os.PathLike, masks: str | os.PathLike,
     """
     photos, truths = _by_stem(images), _by_stem(masks)
     name = name or Path(images).resolve().parent.name
-    kinds = kinds or [Path(folder).name for folder in coarse]
+    same = len({Path(folder).name for folder in coarse}) < len(coarse)
+    kinds = kinds or [str(folder) if same else Path(folder).name for folder in coarse]
     examples = []
     for folder, kind in zip(coarse, kinds, strict=True):
         found = [Example(name, kind, photos[stem], truths[stem], path)
@@ -172,7 +174,7 @@ def summarise(records: Iterable[Record]) -> list[dict]:
     """
     groups: dict[tuple, list[Record]] = {}
     for record in records:
-        for name in (POOLED, record.set):
+        for name in dict.fromkeys((POOLED, record.set)):  # a set may be called so
             groups.setdefault((record.kind, record.method, name), []).append(record)
     order = {key[:2]: index for index, key in reversed(list(enumerate(groups)))}
     rows = []

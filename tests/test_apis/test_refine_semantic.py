@@ -1,4 +1,6 @@
 """``Refiner.refine_semantic``: label maps at the border of the package."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,23 @@ def test_binary_is_the_mask_refined(refiner, photo, mask):
     probability = refiner.refine(photo, mask)
     certain = np.abs(probability.astype(int) - 127) > 1
     np.testing.assert_array_equal(result[certain], probability[certain] > 127)
+
+
+@pytest.mark.parametrize('strategy', ['auto', 'binary'])
+def test_a_single_name_is_that_of_the_object(refiner, photo, mask, strategy):
+    labels = mask.astype(np.uint8)
+    result = refiner.refine_semantic(photo, labels, strategy, classes=['vessel'])
+    np.testing.assert_array_equal(result, refiner.refine_semantic(photo, labels, 'binary'))
+    with pytest.raises(ValueError, match=r'got \[2\]'):
+        refiner.refine_semantic(photo, 2 * labels, strategy, classes=['vessel'])
+
+
+def test_any_object_with_refine_is_a_strategy(refiner, photo, labels):
+    class Turned:
+        def refine(self, refine_pass, image, labels, **options):
+            return SimpleNamespace(labels=labels[::-1])
+
+    np.testing.assert_array_equal(refiner.refine_semantic(photo, labels, Turned()), labels[::-1])
 
 
 def test_auto_says_what_it_chose(refiner, photo, labels, monkeypatch):

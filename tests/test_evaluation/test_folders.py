@@ -65,6 +65,20 @@ def test_three_folders_are_matched_by_stem(tmp_path):
     assert {(example.set, example.kind) for example in examples} == {('mine', 'coarse_simulated')}
 
 
+def test_folders_of_the_same_name_are_not_pooled(tmp_path):
+    write_set(tmp_path, (1, 2), ('net1/masks', 'net2/masks'))
+    coarse = [tmp_path / 'net1/masks', tmp_path / 'net2/masks']
+    examples = folders.find_examples(tmp_path / 'images', tmp_path / 'masks', coarse)
+    assert [example.kind for example in examples] == [str(path) for path in coarse for _ in 'ab']
+
+
+def test_a_set_called_as_all_together_counts_once(tmp_path):
+    write_set(tmp_path / 'all', (1, 2))
+    records = [record for example in folders.find_sets(tmp_path)
+               for record in folders.measure(example, {'none': lambda image, mask: mask})]
+    assert [(row['set'], row['n']) for row in folders.summarise(records)] == [('all', 2)]
+
+
 def test_worst_set_and_tables():
     def row(name, n, gain, method='lite'):
         scores = {f'{key}{state}': value for key in folders.MASK_SCORES

@@ -92,6 +92,26 @@ def test_a_bad_mask_is_told_and_the_rest_measured(tool, data, capsys):
     assert '| all | 1 |' in told.out
 
 
+@pytest.mark.parametrize('error, words', [
+    (RuntimeError('out of memory\nlong trace'), 'out of memory'), (MemoryError(), 'MemoryError')])
+def test_a_fault_of_the_method_does_not_lose_the_rest(tool, data, capsys, monkeypatch, error,
+                                                      words):
+    calls = []
+
+    def method(image, mask):  # fails once
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return mask
+
+    monkeypatch.setattr(tool, 'load_baselines', lambda names: {'mine': method})
+    assert tool.main([*folders_of(data), '--refiner=none']) == 1
+    told = capsys.readouterr()
+    said = ''.join(told.err.split())  # lines are broken where a terminal ends
+    assert f'coarse/a.png:{words.replace(" ", "")}measuring' in said
+    assert '| all | 1 |' in told.out
+
+
 @pytest.mark.parametrize('arguments, words', [
     (['--images=x', '--refiner=none'], 'Give --images, --masks and --coarse together'),
     (['--root=nowhere', '--refiner=none'], 'nowhere does not exist'),

@@ -203,3 +203,33 @@ def test_the_command_itself_on_the_ade20k_config(root):
     assert done.returncode == 0, done.stderr[-3000:]
     for word in ('before', 'after', 'difference', 'mIoU', 'mBA', 'BoundaryIoU'):
         assert word in done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_a_dataset_is_known_by_its_class_and_an_unknown_one_is_told(root):
+    from mmseg.datasets import ADE20KDataset
+
+    from mmseg_cascadepsp.apis import testing
+
+    cfg = testing.read_config(str(root / 'config.py'))
+    for kind in ('ADE20KDataset', ADE20KDataset):
+        cfg.test_dataloader.dataset.type = kind
+        testing.check_data(cfg)
+    cfg.test_dataloader.dataset.type = 'MySet'
+    with pytest.raises(ValueError, match='dataset MySet is not registered; .*custom_imports'):
+        testing.check_data(cfg)
+
+
+def test_stored_predictions_are_not_augmented(tool, root, capfd):
+    with pytest.raises(SystemExit):
+        tool('--pred-dir', root, '--tta', checkpoint=None)
+    assert '--pred-dir takes its place' in capfd.readouterr().err
+
+
+def test_stored_predictions_behind_links_are_found(tmp_path):
+    from mmseg_cascadepsp.models import StoredPredictions
+
+    write_picture(tmp_path / 'elsewhere' / 'a.png', np.zeros((9, 9, 3), np.uint8))
+    (tmp_path / 'preds').mkdir()
+    (tmp_path / 'preds' / 'linked').symlink_to(tmp_path / 'elsewhere')
+    found = StoredPredictions(str(tmp_path / 'preds')).find('photos/a.jpg')
+    assert found == tmp_path / 'preds' / 'linked' / 'a.png'

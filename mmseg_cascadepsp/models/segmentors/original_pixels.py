@@ -3,6 +3,7 @@
 import functools
 import logging
 
+import cv2
 import mmcv
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def original_pixels(
     if path is not None:
         try:
             image = mmcv.imfrombytes(fileio.get(path), channel_order='rgb')
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, cv2.error) as error:
             image = None
             lacks.append(f'img_path cannot be read ({error})')
         if image is not None and image.shape == (*size, 3):

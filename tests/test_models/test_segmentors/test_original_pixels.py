@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.dataset import Compose
 
+from mmseg_cascadepsp.models.segmentors.original_pixels import original_pixels
 from tests.chaining import Scripted, chained, labels_of, red_disc, sample_of, write_picture
 
 
@@ -72,6 +73,14 @@ class TestPixels:
         data = dict(inputs=[inputs], data_samples=[sample_of(self.truth.shape)])
         (sample,) = model.test_step(data)
         np.testing.assert_array_equal(labels_of(sample), self.truth)
+
+    @pytest.mark.parametrize('content', [b'', b'\x93NUMPY'])
+    def test_a_file_that_opencv_cannot_decode_is_passed_over(self, tmp_path, content):
+        (tmp_path / 'photo.npy').write_bytes(content)
+        sample = sample_of(self.truth.shape, img_path=str(tmp_path / 'photo.npy'))
+        inputs = torch.from_numpy(self.photo.transpose(2, 0, 1).copy())
+        found = original_pixels(sample, self.truth.shape, inputs)
+        np.testing.assert_array_equal(found, inputs)
 
     def test_none_will_do(self, tmp_path):
         write_picture(tmp_path / 'other.png', self.photo[:50])
