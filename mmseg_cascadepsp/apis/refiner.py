@@ -56,7 +56,8 @@ class Refiner:
         overview: Share of ``L`` at which the Global step first looks over the whole, which mends
             what the coarse mask lacks by more than its boundary
             (:func:`~mmseg_cascadepsp.cascade.look_over`); 0: it does not, and stays closer to the
-            coarse mask; by default as the config says: 0.5 for ``'lite'``, 0 for ``'r50'``. None
+            coarse mask. Either way, pieces that do not touch the coarse mask are taken away. By
+            default as the config says: 0.5 for ``'lite'``, and neither for ``'r50'``. No overview
             where it would have less than 224 pixels along the longer side.
         max_memory: Bytes, or such as ``'2GB'``: what the tensors of a call may take beyond the
             weights. Crops are batched as far as it allows; where one pass at ``L`` does not fit,

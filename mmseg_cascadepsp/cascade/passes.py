@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +18,8 @@ from .geometry import pad
 #: pass for that image, (masks, strides) -> logits: what depends on the image alone is then
 #: computed once for all passes of a cascade. And attributes: ``finish``, a :data:`Finish`, and
 #: ``overview``, the share of the size at which a cascade first looks over the whole
-#: (:func:`look_over`), where that leaves :data:`MIN_OVERVIEW` pixels; None for neither.
+#: (:func:`look_over`), where that leaves :data:`MIN_OVERVIEW` pixels; 0: it does not. With either,
+#: results must touch the coarse mask (:func:`remove_detached`); None, as the paper: neither.
 RefinePass = Callable[[Tensor, Tensor, Sequence[int]], dict[int, Tensor]]
 
 #: Normalised image (B, 3, H, W) and the finest probability of a cascade, (B, 1, H, W) -> that
@@ -35,6 +38,10 @@ MIN_OVERVIEW = 224
 #: Half the width, as a share of the longer side, of the strips in which an overview that disagrees
 #: with the mask gives way: edges and thin parts are for passes that see every pixel.
 STRIP = 0.01
+
+#: Logits from which on what is detached goes, and what they become at most: a probability of 0.05
+#: and 0.002.
+FAINT, GONE = -3.0, -6.0
 
 #: Slots of the mask channels behind the coarse mask itself.
 SLOTS = (8, 4)
@@ -104,13 +111,17 @@ def run_cascade(
         For each pass: stride -> logits (B, 1, H, W).
     """
     share = getattr(refine_pass, 'overview', None)
-    large = share and share * max(image.shape[-2:]) >= MIN_OVERVIEW
-    if large and not given and len(strides) > 1:
+    if share is None or len(strides) == 1:
+        return _run_passes(refine_pass, image, mask, strides, given or {}, final)
+    coarse = mask
+    if share and not given and share * max(image.shape[-2:]) >= MIN_OVERVIEW:
         seen = look_over(refine_pass, image, mask, strides, share)
         # Half and half: where the two agree the mask stays sure, elsewhere it leaves it open.
         mask = (mask + seen) / 2
         given = {strides[0]: mask}
-    return _run_passes(refine_pass, image, mask, strides, given or {}, final)
+    outputs = _run_passes(refine_pass, image, mask, strides, given or {}, final)
+    outputs[-1] = remove_detached(outputs[-1], coarse)
+    return outputs
 
 
 def _run_passes(
@@ -138,7 +149,7 @@ def _run_passes(
 
 
 def check_overview(share: float | None) -> float | None:
-    """Return ``share`` of :func:`look_over`; None for 0, too: no overview.
+    """Return ``share`` of :func:`look_over`; 0 and None: no overview.
 
     Raises:
         ValueError: it is not from 0 to below 1.
@@ -148,7 +159,7 @@ def check_overview(share: float | None) -> float | None:
             'overview must be a share of the size, from 0 (none) to below 1, such as 0.5, got '
             f'{share!r}'
         )
-    return share or None
+    return share
 
 
 def look_over(
@@ -179,6 +190,39 @@ def look_over(
         for part in (seen, differ)
     )
     return torch.lerp(mask.to(seen), seen, differ)
+
+
+def remove_detached(outputs: dict[int, Tensor], mask: Tensor) -> dict[int, Tensor]:
+    """Take away what does not touch the coarse mask: a network that has learnt to mend large
+    errors now and then finds another object elsewhere, which is no part of this one.
+
+    Args:
+        outputs: stride -> logits (B, 1, H, W) of a pass; connected pieces are those of the finest.
+        mask: coarse mask, (B, 1, H, W) in [-1, 1].
+
+    Returns:
+        The same; in all strides logits are at most :data:`GONE` where a piece was.
+    """
+    finest = outputs[min(outputs)]
+    logits, masks = (part.float().cpu().numpy()[:, 0] for part in (finest, mask))
+    detached = np.zeros(logits.shape, bool)
+    for logit, coarse, lost in zip(logits, masks, detached, strict=True):
+        # Thin parts and small objects of a mask that was shrunk are faint.
+        own = coarse > min(-0.9, (coarse.max() - 1) / 2)
+        for level in (FAINT, 0.0):  # with its surroundings; also where a faint bridge leads to it
+            pieces = ((logit > level) & ~lost).astype(np.uint8)
+            count, labels = cv2.connectedComponents(pieces, connectivity=8)
+            touching = np.zeros(count, bool)
+            touching[labels[own]] = True
+            touching[0] = True
+            lost |= ~touching[labels]
+    if not detached.any():
+        return outputs
+    lost = torch.from_numpy(detached)[:, None].to(finest.device)
+    return {
+        stride: torch.where(lost, value.clamp(max=GONE), value)
+        for stride, value in outputs.items()
+    }
 
 
 def _dilate(value: Tensor, radius: int) -> Tensor:

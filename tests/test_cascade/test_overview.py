@@ -18,6 +18,7 @@ from mmseg_cascadepsp.cascade import (
     refine,
     run_cascade,
 )
+from mmseg_cascadepsp.cascade.passes import remove_detached
 
 from . import toy_refiner
 
@@ -53,6 +54,7 @@ def test_it_gives_half_of_the_mask_and_takes_the_place_of_the_first_pass():
     second = toy_refiner.refine_pass(image, mixed.expand(-1, 3, -1, -1), (8, 4))
     given_ = {stride: torch.tanh(logits) for stride, logits in second.items()}
     third = toy_refiner.refine_pass(image, mask_channels(mixed, given_), (8, 4, 1))
+    third = remove_detached(third, mask)
 
     result = run_cascade(FinishedPass(toy_refiner.refine_pass, overview=0.5), image, mask)
     assert [tuple(outputs) for outputs in result] == [(8, 4), (8, 4, 1)]
@@ -125,8 +127,8 @@ def test_bad_shares_are_told(share):
 
 
 def test_none_and_zero_are_no_overview():
-    assert check_overview(None) is check_overview(0) is check_overview(0.0) is None
-    assert check_overview(0.5) == 0.5
+    assert check_overview(None) is None
+    assert (check_overview(0), check_overview(0.5)) == (0, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -156,3 +158,61 @@ def test_what_is_out_of_sight_comes_into_sight():
     )
     truth = int((image[:, 0] > 0).sum())
     assert near < 0.9 * truth and far == truth, np.array([near, far]) / truth
+
+
+def reached(pieces, seeds):
+    """Pixels of ``pieces`` from which a way over neighbours leads to ``seeds``, one by one."""
+    todo, found = [*zip(*np.nonzero(pieces & seeds), strict=True)], np.zeros_like(pieces)
+    while todo:
+        y, x = todo.pop()
+        if 0 <= y < pieces.shape[0] and 0 <= x < pieces.shape[1] and pieces[y, x]:
+            if not found[y, x]:
+                found[y, x] = True
+                todo += [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 24), st.integers(1, 24), st.integers(0, 2**32 - 1))
+def test_what_does_not_touch_the_mask_goes(height, width, seed):
+    random = np.random.RandomState(seed)
+    smooth = cv2.GaussianBlur(random.normal(0, 30, (2, height, width)).astype(np.float32)[0],
+                              (0, 0), 1.5)
+    logits = {4: torch.from_numpy(random.normal(0, 5, (1, 1, height, width))).float(),
+              1: torch.from_numpy(smooth)[None, None]}
+    mask = torch.from_numpy(random.choice([-1.0, 1.0], (height, width), p=[0.95, 0.05]))
+    found = remove_detached(logits, mask[None, None])
+    own = mask.numpy() > 0
+    around = reached(smooth > -3, own)
+    kept = reached((smooth > 0) & around, own)
+    gone = ((smooth > -3) & ~around) | ((smooth > 0) & ~kept)
+    for stride, before in logits.items():
+        expected = np.where(gone, np.minimum(before[0, 0], -6), before[0, 0])
+        np.testing.assert_array_equal(found[stride][0, 0], expected)
+
+
+def test_a_mask_that_was_shrunk_to_a_hint_is_still_touched():
+    """A wire is a tenth of a pixel wide; of an object of one pixel less is left."""
+    logits = torch.full((1, 1, 20, 20), -9.0)
+    logits[..., 5, :] = 9
+    for hint in (-0.8, -0.99):
+        mask = torch.full((1, 1, 20, 20), -1.0)
+        mask[..., 5, 3] = hint
+        assert torch.equal(remove_detached({1: logits}, mask)[1], logits)
+    gone = remove_detached({1: logits}, -torch.ones(1, 1, 20, 20))[1]
+    assert gone.max() <= -6
+
+
+def test_another_object_of_the_kind_is_not_taken_in():
+    image, mask = -torch.ones(1, 3, 64, 256), -torch.ones(1, 1, 64, 256)
+    image[..., 16:48, 16:80] = image[..., 16:48, 160:240] = 1
+    mask[..., 20:48, 16:70] = 1
+
+    def find(image, masks, strides):  # all that has the object's colour, wherever
+        return dict.fromkeys(strides, image[:, :1] * 20)
+
+    own = torch.zeros(1, 1, 64, 256, dtype=torch.bool)
+    own[..., 16:48, 16:80] = True
+    for share in (None, 0, 0.5):
+        found = padded_cascade(FinishedPass(find, overview=share), image, mask)[1]
+        assert torch.equal(found > 0.5, image[:, :1] > 0 if share is None else own)
