@@ -90,7 +90,7 @@ def main(args=None) -> int:
     try:
         if args.every < 1:
             raise ValueError(f'--every must be 1 (all masks) or more, got {args.every}.')
-        boundary_radii(1, 1, args.r0)
+        boundary_radii(1, 1, args.r0)  # its error, before the work and not once for each mask
         check_crop_size(args.L)
         if args.images or args.masks or args.coarse:
             if not (args.images and args.masks and args.coarse) or args.root:

@@ -82,8 +82,8 @@ def main() -> None:
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
     last = last_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
-    if last:  # without a checkpoint the run begins, from the config's load_from if it has one
-        cfg.resume, cfg.load_from = True, last
+    if last is not None:  # or the run begins, from the config's load_from if it has one
+        cfg.resume, cfg.load_from = True, last or None
     check_data(cfg)
     prepare_processes(cfg)
     keep_freed_memory()

@@ -3,17 +3,15 @@
 import os
 import os.path as osp
 from collections.abc import Iterator, Mapping
-from glob import escape, glob
 
 from mmengine.config import Config
 from mmengine.fileio import isdir
 from mmengine.runner import find_latest_checkpoint
 
 from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS
+from mmseg_cascadepsp.evaluation.folders import ROOT_VARIABLE
 
 DATA_HELP = 'docs/training.md shows what belongs there'
-ROOT_VARIABLE = 'MMSEG_CASCADEPSP_DATA'
-"""What the configs of trainings read their data root from."""
 
 
 MMENGINE_HOOKS = {
@@ -27,7 +25,7 @@ def read_config(path: str, data_root: str | None = None, options: Mapping | None
 
     Args:
         path: of the file.
-        data_root: of the pairs; by default what :data:`ROOT_VARIABLE` holds.
+        data_root: of the pairs; by default what ``MMSEG_CASCADEPSP_DATA`` holds.
         options: changes, ``dict(key.of.entry=value)``; None takes a hook out.
     """
     root = data_root or os.environ.get(ROOT_VARIABLE)
@@ -49,17 +47,13 @@ def read_config(path: str, data_root: str | None = None, options: Mapping | None
 
 
 def last_checkpoint(work_dir: str) -> str | None:
-    """The checkpoint to go on from, None where there is none.
-
-    It is the one that MMEngine's note names, also where the folder has been moved since, and the
-    newest where a kill has left that note empty.
+    """What MMEngine's note of the last checkpoint names, also where the folder has been moved
+    since; None where there is no note, empty where a kill has left it so, which
+    :class:`~mmseg_cascadepsp.engine.SafeCheckpointHook` mends.
     """
     named = find_latest_checkpoint(work_dir)
     if named and not osp.exists(named):
         named = osp.join(work_dir, osp.basename(named))
-    if named == '':
-        found = glob(osp.join(escape(work_dir), 'iter_*.pth'))
-        named = max(found, key=osp.getmtime, default=None)
     return named
 
 

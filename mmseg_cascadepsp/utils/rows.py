@@ -20,7 +20,7 @@ ROW_SUFFIXES = frozenset({'.npy', '.tif', '.tiff'})
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 """TIFF tags that say where on earth the pixels are: scale, tie points, matrix, keys."""
 JPEG = (6, 7, 33007, 34892)
-"""Compressions of a TIFF."""
+"""Compressions of a TIFF that are JPEG."""
 STRIP_BYTES = 2**24
 """About so much is read or written at a time where nothing else is said."""
 

@@ -286,6 +286,7 @@ class LoseParts(BaseTransform):
         radius = np.random.uniform(*self.radius) * inside.max()
         if mask.all() or radius < 1:
             return results
+        # Two distance transforms open by a disc of any radius, which a kernel would be slow at.
         opened = _distance_to(inside > radius) <= radius
         # Beyond the crop there is room for the disc: an object near the edge leaves no gap there.
         border = int(radius) + 1

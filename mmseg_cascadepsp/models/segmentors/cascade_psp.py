@@ -37,7 +37,8 @@ class CascadePSP(BaseSegmentor):
         guided_filter: arguments of :class:`mmseg_cascadepsp.cascade.GuidedFilter`, by which the
             result of a test is filtered in the end; None: it is not, as in the paper.
         overview: share of the size at which a test's Global step first looks over the whole, see
-            :func:`mmseg_cascadepsp.cascade.look_over`; None: it does not, as in the paper.
+            :func:`mmseg_cascadepsp.cascade.look_over`; 0: it does not. Either way, pieces that do
+            not touch the coarse mask are taken away; None: neither, as in the paper.
         test_cfg: arguments of :func:`mmseg_cascadepsp.cascade.refine` (``L``, ``fast``, ``local``,
             ``enlarge``, ``crop_filter``, ...) and ``threshold`` of the mask on the probability,
             0.5.
