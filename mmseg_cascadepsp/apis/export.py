@@ -272,7 +272,7 @@ class OnnxRefiner(nn.Module):
         """One pass, as :meth:`mmseg_cascadepsp.models.CascadePSP.refine_pass`."""
         value = self._runtime.OrtValue.ortvalue_from_numpy
         tensors = {
-            name: value(tensor.float().contiguous().numpy())
+            name: value(tensor.float().cpu().contiguous().numpy())
             for name, tensor in zip(INPUTS, (image, masks), strict=True)
         }
         for stride, stage in zip(self.cascade_strides, self._stages, strict=True):
@@ -284,7 +284,8 @@ class OnnxRefiner(nn.Module):
                 zip(names, stage.run_with_ort_values(names, needed), strict=True)
             )
         return {
-            stride: torch.from_numpy(tensors[f'logits_{stride}'].numpy()) for stride in strides
+            stride: torch.from_numpy(tensors[f'logits_{stride}'].numpy()).to(image.device)
+            for stride in strides
         }
 
 

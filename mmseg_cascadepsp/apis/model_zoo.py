@@ -167,8 +167,8 @@ def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module,
             model = Config.fromfile(find_config(ZOO[label].config))
         elif not label.endswith('.py'):
             raise ValueError(
-                f'model must be one of {", ".join(map(repr, ZOO))}, the path of a config (.py), '
-                f'a Config or a module, got {label!r}.'
+                f'model must be one of {", ".join(map(repr, ZOO))}, the path of a config (.py) '
+                f'or of an exported refiner (.onnx), a Config or a module, got {label!r}.'
             )
         elif not os.path.isfile(label):
             raise FileNotFoundError(f'model: the config {label} does not exist.')

@@ -1,7 +1,7 @@
 """What surrounds a test of a refined segmentor: checks before it, files after it."""
 
-import os
 import os.path as osp
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePath
 
@@ -16,6 +16,7 @@ from torch import nn
 
 from mmseg_cascadepsp.evaluation.metrics.samples import numbered
 from mmseg_cascadepsp.models.segmentors import RefinedSegmentor, StoredPredictions
+from mmseg_cascadepsp.models.segmentors.building import check_segmentor_weights
 from mmseg_cascadepsp.models.segmentors.original_pixels import original_pixels
 from mmseg_cascadepsp.utils import write_image, write_png
 from mmseg_cascadepsp.visualization import before_after_change
@@ -27,8 +28,9 @@ class RefinedResultsHook(Hook):
     checkpoint and stored predictions fit, and write results.
 
     Args:
-        out_dir: Folder of the refined label maps: PNG of the photo's name, numbered as the
-            dataset's annotations (masks of single objects: 0 and 255). None: none are written.
+        out_dir: Folder of the refined label maps: PNG of the photo's name, in folders as the
+            dataset's photos, numbered as its annotations (masks of single objects: 0 and 255).
+            None: none are written.
         show_dir: Folder of pictures of three panels: before, after, what changed.
     """
 
@@ -45,32 +47,22 @@ class RefinedResultsHook(Hook):
             ValueError: Weights are missing or of another shape.
         """
         model = _unwrap(runner.model)
-        if not isinstance(model, RefinedSegmentor):
-            return
-        saved = checkpoint.get('state_dict', checkpoint)
-        saved = {
-            key.removeprefix('module.').removeprefix('segmentor.'): value
-            for key, value in saved.items()
-        }
-        own = dict(model.segmentor.named_parameters())
-        wrong = [
-            key
-            for key, value in own.items()
-            if not key.startswith('auxiliary_head')
-            and (key not in saved or saved[key].shape != value.shape)
-        ]
-        if wrong:
-            raise ValueError(
-                f'the checkpoint does not fit the segmentor: {len(wrong)} of its {len(own)} '
-                f'weights are missing or of another shape, first {wrong[0]}; '
-                'it belongs to another config'
-            )
+        if isinstance(model, RefinedSegmentor):
+            check_segmentor_weights(model.segmentor, checkpoint)
 
     def before_test(self, runner: Runner) -> None:
-        """Hand over the classes; look for the predictions of all photos."""
+        """Hand over the classes; look for the predictions of all photos.
+
+        Raises:
+            FileNotFoundError: Photos have no prediction.
+            ValueError: The results of two photos would have the same name.
+        """
         dataset = runner.test_dataloader.dataset
         self._meta = dict(getattr(dataset, 'metainfo', {}))
-        self._root = getattr(dataset, 'data_prefix', {}).get('img_path')
+        photos = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+        self._root = _folder_of(photos, getattr(dataset, 'data_prefix', {}).get('img_path'))
+        if self.out_dir or self.show_dir:
+            self._check_names(photos)
         model = _unwrap(runner.model)
         if not isinstance(model, RefinedSegmentor):
             return
@@ -79,7 +71,7 @@ class RefinedResultsHook(Hook):
         if isinstance(stored, StoredPredictions):
             stored.num_classes = len(self._meta.get('classes', ())) or stored.num_classes
             stored.label_map = self._meta.get('label_map') or stored.label_map
-            stored.check([dataset.get_data_info(i)['img_path'] for i in range(len(dataset))])
+            stored.check(photos)
 
     def after_test_iter(
         self,
@@ -126,9 +118,26 @@ class RefinedResultsHook(Hook):
     def _name(self, img_path: str) -> str:
         """Path inside the dataset's folder of photos, without suffix."""
         path = osp.relpath(img_path, self._root) if self._root else osp.basename(img_path)
-        if path.startswith(os.pardir):
-            path = osp.basename(img_path)
         return str(PurePath(path).with_suffix(''))
+
+    def _check_names(self, photos: Sequence[str]) -> None:
+        named: dict[str, str] = {}
+        for photo in photos:
+            if named.setdefault(self._name(photo), photo) != photo:
+                raise ValueError(
+                    f'{named[self._name(photo)]} and {photo} would both be written as '
+                    f'{self._name(photo)}.png; rename one of them'
+                )
+
+
+def _folder_of(photos: Sequence[str], prefix: str | None) -> str | None:
+    """The dataset's folder of photos, or, where a set has several, the one around them."""
+    folders = {osp.dirname(osp.abspath(photo)) for photo in photos}
+    if not folders:
+        return None
+    common = osp.commonpath(folders)
+    inside = prefix and osp.commonpath([common, osp.abspath(prefix)]) == osp.abspath(prefix)
+    return prefix if inside else common
 
 
 def _labels(sample: SegDataSample, key: str) -> np.ndarray:

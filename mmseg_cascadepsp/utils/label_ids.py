@@ -26,15 +26,19 @@ def from_dataset_ids(
 
 
 def to_dataset_ids(
-    labels: np.ndarray, reduce_zero_label: bool = False, label_map: Mapping[int, int] | None = None
+    labels: np.ndarray,
+    reduce_zero_label: bool = False,
+    label_map: Mapping[int, int] | None = None,
+    void: int | None = VOID,
 ) -> np.ndarray:
     """The inverse of :func:`from_dataset_ids`, as the set's evaluation servers want it.
+    ``void`` is None where 255 is a class as others are.
 
     >>> to_dataset_ids(np.array([255, 0, 149]), reduce_zero_label=True).tolist()
     [0, 1, 150]
     """
     labels = _replace(labels, {new: old for old, new in (label_map or {}).items() if new != VOID})
-    return np.where(labels == VOID, 0, labels + 1) if reduce_zero_label else labels
+    return np.where(labels == void, 0, labels + 1) if reduce_zero_label else labels
 
 
 def _replace(labels: np.ndarray, table: Mapping[int, int]) -> np.ndarray:

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from mmseg_cascadepsp.apis import OnnxRefiner, Refiner, export, export_refiner
+from mmseg_cascadepsp.models import RefinedSegmentor
+from tests.chaining import Scripted, red_disc
 
 pytest.importorskip('onnxscript')
 onnx = pytest.importorskip('onnx')
@@ -254,3 +256,21 @@ def test_what_cannot_be_exported(refiner, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnx', None)
     with pytest.raises(ImportError, match=r'onnx is not .*mmseg_cascadepsp\[export\]'):
         Refiner(tmp_path / 'a.onnx')
+
+
+def test_an_exported_refiner_behind_a_segmentor(tiny_onnx, tiny_config, tiny_checkpoint):
+    photo, _, coarse = red_disc()
+    inputs = torch.from_numpy(photo.transpose(2, 0, 1).copy()).float()[None]
+    options = dict(strategy=dict(type='semantic', background=0, L=128), classes=('no', 'yes'))
+    labels = [
+        RefinedSegmentor(Scripted(coarse * 1), refiner=given, **options, **own)
+        .predict(inputs)[0]
+        .pred_sem_seg.data
+        for given, own in (
+            (str(tiny_onnx), {}),
+            (str(tiny_config), {'refiner_checkpoint': str(tiny_checkpoint)}),
+        )
+    ]
+    assert (labels[0] == labels[1]).float().mean() > 0.999
+    with pytest.raises(ValueError, match='checkpoint must not be given for an exported refiner'):
+        RefinedSegmentor(Scripted(0), refiner=str(tiny_onnx), refiner_checkpoint='a.pth')

@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -54,3 +55,37 @@ def test_a_full_disk_stops_the_test(tmp_path, monkeypatch, last):
             hook.after_test(None)
         else:
             hook.after_test_iter(None, 1, outputs=batch)
+
+
+def before_test(photos, **options):
+    """A hook before the test of a set of these photos."""
+
+    class Photos(list):
+        metainfo, data_prefix = {}, {'img_path': 'images'}  # relative, as class-agnostic sets have
+
+        def get_data_info(self, index):
+            return {'img_path': self[index]}
+
+    dataset = Photos(f'data/{photo}' for photo in photos)
+    hook = RefinedResultsHook(**options)
+    hook.before_test(SimpleNamespace(test_dataloader=SimpleNamespace(dataset=dataset), model=None))
+    return hook, dataset
+
+
+def test_photos_of_one_name_in_several_folders_all_get_their_files(tmp_path):
+    hook, photos = before_test(['a/images/1.jpg', 'b/images/1.jpg'], out_dir=str(tmp_path))
+    samples = [sample('x', np.full((4, 6), value, np.int64)) for value in (0, 1)]
+    for data, photo in zip(samples, photos, strict=True):
+        data.set_metainfo({'img_path': photo})
+    hook.after_test_iter(None, 0, outputs=samples)
+    hook.after_test(None)
+    for folder, value in (('a', 0), ('b', 255)):
+        found = cv2.imread(str(tmp_path / folder / 'images/1.png'), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(found, np.full((4, 6), value))
+
+
+def test_photos_that_differ_in_their_suffix_alone_are_told_before_the_test(tmp_path):
+    for options in ({'out_dir': str(tmp_path)}, {'show_dir': str(tmp_path)}):
+        with pytest.raises(ValueError, match=r'images/1.jpg and .*images/1.png would'):
+            before_test(['images/1.jpg', 'images/2.jpg', 'images/1.png'], **options)
+    before_test(['images/1.jpg', 'images/1.png'])  # nothing is written

@@ -12,6 +12,7 @@ from mmseg.registry import METRICS
 from mmseg.structures import SegDataSample
 
 from mmseg_cascadepsp import evaluation as ev
+from mmseg_cascadepsp.evaluation.metrics import samples
 
 from .pictures import labels, masks
 
@@ -174,6 +175,22 @@ def test_bad_samples_are_named():
     strange.gt_sem_seg.data[0, 0, 0] = 77
     with pytest.raises(ValueError, match='photos/a.jpg: target holds the class 77'):
         evaluate(dict(type='BoundarySegMetric'), [strange])
+
+
+def test_photos_of_one_name_do_not_overwrite_each_other(tmp_path):
+    one, other = relabelled(1), relabelled(1)
+    other.set_metainfo({'img_path': 'elsewhere/a.jpg'})
+    metric = dict(type='BoundarySegMetric', output_dir=str(tmp_path))
+    with pytest.raises(ValueError, match='photos/a.jpg and elsewhere/a.jpg would both .* a.png'):
+        evaluate(metric, [one, other])
+
+
+def test_above_255_classes_the_file_has_16_bits_and_255_is_a_class(tmp_path):
+    labels = np.array([[0, 254, 255, 256, 299]])
+    meta = {'classes': list(range(300)), 'reduce_zero_label': True}
+    assert samples.numbered(labels, {}, meta).tolist() == [[1, 255, 256, 257, 300]]
+    meta['classes'] = list(range(150))
+    assert samples.numbered(labels[:, :3], {}, meta).tolist() == [[1, 255, 0]]
 
 
 def test_output_dir_is_out_of_mmsegs_own_script(tmp_path):

@@ -69,6 +69,7 @@ def test_stuff_lists_name_classes_of_their_datasets(dataset, key):
 
 def test_stuff_by_name_id_and_subset():
     assert stuff_ids([' Dog', 0], PETS) == {0, 2}
+    assert stuff_ids('Dog', PETS) == {2}
     assert stuff_ids('auto', PETS) == stuff_ids('auto') == stuff_ids(()) == frozenset()
     assert stuff_ids('cityscapes', ('car', 'Sky', 'road', 'tram')) == {1, 2}
     assert stuff_ids(np.array([3, 4])) == {3, 4}

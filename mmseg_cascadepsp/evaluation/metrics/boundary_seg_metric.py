@@ -47,7 +47,7 @@ class BoundarySegMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.r0, self.dilation_ratio = r0, dilation_ratio
         self.ignore_index, self.per_class = ignore_index, per_class
-        self.output_dir = output_dir
+        self.output_dir, self._saved = output_dir, {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count in each image; what is kept of it are a few numbers per class.
@@ -70,7 +70,7 @@ class BoundarySegMetric(BaseMetric):
             except ValueError as error:
                 raise ValueError(f'{where(sample)}: {error}') from error
             if self.output_dir:
-                save(self.output_dir, labels[0], sample, self.dataset_meta)
+                save(self.output_dir, labels[0], sample, self.dataset_meta, self._saved)
 
     def compute_metrics(self, results: list[list[dict[str, np.ndarray]]]) -> dict[str, float]:
         """Scores of the whole set from what :meth:`process` kept."""

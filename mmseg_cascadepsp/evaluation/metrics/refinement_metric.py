@@ -40,7 +40,7 @@ class RefinementMetric(BaseMetric):
                  collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.r0, self.dilation_ratio, self.threshold = r0, dilation_ratio, threshold
-        self.output_dir = output_dir
+        self.output_dir, self._saved = output_dir, {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count in each image; what is kept of it are 14 numbers per mask.
@@ -62,7 +62,7 @@ class RefinementMetric(BaseMetric):
             except ValueError as error:
                 raise ValueError(f'{where(sample)}: {error}') from error
             if self.output_dir:
-                save(self.output_dir, masks[0], sample, {})
+                save(self.output_dir, masks[0], sample, {}, self._saved)
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
         """Scores of the whole set from what :meth:`process` kept."""

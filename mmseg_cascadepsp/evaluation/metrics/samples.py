@@ -1,11 +1,12 @@
 """What the metrics share: reading data samples and writing down before, after and gain."""
 
 import os.path as osp
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import numpy as np
 
 from mmseg_cascadepsp.utils import to_dataset_ids, write_png
+from mmseg_cascadepsp.utils.label_ids import VOID
 
 
 def pixels(sample: Mapping, key: str, metric: str) -> np.ndarray:
@@ -38,13 +39,25 @@ def numbered(labels: np.ndarray, sample: Mapping, meta: Mapping) -> np.ndarray:
     """
     if 'object_class' in sample or 'classes' not in meta:
         return (labels > 0).astype(np.uint8) * 255
-    labels = to_dataset_ids(labels, meta.get('reduce_zero_label'), meta.get('label_map'))
+    void = VOID if len(meta['classes']) <= VOID else None
+    labels = to_dataset_ids(labels, meta.get('reduce_zero_label'), meta.get('label_map'), void)
     return labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
 
 
-def save(folder: str, labels: np.ndarray, sample: Mapping, meta: Mapping) -> None:
-    """Write a prediction into ``folder`` as PNG under the photo's name."""
+def save(folder: str, labels: np.ndarray, sample: Mapping, meta: Mapping,
+         saved: MutableMapping[str, str]) -> None:
+    """Write a prediction into ``folder`` as PNG under the photo's name, as MMSeg's metrics do.
+
+    Args:
+        saved: stem -> photo, of what was written before; the new one is added.
+
+    Raises:
+        ValueError: another photo's was written under this name.
+    """
     stem = osp.splitext(osp.basename(where(sample)))[0]
+    if saved.setdefault(stem, where(sample)) != where(sample):
+        raise ValueError(f'output_dir: {saved[stem]} and {where(sample)} would both be written as '
+                         f"{stem}.png; --out of this package's tools/test.py keeps folders apart")
     write_png(osp.join(folder, stem + '.png'), numbered(labels, sample, meta))
 
 

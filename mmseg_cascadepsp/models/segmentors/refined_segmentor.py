@@ -1,13 +1,9 @@
 """Any MMSeg segmentor, then the refiner."""
 
-import copy
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
 from mmengine.logging import print_log
 from mmengine.runner import load_checkpoint
 from mmengine.structures import PixelData
@@ -17,8 +13,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_cascadepsp.models.inference import InferencePass
-from mmseg_cascadepsp.models.strategies import build_strategy
+from mmseg_cascadepsp.models.strategies import build_strategy, known_strategy
 
+from .building import build_refiner, build_segmentor, check_segmentor_weights
 from .cascade_psp import PRECISIONS
 from .original_pixels import enlarge_labels, original_pixels
 
@@ -40,7 +37,8 @@ class RefinedSegmentor(BaseSegmentor):
 
     Args:
         segmentor: Config of the segmentor, or a config file (``mmseg::...`` for one of MMSeg's).
-        refiner: ``'lite'``, ``'r50'``, the config of a refiner or a config file.
+        refiner: ``'lite'``, ``'r50'``, the config of a refiner or a config file, or an exported
+            one (``.onnx``), which runs on the CPU.
         strategy: How label maps are taken apart and put together: the name or the config of a
             strategy, see :mod:`mmseg_cascadepsp.models.strategies`; ``'auto'`` goes by
             the classes.
@@ -53,7 +51,8 @@ class RefinedSegmentor(BaseSegmentor):
             measurements on BIG.
         precision: Of the refiner: ``'fp32'``, ``'bf16'``, ``'fp16'``, ``'auto'``; see
             :class:`~mmseg_cascadepsp.Refiner`.
-        ignore_index: Label that stands for void, if the segmentor gives any.
+        ignore_index: Label that stands for void, if the segmentor gives any; not where a segmentor
+            has so many classes that it is one of them.
         data_preprocessor: For a segmentor that has none of its own.
         init_cfg: See MMEngine.
         kwargs: ``train_cfg``, ``test_cfg`` and ``pretrained``, which MMSeg's ``init_model`` puts
@@ -94,15 +93,24 @@ class RefinedSegmentor(BaseSegmentor):
         unknown = set(kwargs) - {'train_cfg', 'test_cfg', 'pretrained'}
         if unknown:
             raise TypeError(f'RefinedSegmentor has no argument {", ".join(sorted(unknown))}')
-        segmentor = _build_segmentor(segmentor, data_preprocessor)
+        segmentor = build_segmentor(segmentor, data_preprocessor)
         super().__init__(data_preprocessor=segmentor.data_preprocessor, init_cfg=init_cfg)
         self.segmentor = segmentor
         if checkpoint is not None:
-            meta = load_checkpoint(segmentor, checkpoint, map_location='cpu').get('meta', {})
+            prefixes = [(r'^module\.', ''), (r'^segmentor\.', '')]
+            saved = load_checkpoint(
+                segmentor, checkpoint, map_location='cpu', revise_keys=prefixes
+            )
+            check_segmentor_weights(segmentor, saved, checkpoint)
+            meta = saved.get('meta', {})
             # Checkpoints older than MMSeg 1.0 have the classes in another place.
             named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
             classes = classes or named
-        self.refiner, self._refiner_is_loaded = _build_refiner(refiner, refiner_checkpoint)
+        self.refiner, self._refiner_is_loaded = build_refiner(
+            refiner, refiner_checkpoint, precision
+        )
+        if isinstance(strategy, (str, Mapping)):
+            known_strategy(strategy)  # now, not at the first photo
         self.strategy = strategy
         self.classes = classes
         self.enlarge = enlarge
@@ -204,7 +212,7 @@ class RefinedSegmentor(BaseSegmentor):
                 normalize=self.refiner.normalize,
                 strides=tuple(self.refiner.cascade_strides),
                 classes=OBJECT if single is not None else self._class_names(),
-                ignore_index=self.ignore_index,
+                ignore_index=self._void(),
                 logits=_logits(sample, coarse) if use_logits and single is None else None,
             )
             refined = torch.from_numpy(result.labels).to(coarse)
@@ -245,6 +253,10 @@ class RefinedSegmentor(BaseSegmentor):
                 'they must agree'
             )
         return enlarge_labels(labels, size)
+
+    def _void(self) -> int | None:
+        number = getattr(self.segmentor, 'num_classes', None)
+        return None if number is not None and number > self.ignore_index else self.ignore_index
 
     def _class_names(self) -> tuple[str, ...] | None:
         names = self.classes or (getattr(self, 'dataset_meta', None) or {}).get('classes')
@@ -343,39 +355,3 @@ def _at_input_size(samples: Sequence[SegDataSample] | None):
     finally:
         for sample, shape in zip(samples or (), kept, strict=True):
             sample.set_metainfo({'ori_shape': shape})
-
-
-def _build_segmentor(segmentor: dict | str | nn.Module, preprocessor: dict | None) -> nn.Module:
-    if isinstance(segmentor, nn.Module):
-        return segmentor
-    if isinstance(segmentor, (str, os.PathLike)):
-        path = os.fspath(segmentor)
-        cfg = get_config(path) if '::' in path else Config.fromfile(path)
-        segmentor, preprocessor = cfg.model, cfg.get('data_preprocessor', preprocessor)
-    # MMSeg's models read their configs by attribute, and change them.
-    segmentor = ConfigDict(copy.deepcopy(segmentor))
-    if preprocessor is not None:
-        segmentor.setdefault('data_preprocessor', preprocessor)
-    return MODELS.build(segmentor)
-
-
-def _build_refiner(
-    refiner: str | Mapping | nn.Module, checkpoint: str | None
-) -> tuple[nn.Module, bool]:
-    """The refiner, and whether it has weights."""
-    # The zoo of weights belongs to the Python interface, above models.
-    from mmseg_cascadepsp.apis import model_zoo
-    from mmseg_cascadepsp.apis.checkpoint import load_weights, read_state_dict
-
-    if isinstance(refiner, nn.Module):
-        model_zoo.check_refiner(refiner, type(refiner).__name__)
-        model, label, loaded = refiner, type(refiner).__name__, True
-    else:
-        model, label = model_zoo.build_model(refiner)
-        loaded = False
-        if checkpoint is None and model_zoo.is_name(refiner):
-            checkpoint = model_zoo.find_weights(label)
-    if checkpoint is not None:
-        load_weights(model, read_state_dict(checkpoint), checkpoint, label)
-        loaded = True
-    return model.eval(), loaded

@@ -1,4 +1,5 @@
 """Strategies by name, by config, or chosen by the classes."""
+import inspect
 from collections.abc import Mapping, Sequence
 
 from mmseg.registry import TASK_UTILS
@@ -74,10 +75,30 @@ def build_strategy(strategy: str | Mapping | Strategy = 'auto',
     kind = settings.pop('type', 'auto')
     if kind == 'auto':
         kind, settings['reason'] = choose_strategy(classes, num_classes)
+    return known_strategy(dict(settings, type=kind))(**settings)
+
+
+def known_strategy(strategy: str | Mapping) -> type[Strategy] | None:
+    """The class that a name or a config of a strategy means, before the data's classes are known;
+    None for ``'auto'``.
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: settings that the class does not have.
+    """
+    settings = {'type': strategy} if isinstance(strategy, str) else dict(strategy)
+    kind = settings.pop('type', 'auto')
+    if kind == 'auto':
+        return None
     known = STRATEGIES.get(kind, kind)
     if isinstance(known, str):
         known = TASK_UTILS.get(known)
     if known is None:
         raise ValueError(f"strategy must be 'auto', {', '.join(map(repr, STRATEGIES))} or the "
                          f'name of a class in TASK_UTILS, got {kind!r}.')
-    return known(**settings)
+    own = inspect.signature(known).parameters
+    unknown = [] if any(p.kind == p.VAR_KEYWORD for p in own.values()) else settings.keys() - own
+    if unknown:
+        raise TypeError(f'strategy {kind!r} has no setting {", ".join(sorted(unknown))}; it has '
+                        f'{", ".join(own)}.')
+    return known

@@ -93,8 +93,8 @@ def stuff_ids(stuff: str | Collection[int | str],
     """Ids of the stuff classes.
 
     Args:
-        stuff: ids or names of classes; a key of :data:`STUFF`; ``'auto'``: the list of the dataset
-            whose class names are ``classes``, none for another.
+        stuff: ids or names of classes, or one name; a key of :data:`STUFF`; ``'auto'``: the list
+            of the dataset whose class names are ``classes``, none for another.
         classes: names of the classes. For a key of :data:`STUFF` they may be left out (MMSeg's are
             taken) or differ from the dataset's: those of its stuff that they name count.
 
@@ -113,6 +113,8 @@ def stuff_ids(stuff: str | Collection[int | str],
             if stuff is None:
                 return frozenset()
         if stuff not in STUFF:
+            if classes is not None and _key(stuff) in map(_key, classes):
+                return frozenset([class_id(stuff, classes, 'stuff')])
             raise ValueError(f"stuff must be 'auto', one of {', '.join(map(repr, STUFF))}, or the "
                              f'ids or names of classes, got {stuff!r}.')
         if classes is None:

@@ -199,6 +199,10 @@ def test_augmentations_are_averaged_and_refined_once():
         RefinedSegTTAModel(encoder_decoder())
 
 
+def encoder_decoder_state(num_classes):
+    return MODELS.build(encoder_decoder(num_classes)).state_dict()
+
+
 class TestWeights:
     def test_of_the_plain_segmentor_load_as_they_are(self, tmp_path):
         plain = MODELS.build(encoder_decoder())
@@ -217,6 +221,24 @@ class TestWeights:
             for key, value in plain.state_dict().items():
                 torch.testing.assert_close(model.segmentor.state_dict()[key], value)
             assert float(model.refiner.gain.detach()) == 40
+
+    def test_of_a_chained_model_load_and_others_are_refused(self, tmp_path):
+        plain = encoder_decoder()
+        model = chained(segmentor=plain)
+        for name, state in (
+            ('chained', model.state_dict()),
+            ('ddp', {f'module.{key}': value for key, value in model.state_dict().items()}),
+            ('wrong', encoder_decoder_state(4)),
+            ('none', {'foo.weight': torch.zeros(1)}),
+        ):
+            torch.save({'state_dict': state}, tmp_path / f'{name}.pth')
+        for name in ('chained', 'ddp'):
+            loaded = chained(segmentor=plain, checkpoint=str(tmp_path / f'{name}.pth'))
+            for key, value in model.segmentor.state_dict().items():
+                torch.testing.assert_close(loaded.segmentor.state_dict()[key], value)
+        for name in ('wrong', 'none'):
+            with pytest.raises(ValueError, match=f'{name}.pth does not fit the segmentor: .* of'):
+                chained(segmentor=plain, checkpoint=str(tmp_path / f'{name}.pth'))
 
     def test_of_its_own_load_too(self):
         model = chained(segmentor=encoder_decoder())
@@ -303,3 +325,27 @@ def test_a_config_file_of_mmseg_as_segmentor():
     assert type(model.segmentor.backbone).__name__ == 'MixVisionTransformer'
     assert model.data_preprocessor is model.segmentor.data_preprocessor
     assert (ROOT / 'configs').is_dir()
+
+
+@pytest.mark.parametrize(
+    ('strategy', 'error', 'words'),
+    [
+        ('foo', ValueError, "strategy must be 'auto', 'scene'"),
+        ({'type': 'scene', 'pading': 0.5}, TypeError, "'scene' has no setting pading; it has .*L"),
+    ],
+)
+def test_strategies_are_checked_before_weights_and_data_are_loaded(strategy, error, words):
+    with pytest.raises(error, match=words):
+        RefinedSegmentor(Scripted(0), refiner=RedIsObject(), strategy=strategy)
+
+
+def test_with_so_many_classes_255_is_one():
+    photo, truth, coarse = red_disc()
+    inputs = torch.from_numpy(photo.transpose(2, 0, 1).copy()).float()[None].flip(1)
+    labels = np.where(coarse, 255, 0)
+    for number, expected in ((300, np.where(truth, 255, 0)), (150, labels)):
+        classes = ['background', *(f'class {i}' for i in range(1, number))]
+        model = chained(labels, classes=classes)
+        model.segmentor.num_classes = number
+        (sample,) = model.predict(inputs, [sample_of(truth.shape)])
+        np.testing.assert_array_equal(labels_of(sample), expected)
