@@ -107,7 +107,9 @@ def _measure_before_and_after(cfg: Config) -> None:
 def use_stored_predictions(cfg: Config, pred_dir: str, ids: str = 'dataset') -> Config:
     """Let predictions in a folder take the place of a chained config's segmentor, see
     :class:`~mmseg_cascadepsp.models.StoredPredictions`."""
-    preprocessor = cfg.model.segmentor.get('data_preprocessor', cfg.get('data_preprocessor'))
+    segmentor = cfg.model.segmentor  # may be the name of a config file
+    own = segmentor.get('data_preprocessor') if isinstance(segmentor, Mapping) else None
+    preprocessor = own or cfg.get('data_preprocessor')
     cfg.model.segmentor = dict(type='mmseg.StoredPredictions', pred_dir=pred_dir, ids=ids)
     if preprocessor is not None and 'type' in preprocessor:
         cfg.model.segmentor.data_preprocessor = preprocessor

@@ -219,17 +219,16 @@ def test_a_dataset_is_known_by_its_class_and_an_unknown_one_is_told(root):
         testing.check_data(cfg)
 
 
+def test_stored_predictions_take_the_place_of_a_segmentor_by_name(root):
+    from mmseg_cascadepsp.apis import testing
+
+    cfg = testing.chain(testing.read_config(str(root / 'config.py')))
+    cfg.model.segmentor = 'mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py'  # is not built
+    segmentor = testing.use_stored_predictions(cfg, str(root), 'index').model.segmentor
+    assert (segmentor.type, segmentor.ids) == ('mmseg.StoredPredictions', 'index')
+
+
 def test_stored_predictions_are_not_augmented(tool, root, capfd):
     with pytest.raises(SystemExit):
         tool('--pred-dir', root, '--tta', checkpoint=None)
     assert '--pred-dir takes its place' in capfd.readouterr().err
-
-
-def test_stored_predictions_behind_links_are_found(tmp_path):
-    from mmseg_cascadepsp.models import StoredPredictions
-
-    write_picture(tmp_path / 'elsewhere' / 'a.png', np.zeros((9, 9, 3), np.uint8))
-    (tmp_path / 'preds').mkdir()
-    (tmp_path / 'preds' / 'linked').symlink_to(tmp_path / 'elsewhere')
-    found = StoredPredictions(str(tmp_path / 'preds')).find('photos/a.jpg')
-    assert found == tmp_path / 'preds' / 'linked' / 'a.png'

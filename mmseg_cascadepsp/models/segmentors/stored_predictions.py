@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmseg_cascadepsp.utils import IMAGE_SUFFIXES, from_dataset_ids, read_labels, read_mask
 from mmseg_cascadepsp.utils.files import files_below
+from mmseg_cascadepsp.utils.label_ids import VOID
 
 SHOWN = 3
 
@@ -25,10 +26,10 @@ class StoredPredictions(BaseSegmentor):
     """Label maps or masks in a folder, in the place of a network: so what a program outside MMSeg
     predicted is refined and measured as any model.
 
-    The file of a photo has its stem (``ADE_val_1.jpg``: ``ADE_val_1.png``; ``x_im.jpg`` also:
-    ``x_seg.png``), anywhere in the folder; where several do, the one in the folders of the photo's
-    own names. It is a label map (grey or palette), or, for sets of two classes and of single
-    objects, a mask of 0 and 255.
+    The file of a photo has its stem (``ADE_val_1.jpg``: ``ADE_val_1.png``; ``x_im.jpg``:
+    ``x_seg.png``, if there is one), anywhere in the folder, which may hold the photos, too; where
+    several do, the one in the folders of the photo's own names. It is a label map (grey or
+    palette), or, for sets of two classes and of single objects, a mask of 0 and 255.
 
     Args:
         pred_dir: The folder.
@@ -73,10 +74,12 @@ class StoredPredictions(BaseSegmentor):
             ValueError: Several files could be meant.
         """
         photo = PurePath(img_path)
-        names = [photo.stem]
+        files = []
         if photo.stem.endswith('_im'):
-            names.append(photo.stem.removesuffix('_im') + '_seg')
-        files = [path for name in names for path in self._files.get(name, ())]
+            files = self._files.get(photo.stem.removesuffix('_im') + '_seg', [])
+        files = files or self._files.get(photo.stem, [])
+        itself = os.path.realpath(img_path)
+        files = [path for path in files if os.path.realpath(path) != itself]
         if len(files) > 1:  # the one that shares most of the photo's folders
             common = [
                 os.path.commonprefix([path.parent.parts[::-1], photo.parent.parts[::-1]])
@@ -98,7 +101,13 @@ class StoredPredictions(BaseSegmentor):
 
         Raises:
             FileNotFoundError: Some have none; the sentence counts them and names the first ones.
+            ValueError: There are more than 255 classes: in MMSeg's annotations 255 is void.
         """
+        if self.num_classes is not None and self.num_classes > VOID:
+            raise ValueError(
+                f'pred_dir: of {self.num_classes} classes the one numbered {VOID} could not be '
+                'told from void; label maps of at most 255 classes can be read'
+            )
         missing = [path for path in img_paths if self.find(path) is None]
         if missing:
             raise FileNotFoundError(
@@ -145,25 +154,34 @@ class StoredPredictions(BaseSegmentor):
         if (single is not None or self.num_classes == 2) and set(present) <= {0, 255}:
             return (read_mask(path) > 127) * np.int32(single or 1)
         if self.ids == 'dataset':
-            if sample.get('reduce_zero_label') and present[0] == 0 and not self._warned:
-                self._warned = True
-                print_log(
+            if sample.get('reduce_zero_label') and present[0] == 0:
+                self._warn(
                     f'pred_dir: {path} holds the id 0, which is void in this set; if the '
                     'program that wrote it numbers classes from 0, ids (--pred-ids) must be '
-                    "'index'",
-                    logger='current',
-                    level=logging.WARNING,
+                    "'index'"
                 )
             labels = from_dataset_ids(labels, sample.get('reduce_zero_label'), self.label_map)
-        strange = labels[labels != 255]
+        strange = labels[labels != VOID]
         if strange.size and self.num_classes is not None and strange.max() >= self.num_classes:
             raise ValueError(
                 f'pred_dir: {path} holds the class {strange.max()} where there are '
                 f'{self.num_classes} (numbered from 0, after subtracting the void of the set); '
                 "expected class indices, or 255 for void; ids (--pred-ids) 'index' and 'dataset' "
-                'say how they are numbered'
+                'say how they are numbered; a mask of a single object must have 0 and 255 alone'
+            )
+        if single is not None and single not in labels and set(present) == {0, 1}:
+            self._warn(
+                f'pred_dir: {path} holds 0 and 1 alone, which are classes here, and not the '
+                f'object, which is of class {single}: its coarse mask is empty. If it is a mask, '
+                'write it as 0 and 255'
             )
         return labels.astype(np.int32)
+
+    def _warn(self, sentence: str) -> None:
+        """Once: what is wrong with one file is so with all."""
+        if not self._warned:
+            self._warned = True
+            print_log(sentence, logger='current', level=logging.WARNING)
 
     def loss(self, inputs: Tensor, data_samples=None) -> dict:
         """There is none."""
