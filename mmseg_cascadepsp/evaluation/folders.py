@@ -8,6 +8,7 @@ them.
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,8 @@ def kind_of(folder: str | os.PathLike) -> str:
 def find_examples(images: str | os.PathLike, masks: str | os.PathLike,
                   coarse: Sequence[str | os.PathLike], name: str | None = None,
                   kinds: Sequence[str] | None = None) -> list[Example]:
-    """Match the files of one set by stem; each coarse mask is an example.
+    """Match the files of one set by stem; each coarse mask is an example. Those without photo or
+    truth are left out, with a warning.
 
     Args:
         images: Folder of photos.
@@ -80,12 +82,17 @@ def find_examples(images: str | os.PathLike, masks: str | os.PathLike,
     kinds = kinds or [str(folder) if same else Path(folder).name for folder in coarse]
     examples = []
     for folder, kind in zip(coarse, kinds, strict=True):
+        paths = _by_stem(folder)
         found = [Example(name, kind, photos[stem], truths[stem], path)
-                 for stem, path in sorted(_by_stem(folder).items())
-                 if stem in photos and stem in truths]
+                 for stem, path in sorted(paths.items()) if stem in photos and stem in truths]
         if not found:
             raise OSError(f'No coarse mask in {folder} has the name of a photo in {images} and of '
                           f'a mask in {masks}; files that belong together need the same stem.')
+        lone = sorted(set(paths) - {example.coarse.stem for example in found})
+        if lone:
+            warnings.warn(f'{folder}: {len(lone)} of {len(paths)} coarse masks have no photo in '
+                          f'{images} or no mask in {masks} of the same stem and are left out, '
+                          f'first {paths[lone[0]].name}.', stacklevel=2)
         examples += found
     return examples
 

@@ -59,8 +59,10 @@ def test_three_folders_are_matched_by_stem(tmp_path):
     (tmp_path / 'mine/masks/photo4.png').unlink()
     (tmp_path / 'mine/images/photo5.png').rename(tmp_path / 'mine/images/photo5.PNG')
     (tmp_path / 'mine/images/readme.txt').write_text('no picture')
-    examples = folders.find_examples(*(tmp_path / 'mine' / name for name in ('images', 'masks')),
-                                     [tmp_path / 'mine/coarse_simulated'])
+    with pytest.warns(UserWarning, match='1 of 3 coarse masks have no photo .* first photo4.png'):
+        examples = folders.find_examples(
+            *(tmp_path / 'mine' / name for name in ('images', 'masks')),
+            [tmp_path / 'mine/coarse_simulated'])
     assert [example.image.name for example in examples] == ['photo5.PNG', 'photo6.png']
     assert {(example.set, example.kind) for example in examples} == {('mine', 'coarse_simulated')}
 
