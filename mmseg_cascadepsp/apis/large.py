@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from mmseg_cascadepsp import cascade
@@ -26,6 +28,8 @@ from .refiner import Refiner
 
 OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
 """What results by rows can be written as."""
+
+ROWS, LOCK = 'rows.bin', 'lock'
 
 
 def refine_file(
@@ -63,7 +67,8 @@ def refine_file(
             ``progress=True`` shows a bar.
 
     Raises:
-        OSError: a file cannot be read or written; TIFF without the extra ``huge``.
+        OSError: a file cannot be read or written, or another run is writing ``out``; TIFF without
+            the extra ``huge``.
         ValueError: photo and mask of other sizes, a bad setting, an output that is another of the
             files.
     """
@@ -81,8 +86,7 @@ def refine_file(
         )
     L = cascade.check_crop_size(L)
     folder = out.with_name(hidden_name(out.name, 'partial'))
-    rows = folder / 'rows.bin'
-    with open_image_rows(image) as photo, open_mask_rows(mask) as coarse:
+    with _alone(folder, out), open_image_rows(image) as photo, open_mask_rows(mask) as coarse:
         if photo.shape != coarse.shape:
             raise ValueError(
                 f'mask {mask} must have the size of the image, {photo.shape[0]} x '
@@ -99,25 +103,43 @@ def refine_file(
                 def show(done: int, total: int) -> None:
                     bar.update(task, completed=done, total=total)
 
-                _refine_rows(refiner, photo, coarse, folder, state, rows, progress or show)
+                _refine_rows(refiner, photo, coarse, folder, state, progress or show)
 
-    def finished(of: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-        width = photo.shape[1]
-        if coarse.is_empty or coarse.is_full:
-            for start, stop in row_ranges(photo.shape):
-                yield of(np.full((stop - start, width), 255 * coarse.is_full, np.uint8))
-            return
-        with open(rows, 'rb') as file:
-            for start, stop in row_ranges(photo.shape):
-                values = np.fromfile(file, np.uint8, (stop - start) * width)
-                yield of(values.reshape(-1, width))
+        def finished(of: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+            width = photo.shape[1]
+            if coarse.is_empty or coarse.is_full:
+                for start, stop in row_ranges(photo.shape):
+                    yield of(np.full((stop - start, width), 255 * coarse.is_full, np.uint8))
+                return
+            with open(folder / ROWS, 'rb') as file:
+                for start, stop in row_ranges(photo.shape):
+                    values = np.fromfile(file, np.uint8, (stop - start) * width)
+                    if len(values) < (stop - start) * width:
+                        raise OSError(f'{file.name} has been cut short; refine {image} again.')
+                    yield of(values.reshape(-1, width))
 
-    text = {'mmseg_cascadepsp': note} if note else None
-    if probability is not None:
-        write_rows(probability, finished(lambda values: values), photo.shape, geo=photo.geo)
-    masks = finished(lambda values: (values > 255 * threshold).astype(np.uint8) * 255)
-    write_rows(out, masks, photo.shape, text, photo.geo)
+        text = {'mmseg_cascadepsp': note} if note else None
+        if probability is not None:
+            write_rows(probability, finished(lambda values: values), photo.shape, geo=photo.geo)
+        masks = finished(lambda values: (values > 255 * threshold).astype(np.uint8) * 255)
+        write_rows(out, masks, photo.shape, text, photo.geo)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _alone(folder: Path, out: Path) -> Iterator[None]:
+    """Make the hidden folder, and keep other runs out of it; a run that is killed lets go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise OSError(
+            f'out {out} is being written by another run; wait for it, or give another name.'
+        ) from error
+    finally:
+        if {path.name for path in folder.iterdir()} <= {LOCK}:  # nothing was begun
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refine_rows(
@@ -126,17 +148,16 @@ def _refine_rows(
     coarse: MaskRows,
     folder: Path,
     state: dict,
-    target: Path,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Append the probabilities, uint8, to ``target`` until all rows are there."""
+    """Append the probabilities, uint8, to the folder's rows until all are there."""
     if _read_state(folder / 'state.json') != state:
-        if folder.exists():  # an error where it stays: its rows are of other settings
-            shutil.rmtree(folder)
+        for path in set(folder.iterdir()) - {folder / LOCK}:  # of other settings
+            path.unlink()
         with atomic_open(folder / 'state.json') as file:
             file.write(json.dumps(state).encode())
     height, width = photo.shape
-    with torch.inference_mode(), appended(target, width) as (file, start):
+    with torch.inference_mode(), appended(folder / ROWS, width) as (file, start):
         if start >= height:
             return
         job = refiner.refinement(photo.shape, state['fast'], state['L'], progress, whole=False)

@@ -11,7 +11,7 @@ import tifffile
 import torch
 from torch import nn
 
-from mmseg_cascadepsp.apis import Refiner, refine_file
+from mmseg_cascadepsp.apis import Refiner, large, refine_file
 from mmseg_cascadepsp.utils import read_mask, write_image, write_png
 from mmseg_cascadepsp.utils.row_writers import read_note
 
@@ -284,3 +284,36 @@ def test_inputs_are_never_overwritten(inputs, options, words):
         refine_file(Refiner(Soft(), device='cpu'), *paths, **options)
     assert [path.read_bytes() for path in paths] == before
     assert sorted(folder.iterdir()) == sorted(paths)
+
+
+@pytest.mark.parametrize('size', [96, 88])
+def test_a_second_run_leaves_one_that_is_under_way_alone(inputs, size):
+    photo, mask, folder = inputs
+    paths = save(folder, '.npy', photo, mask)
+    refiner = Refiner(Soft(), precision='fp32', crop_filter='all')
+    refine_file(refiner, *paths, folder / 'whole.npy', L=96)
+
+    def meanwhile(done, total):
+        with pytest.raises(OSError, match='out .*out.npy is being written by another run'):
+            refine_file(refiner, *paths, folder / 'out.npy', L=size)
+
+    refine_file(refiner, *paths, folder / 'out.npy', L=96, progress=meanwhile)
+    np.testing.assert_array_equal(np.load(folder / 'out.npy'), np.load(folder / 'whole.npy'))
+    assert not (folder / '.out.npy.partial').exists()
+
+
+@pytest.mark.parametrize('suffix', ['.npy', '.tif', '.png'])
+def test_rows_that_were_lost_are_told_and_nothing_is_written(inputs, suffix, monkeypatch):
+    photo, mask, folder = inputs
+    paths = save(folder, '.npy', photo, mask)
+    refine_rows = large._refine_rows
+
+    def cut_short(refiner, photo, coarse, folder, *rest):
+        refine_rows(refiner, photo, coarse, folder, *rest)
+        with open(folder / large.ROWS, 'r+b') as file:
+            file.truncate(1000)
+
+    monkeypatch.setattr(large, '_refine_rows', cut_short)
+    with pytest.raises(OSError, match='rows.bin has been cut short'):
+        refine_file(Refiner(Soft(), precision='fp32'), *paths, folder / f'out{suffix}', L=96)
+    assert not (folder / f'out{suffix}').exists()
