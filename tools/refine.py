@@ -1,6 +1,7 @@
 """Sharpen coarse masks: one photo and its mask, or two folders of the same names."""
 
 import argparse
+import signal
 import sys
 
 EPILOG = """\
@@ -181,4 +182,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    # What batch systems send first: half-written files go, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -78,7 +78,7 @@ def refine_files_with_ray(
     rows = ray.data.range(len(pairs), override_num_blocks=min(len(pairs), 16 * workers))
     rows = rows.map(
         _Worker,
-        fn_constructor_args=(dict(refiner), pairs, options),
+        fn_constructor_args=(_everywhere(refiner), pairs, options),
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=cpus,
         num_gpus=gpus,
@@ -90,6 +90,17 @@ def refine_files_with_ray(
         else:
             getattr(report, row['state']).append(row['name'])
     return report
+
+
+def _everywhere(refiner: Mapping) -> dict:
+    """Arguments of a Refiner whose files are found from any folder."""
+    return {
+        key: _absolute(value)
+        if key in ('model', 'checkpoint') and isinstance(value, (str, os.PathLike))
+        and os.path.isfile(value)
+        else value
+        for key, value in refiner.items()
+    }
 
 
 def _absolute(path: str | os.PathLike) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -281,7 +282,12 @@ class Refiner:
                 raise ValueError(
                     'stuff and background are settings of the strategy given: set them there.'
                 )
-            return build_strategy(strategy, classes)
+            chosen = build_strategy(strategy, classes)
+            own = {'crops': self.crops, 'crop_filter': self.crop_filter}
+            leaves_open = isinstance(strategy, Mapping) and not own.keys() & strategy.keys()
+            if leaves_open and hasattr(chosen, 'crops'):
+                chosen = dataclasses.replace(chosen, **own)
+            return chosen
         settings = {'type': strategy, 'stuff': stuff}
         if strategy == 'auto':
             if classes is None:
@@ -335,7 +341,7 @@ class Refiner:
         if isinstance(self.model, OnnxRefiner):
             precision = self.model.precision
         return {
-            'model': self.name,
+            'model': Path(self.name).name,  # of a config, wherever it lies
             'weights': digest.hexdigest()[:16],
             'crops': self.crops,
             'crop_filter': self.crop_filter,

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from mmseg_cascadepsp.utils.io import check_mask_values
+
 
 def check_image(image: Any) -> np.ndarray:
     """A photo, RGB uint8 ``(H, W, 3)``, as it came.
@@ -73,4 +75,5 @@ def check_mask(mask: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
         )
     if kind == 'f':
         return mask > 0.5
+    check_mask_values(low, high, 'mask')
     return mask > 127 if high > 1 else mask == 1

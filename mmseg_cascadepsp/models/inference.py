@@ -3,7 +3,8 @@
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from mmcv.cnn import fuse_conv_bn
@@ -103,7 +104,8 @@ class InferencePass:
 
     A :class:`CascadePSP` in evaluation mode runs as a :class:`FastNetwork`, which is made anew
     when the model's weights have changed or it has been in training mode; any other model as it
-    is. Only what is written through a tensor's ``.data`` in evaluation mode goes unnoticed.
+    is; a model in training mode refines in evaluation mode, too. Only what is written through a
+    tensor's ``.data`` in evaluation mode goes unnoticed.
     Threads may share it.
 
     Args:
@@ -153,7 +155,7 @@ class InferencePass:
                 run = network.for_image(image)
 
         def run_in_precision(masks: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
-            with autocast():
+            with autocast(), _evaluating(self.model):
                 logits = run(masks, strides)
             return {stride: value.float() for stride, value in logits.items()}
 
@@ -176,6 +178,20 @@ class InferencePass:
                 network = FastNetwork(model, winograd if device.type == 'cpu' else (), mixed)
             self._made = made_of, network
         return network
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """A model that is being trained refines with its norms' statistics, and they stay as they
+    are."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False  # not train(), which models overwrite
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _state(value: Tensor) -> tuple[int, int]:

@@ -32,10 +32,18 @@ def files_below(folder: str | os.PathLike) -> list[Path]:
         for name in [name for name in folders if Path(root, name).is_symlink()]:
             real = os.path.realpath(os.path.join(root, name))
             # What lies in the folder is found without the link; what lies around it is a circle.
-            if real in seen or os.path.commonpath([top, real]) in (top, real):
+            if real in seen or _around(top, real) in (top, real):
                 folders.remove(name)
             seen.add(real)
     return sorted(found)
+
+
+def _around(first: str, second: str) -> str | None:
+    """The folder around two paths; None on two drives."""
+    try:
+        return os.path.commonpath([first, second])
+    except ValueError:
+        return None
 
 
 @contextmanager

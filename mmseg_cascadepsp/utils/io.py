@@ -114,6 +114,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     if alpha is not None:
         weight = alpha[..., None].astype(np.uint16)
         pixels = ((pixels * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+    check_photo_values(pixels.max(initial=0), path)
     return np.ascontiguousarray(pixels)
 
 
@@ -133,6 +134,16 @@ def _palette_mask(picture: Image.Image) -> np.ndarray | None:
         return None
     has_void = 255 in used and ((used > 0) & (used < 255)).any()
     return ((index > 0) & ~(has_void & (index == 255))).astype(np.uint8) * 255
+
+
+def check_photo_values(high: float, path: str | os.PathLike) -> None:
+    """Warn of a photo that is nearly black, as those of 10 to 14 bits in a file of 16 are."""
+    if 0 < high < 64:
+        warnings.warn(
+            f'{path} is nearly black: of 255 it has no value above {high}, and its edges are '
+            'hardly seen. If it holds 10 to 14 bits in a file of 16, stretch it to all 16 first.',
+            stacklevel=4,
+        )
 
 
 def check_mask_values(low: float, high: float, path: str | os.PathLike) -> None:

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .io import _open_header, _to_uint8, check_mask_values, read_image, read_mask
+from .io import (
+    _open_header,
+    _to_uint8,
+    check_mask_values,
+    check_photo_values,
+    read_image,
+    read_mask,
+)
 
 ROW_SUFFIXES = frozenset({'.npy', '.tif', '.tiff'})
 """Read by rows, and written besides PNG."""
@@ -266,13 +273,14 @@ class ImageRows(_FileRows):
 
     def _check(self) -> None:
         self.geo = self.source.geo
+        self._high, self._checked = 0, not self.by_rows  # read_image has checked
         self.has_alpha = getattr(self.source, 'has_alpha', self.source.channels in (2, 4))
-        if self.source.dtype not in (np.uint8, np.uint16) or getattr(
-            self.source, 'is_palette', False
-        ):
+        palette = getattr(self.source, 'is_palette', False)
+        if palette or self.source.dtype not in (np.uint8, np.uint16):
             raise OSError(
-                f'{self.path} holds {self.source.dtype}; by rows only photos of 8 and 16 bits are '
-                'read, grey or RGB: convert it, or leave --windowed out.'
+                f'{self.path} {"has a palette" if palette else f"holds {self.source.dtype}"}; by '
+                'rows only photos of 8 and 16 bits are read, grey or RGB: convert it, or have it '
+                'refined whole, that is without --windowed and to a .png.'
             )
         if self.source.channels == 2 and not self.has_alpha or self.source.channels == 0:
             raise OSError(
@@ -282,6 +290,11 @@ class ImageRows(_FileRows):
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, exclusive."""
         rows = _to_uint8(self.source.read(start, stop), self.path)
+        if not self._checked:
+            self._high = max(self._high, rows.max(initial=0))
+            self._checked = stop == self.shape[0]
+            if self._checked:
+                check_photo_values(self._high, self.path)
         if getattr(self.source, 'inverted', False):
             rows = 255 - rows
         rows = rows[..., None] if rows.ndim == 2 else rows

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from mmseg_cascadepsp.apis import Refiner, refine_files, refine_files_with_ray
+from mmseg_cascadepsp.apis import Refiner, ray_data, refine_files, refine_files_with_ray
 from mmseg_cascadepsp.utils import read_mask, write_image, write_png
 
 L = 80
@@ -65,3 +65,13 @@ def test_bad_arguments(cluster, tmp_path):
         refine_files_with_ray({}, tmp_path, tmp_path, tmp_path, workers=0)
     with pytest.raises(ValueError, match='L must be at least 66'):
         refine_files_with_ray({}, tmp_path, tmp_path, tmp_path, workers=2, L=3)
+
+
+def test_workers_find_the_refiner_from_their_own_folder(tmp_path, monkeypatch):
+    (tmp_path / 'w.pth').touch()
+    (tmp_path / 'my.py').touch()
+    monkeypatch.chdir(tmp_path)
+    given = {'model': 'my.py', 'checkpoint': 'w.pth', 'device': 'cpu'}
+    found = {'model': f'{tmp_path}/my.py', 'checkpoint': f'{tmp_path}/w.pth', 'device': 'cpu'}
+    assert ray_data._everywhere(given) == found
+    assert ray_data._everywhere({'model': 'lite', 'checkpoint': None})['model'] == 'lite'

@@ -47,6 +47,18 @@ def test_it_is_the_strategy(refiner, photo, labels, options, settings):
     assert ((result == 255) == (labels == 255)).all()
 
 
+@pytest.mark.parametrize('strategy, expected', [
+    ({'type': 'semantic', 'background': 0}, ('uniform', 'all')),
+    ({'type': 'semantic', 'background': 0, 'crops': 'adaptive'}, ('adaptive', 'boundary')),
+    ({'type': 'binary'}, ('uniform', 'all')),
+    ({'type': 'scene'}, (None, None)),
+], ids=str)
+def test_a_config_leaves_its_crops_to_the_refiner(refiner, strategy, expected):
+    own = module.Refiner(refiner.model, crop_filter='all')
+    chosen = own._strategy(strategy, (), None, NAMES)
+    assert tuple(getattr(chosen, key, None) for key in ('crops', 'crop_filter')) == expected
+
+
 def test_binary_is_the_mask_refined(refiner, photo, mask):
     result = refiner.refine_semantic(photo, mask.astype(np.int64), 'binary')
     probability = refiner.refine(photo, mask)

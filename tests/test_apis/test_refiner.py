@@ -1,4 +1,5 @@
 import concurrent.futures
+import os
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,8 @@ def test_a_config_needs_weights(tiny_config):
 def test_settings_tell_weights_apart(tiny_config, tiny_checkpoint, refiner):
     same = Refiner(tiny_config, tiny_checkpoint, 'cpu', 'fp32')
     assert refiner.settings() == same.settings()
+    elsewhere = os.path.relpath(tiny_config)  # the same config, spelled in another way
+    assert Refiner(elsewhere, tiny_checkpoint).settings()['model'] == refiner.settings()['model']
     other = Refiner(build_model(tiny_config)[0]).settings()
     assert other['weights'] != refiner.settings()['weights']
     assert Refiner(refiner.model, precision='bf16').settings()['precision'] == 'bfloat16'

@@ -167,6 +167,21 @@ def test_training_that_leaves_no_trace_in_the_tensors_is_followed(model):
         assert_same(passes, run_cascade(model.refine_pass, image, mask), atol=1e-3)
 
 
+def test_a_model_in_training_refines_as_in_evaluation_and_keeps_its_statistics(model):
+    image, mask = tensors()
+    run = InferencePass(model)
+    with torch.no_grad():
+        expected = run_cascade(run, image, mask)
+        state = {key: value.clone() for key, value in model.state_dict().items()}
+        model.train()
+        model.backbone.eval()  # as with norm_eval
+        modes = [module.training for module in model.modules()]
+        assert_same(run_cascade(run, image, mask), expected, atol=1e-3)
+    assert [module.training for module in model.modules()] == modes
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, state[key], rtol=0, atol=0)
+
+
 def test_gradients_and_training_go_through_the_model_itself(model):
     image, mask = tensors()
     run = InferencePass(model)

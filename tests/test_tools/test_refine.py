@@ -189,3 +189,19 @@ def test_the_converter_tells_what_does_not_fit(tmp_path, capsys):
         said = capsys.readouterr().err
         assert said.startswith('cascadepsp_to_mmseg.py: ') and words in said
     assert not (tmp_path / 'c.pth').exists()
+
+
+def test_a_terminated_run_leaves_nothing_half_written(model, inputs, tmp_path):
+    """SIGTERM, which batch systems send, while a mask is being written."""
+    script = tmp_path / 'stuck.py'
+    script.write_text(
+        'import os, runpy, signal, sys\n'
+        'from mmseg_cascadepsp.utils import files\n'
+        'files.os.fsync = lambda number: os.kill(os.getpid(), signal.SIGTERM)\n'
+        f'sys.argv = {[str(ROOT / "tools/refine.py"), *map(str, (*inputs, *model))]!r}\n'
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    run = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True)
+    assert run.returncode == 143, run.stderr[-2000:]
+    assert not list((tmp_path / 'out').glob('.*.tmp'))

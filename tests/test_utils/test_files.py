@@ -1,8 +1,10 @@
+import ntpath
 import os
+from unittest import mock
 
 import pytest
 
-from mmseg_cascadepsp.utils import atomic_open
+from mmseg_cascadepsp.utils import atomic_open, files
 from mmseg_cascadepsp.utils.files import files_below
 
 
@@ -50,3 +52,9 @@ def test_files_behind_links_are_found_once(tmp_path):
     top = tmp_path / 'top'
     assert files_below(top) == [top / 'a', top / 'b' / 'x', top / 'linked' / 'y']
     assert files_below(str(top / 'a_inside')) == [top / 'a_inside' / 'x']  # a link itself
+
+
+def test_a_link_to_another_drive_is_elsewhere():
+    assert files._around('/photos/a', '/photos/b') == '/photos'
+    with mock.patch.object(files.os, 'path', ntpath):
+        assert files._around('C:\\photos', 'D:\\more') is None

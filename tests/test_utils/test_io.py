@@ -66,6 +66,14 @@ def test_16_bit(tmp_path, suffix, channels):
     np.testing.assert_array_equal(read_image(path), expected >> 8)
 
 
+@pytest.mark.parametrize('channels', [1, 3])
+def test_photos_of_12_bits_are_told(tmp_path, channels):
+    path = str(tmp_path / 'a.png')
+    cv2.imwrite(path, RNG.integers(0, 4096, (9, 11, channels), np.uint16))
+    with pytest.warns(UserWarning, match='a.png is nearly black: .* above 15, .* stretch'):
+        read_image(path)
+
+
 def test_grey_palette_one_bit_and_cmyk(tmp_path):
     grey = PHOTO[..., 0]
     np.testing.assert_array_equal(

@@ -1,5 +1,7 @@
 """Photos and masks by rows, against the same files read whole."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tifffile
@@ -313,3 +315,15 @@ def missing(name):
         return original(module_name, *args, **kwargs)
 
     return without
+
+
+def test_photos_of_12_bits_are_told_when_all_of_them_was_seen(tmp_path):
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, PHOTO.astype(np.uint16) * 16, photometric='rgb', rowsperstrip=17)
+    with open_image_rows(path) as reader:
+        reader.read(0, 149)
+        with pytest.warns(UserWarning, match='a.tif is nearly black: .* no value above 15'):
+            reader.read(149, 150)
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')  # once is enough
+            reader.read(149, 150)
