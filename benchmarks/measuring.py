@@ -15,13 +15,16 @@ STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
 
 
 def waves(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A photo of waves, RGB uint8 (H, W, 3), and a disc as its mask, bool (H, W)."""
+    """A photo of waves that are bright in a disc, RGB uint8 (H, W, 3), and the disc as its mask, bool
+    (H, W): something that a trained refiner can follow."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     photo = np.empty((height, width, 3), np.uint8)
     photo[..., 0] = 127.5 + 127 * np.sin(x / 9 + y / 31)
     photo[..., 1] = 127.5 + 127 * np.sin(x / 23)
     photo[..., 2] = 127.5 + 127 * np.cos(y / 17 - x / 50)
-    return photo, np.hypot(x - 0.5 * width, y - 0.5 * height) < 0.3 * min(height, width)
+    disc = np.hypot(x - 0.5 * width, y - 0.5 * height) < 0.3 * min(height, width)
+    photo[~disc] //= 4
+    return photo, disc
 
 
 def discs(height: int, width: int, number: int) -> np.ndarray:
