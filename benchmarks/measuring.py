@@ -15,8 +15,8 @@ STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
 
 
 def waves(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A photo of waves that are bright in a disc, RGB uint8 (H, W, 3), and the disc as its mask, bool
-    (H, W): something that a trained refiner can follow."""
+    """A photo of waves that are bright in a disc, RGB uint8 (H, W, 3), and the disc as its mask,
+    bool (H, W): something that a trained refiner can follow."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     photo = np.empty((height, width, 3), np.uint8)
     photo[..., 0] = 127.5 + 127 * np.sin(x / 9 + y / 31)
