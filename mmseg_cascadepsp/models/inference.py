@@ -106,7 +106,7 @@ class InferencePass:
     when the model's weights have changed or it has been in training mode; any other model as it
     is; a model in training mode refines in evaluation mode, too. Only what is written through a
     tensor's ``.data`` in evaluation mode goes unnoticed.
-    Threads may share it.
+    Threads may share it, of a model in evaluation mode.
 
     Args:
         model: has ``refine_pass``.
