@@ -130,16 +130,21 @@ def refine_file(
 def _alone(folder: Path, out: Path) -> Iterator[None]:
     """Make the hidden folder, and keep other runs out of it; a run that is killed lets go."""
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise OSError(
             f'out {out} is being written by another run; wait for it, or give another name.'
         ) from error
+    except NotImplementedError:  # a file system without locks
+        pass
+    try:
+        yield
     finally:
         if {path.name for path in folder.iterdir()} <= {LOCK}:  # nothing was begun
             shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
 
 
 def _refine_rows(

@@ -19,6 +19,7 @@ from mmseg_cascadepsp.models.segmentors import RefinedSegmentor, StoredPredictio
 from mmseg_cascadepsp.models.segmentors.building import check_segmentor_weights
 from mmseg_cascadepsp.models.segmentors.original_pixels import original_pixels
 from mmseg_cascadepsp.utils import write_image, write_png
+from mmseg_cascadepsp.utils.files import folder_around
 from mmseg_cascadepsp.visualization import before_after_change
 
 
@@ -59,9 +60,9 @@ class RefinedResultsHook(Hook):
         """
         dataset = runner.test_dataloader.dataset
         self._meta = dict(getattr(dataset, 'metainfo', {}))
-        photos = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-        self._root = _folder_of(photos, getattr(dataset, 'data_prefix', {}).get('img_path'))
         if self.out_dir or self.show_dir:
+            photos = _photos_of(dataset)
+            self._root = _folder_of(photos, getattr(dataset, 'data_prefix', {}).get('img_path'))
             self._check_names(photos)
         model = _unwrap(runner.model)
         if not isinstance(model, RefinedSegmentor):
@@ -71,7 +72,7 @@ class RefinedResultsHook(Hook):
         if isinstance(stored, StoredPredictions):
             stored.num_classes = len(self._meta.get('classes', ())) or stored.num_classes
             stored.label_map = self._meta.get('label_map') or stored.label_map
-            stored.check(photos)
+            stored.check(_photos_of(dataset))
 
     def after_test_iter(
         self,
@@ -130,14 +131,20 @@ class RefinedResultsHook(Hook):
                 )
 
 
+def _photos_of(dataset) -> list[str]:
+    """Paths of all photos, where a dataset tells them."""
+    if not hasattr(dataset, 'get_data_info'):
+        return []
+    return [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+
+
 def _folder_of(photos: Sequence[str], prefix: str | None) -> str | None:
     """The dataset's folder of photos, or, where a set has several, the one around them."""
-    folders = {osp.dirname(osp.abspath(photo)) for photo in photos}
-    if not folders:
-        return None
-    common = osp.commonpath(folders)
-    inside = prefix and osp.commonpath([common, osp.abspath(prefix)]) == osp.abspath(prefix)
-    return prefix if inside else common
+    common = folder_around({osp.dirname(osp.abspath(photo)) for photo in photos})
+    if common is None or not prefix:
+        return common
+    prefix = osp.abspath(prefix)
+    return prefix if folder_around([common, prefix]) == prefix else common
 
 
 def _labels(sample: SegDataSample, key: str) -> np.ndarray:

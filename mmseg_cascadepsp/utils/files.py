@@ -3,7 +3,7 @@
 import os
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -32,16 +32,16 @@ def files_below(folder: str | os.PathLike) -> list[Path]:
         for name in [name for name in folders if Path(root, name).is_symlink()]:
             real = os.path.realpath(os.path.join(root, name))
             # What lies in the folder is found without the link; what lies around it is a circle.
-            if real in seen or _around(top, real) in (top, real):
+            if real in seen or folder_around([top, real]) in (top, real):
                 folders.remove(name)
             seen.add(real)
     return sorted(found)
 
 
-def _around(first: str, second: str) -> str | None:
-    """The folder around two paths; None on two drives."""
+def folder_around(paths: Iterable[str]) -> str | None:
+    """The folder around absolute paths; None where there is none, as on two drives."""
     try:
-        return os.path.commonpath([first, second])
+        return os.path.commonpath(paths)
     except ValueError:
         return None
 

@@ -55,6 +55,7 @@ def test_files_behind_links_are_found_once(tmp_path):
 
 
 def test_a_link_to_another_drive_is_elsewhere():
-    assert files._around('/photos/a', '/photos/b') == '/photos'
+    assert files.folder_around(['/photos/a', '/photos/b']) == '/photos'
     with mock.patch.object(files.os, 'path', ntpath):
-        assert files._around('C:\\photos', 'D:\\more') is None
+        assert files.folder_around(['C:\\photos', 'D:\\more']) is None
+    assert files.folder_around([]) is None
