@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .folder import Report, check_settings, process_pair
+from .model_zoo import is_name
 from .pairs import Pair, find_pairs
 from .refiner import Refiner
 
@@ -94,13 +95,12 @@ def refine_files_with_ray(
 
 def _everywhere(refiner: Mapping) -> dict:
     """Arguments of a Refiner whose files are found from any folder."""
-    return {
-        key: _absolute(value)
-        if key in ('model', 'checkpoint') and isinstance(value, (str, os.PathLike))
-        and os.path.isfile(value)
-        else value
-        for key, value in refiner.items()
-    }
+    found = dict(refiner)
+    for key in ('model', 'checkpoint'):
+        path = found.get(key)
+        if isinstance(path, (str, os.PathLike)) and not is_name(path) and os.path.isfile(path):
+            found[key] = _absolute(path)
+    return found
 
 
 def _absolute(path: str | os.PathLike) -> str:

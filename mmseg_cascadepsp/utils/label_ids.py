@@ -37,7 +37,7 @@ def to_dataset_ids(
     >>> to_dataset_ids(np.array([255, 0, 149]), reduce_zero_label=True).tolist()
     [0, 1, 150]
     """
-    labels = _replace(labels, {new: old for old, new in (label_map or {}).items() if new != VOID})
+    labels = _replace(labels, {new: old for old, new in (label_map or {}).items() if new != void})
     return np.where(labels == void, 0, labels + 1) if reduce_zero_label else labels
 
 

@@ -290,11 +290,6 @@ class ImageRows(_FileRows):
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, exclusive."""
         rows = _to_uint8(self.source.read(start, stop), self.path)
-        if not self._checked:
-            self._high = max(self._high, rows.max(initial=0))
-            self._checked = stop == self.shape[0]
-            if self._checked:
-                check_photo_values(self._high, self.path)
         if getattr(self.source, 'inverted', False):
             rows = 255 - rows
         rows = rows[..., None] if rows.ndim == 2 else rows
@@ -302,6 +297,11 @@ class ImageRows(_FileRows):
         if self.has_alpha:
             weight = rows[..., -1:].astype(np.uint16)
             colours = ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+        if not self._checked:
+            self._high = max(self._high, colours.max(initial=0))
+            self._checked = stop == self.shape[0]
+            if self._checked:
+                check_photo_values(self._high, self.path)
         if colours.shape[-1] == 1:
             colours = np.repeat(colours, 3, axis=2)
         return np.ascontiguousarray(colours)

@@ -74,4 +74,5 @@ def test_workers_find_the_refiner_from_their_own_folder(tmp_path, monkeypatch):
     given = {'model': 'my.py', 'checkpoint': 'w.pth', 'device': 'cpu'}
     found = {'model': f'{tmp_path}/my.py', 'checkpoint': f'{tmp_path}/w.pth', 'device': 'cpu'}
     assert ray_data._everywhere(given) == found
+    (tmp_path / 'lite').touch()  # a name is a name
     assert ray_data._everywhere({'model': 'lite', 'checkpoint': None})['model'] == 'lite'

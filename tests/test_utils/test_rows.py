@@ -327,3 +327,7 @@ def test_photos_of_12_bits_are_told_when_all_of_them_was_seen(tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter('error')  # once is enough
             reader.read(149, 150)
+    tifffile.imwrite(path, PHOTO[..., 0] // 5, photometric='miniswhite', rowsperstrip=17)
+    with open_image_rows(path) as reader, warnings.catch_warnings():
+        warnings.simplefilter('error')  # what is dark in the file is bright
+        assert reader.read(0, 150).max() == 255
