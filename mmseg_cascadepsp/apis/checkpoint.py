@@ -168,7 +168,8 @@ def publish_checkpoint(
         raise ValueError('source must be at least one checkpoint, got none.')
     if Path(target).is_file():
         older = _read(Path(target))
-        if 'state_dict' in older and set(older) - {'meta', 'state_dict'}:
+        keys = set(older) if isinstance(older, Mapping) else set()
+        if 'state_dict' in keys and keys - {'meta', 'state_dict'}:
             raise ValueError(
                 f'target {target} is a training checkpoint, whose optimizer and progress would be '
                 'lost; name the file to write last.'

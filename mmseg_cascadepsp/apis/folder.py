@@ -161,6 +161,7 @@ def refine_files(
     """
     L = check_settings(L, threshold, extras)
     pairs, faults = find_pairs(images, masks, out)
+    targets = {pair.target for pair in pairs}
     rank, world = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -168,12 +169,14 @@ def refine_files(
     settings = {**refiner.settings(), 'fast': fast, 'L': L, 'threshold': threshold}
     report, todo, others = Report(failed=faults), [], []
     for pair in pairs:
-        check_extras(pair, extras)
+        check_extras(pair, extras, targets)
         try:
             done = not overwrite and is_done(pair, settings, extras)
         except ValueError as error:
             others.append(str(error))
             continue
+        except OSError:  # an input that is gone: told when its turn comes
+            done = False
         (report.skipped if done else todo).append(pair.name if done else pair)
     if others:
         raise ValueError(

@@ -123,7 +123,8 @@ def refine_file(
             write_rows(probability, finished(lambda values: values), photo.shape, geo=photo.geo)
         masks = finished(lambda values: (values > 255 * threshold).astype(np.uint8) * 255)
         write_rows(out, masks, photo.shape, text, photo.geo)
-    shutil.rmtree(folder, ignore_errors=True)
+        for path in set(folder.iterdir()) - {folder / LOCK}:  # before another run may begin
+            path.unlink()
 
 
 @contextmanager
@@ -142,7 +143,7 @@ def _alone(folder: Path, out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if {path.name for path in folder.iterdir()} <= {LOCK}:  # nothing was begun
+        if {path.name for path in folder.iterdir()} <= {LOCK}:  # nothing was begun, or all is done
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 

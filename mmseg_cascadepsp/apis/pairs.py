@@ -132,10 +132,17 @@ def _refuse_same(out: Path, inputs: Iterable[Path], role: str = 'out') -> None:
             )
 
 
-def check_extras(pair: Pair, extras: Iterable[str]) -> None:
-    """Raise ``ValueError`` where an extra would be written over the photo or the mask."""
+def check_extras(pair: Pair, extras: Iterable[str], targets: Collection[Path] = ()) -> None:
+    """Raise ``ValueError`` where an extra would be written over the photo, the mask or one of
+    ``targets``, where the masks of all pairs go."""
     for kind in extras:
-        _refuse_same(pair.extra(kind), (pair.image, pair.mask), kind)
+        extra = pair.extra(kind)
+        _refuse_same(extra, (pair.image, pair.mask), kind)
+        if extra in targets:
+            raise ValueError(
+                f'{kind} of {pair.name}, {extra}, is also where the refined mask of a photo in '
+                f'the folder {kind}/ goes; rename that folder, or leave this extra out.'
+            )
 
 
 def is_done(pair: Pair, settings: dict, extras: Collection[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import os.path as osp
+import re
 from collections.abc import Iterator, Mapping
 
 from mmengine.config import Config
@@ -48,9 +49,15 @@ def read_config(path: str, data_root: str | None = None, options: Mapping | None
 
 def last_checkpoint(work_dir: str) -> str | None:
     """What MMEngine's note of the last checkpoint names, also where the folder has been moved
-    since; None where there is no note, empty where a kill has left it so, which
+    since; without a note, the checkpoint that has come furthest. None where there is neither,
+    empty where a kill has left the note so, which
     :class:`~mmseg_cascadepsp.engine.SafeCheckpointHook` mends.
     """
+    if not osp.exists(osp.join(work_dir, 'last_checkpoint')):
+        names = os.listdir(work_dir) if osp.isdir(work_dir) else ()
+        found = filter(None, (re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', name) for name in names))
+        last = max(found, key=lambda match: int(match[1]), default=None)
+        return last and osp.join(work_dir, last[0])
     named = find_latest_checkpoint(work_dir)
     if named and not osp.exists(named):
         named = osp.join(work_dir, osp.basename(named))

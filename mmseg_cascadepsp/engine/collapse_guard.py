@@ -59,12 +59,14 @@ class CollapseGuardHook(Hook):
         self.patience, self.min_share = patience, min_share
         self._recorder: CascadeRecorder | None = None
         self._streak: Tensor | None = None
+        self._longest: Tensor | None = None
         self._bad_looks = 0
 
     def before_train(self, runner: Runner) -> None:
         """Look at the model."""
         self._recorder = CascadeRecorder(runner.model)
         self._streak = torch.zeros((), device=next(runner.model.parameters()).device)
+        self._longest = self._streak
         self._bad_looks = 0
 
     def before_train_iter(
@@ -84,8 +86,9 @@ class CollapseGuardHook(Hook):
         """Count, and stop where it is due."""
         # On the device: asking for the number itself would stall a GPU in every iteration.
         self._streak = (self._streak + 1) * ~torch.isfinite(outputs['loss'].detach())
+        self._longest = torch.maximum(self._longest, self._streak)
         if self.every_n_train_iters(runner, self.not_finite):
-            streak = self._streak.clone()
+            streak = self._longest.clone()
             dist.all_reduce(streak, 'max')
             if streak >= self.not_finite:
                 self._stop(runner, f'the loss was not finite in {int(streak)} iterations in a row')

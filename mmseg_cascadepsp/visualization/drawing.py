@@ -127,7 +127,7 @@ def paint_labels(
     check_pair(image, labels)
     palette = default_palette() if palette is None else np.asarray(palette, np.uint8)
     bare = labels < 0 if ignore_index is None else (labels < 0) | (labels == ignore_index)
-    return blend(image, palette[labels % len(palette)], ~bare, alpha)
+    return blend(image, palette[labels.astype(np.intp) % len(palette)], ~bare, alpha)
 
 
 def title_strip(

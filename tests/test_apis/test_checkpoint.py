@@ -155,6 +155,7 @@ def test_a_training_checkpoint_is_never_the_target(small, tmp_path):
     assert (tmp_path / 'iter_2.pth').read_bytes() == before
     with pytest.raises(ValueError, match='source must be at least one checkpoint'):
         publish_checkpoint([], tmp_path / 'out.pth')
+    torch.save(torch.zeros(2), tmp_path / 'out.pth')  # neither is what is no checkpoint at all
     for _ in range(2):  # older published files make room
         publish_checkpoint(tmp_path / 'iter_1.pth', tmp_path / 'out.pth')
 

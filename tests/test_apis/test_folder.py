@@ -182,6 +182,25 @@ def test_outputs_of_another_refiner_or_another_tool_are_kept(blur, pairs, tmp_pa
             refine_files(blur, pairs[0] / 'a.jpg', pairs[1] / 'a.png', tmp_path / 'mine.png')
 
 
+def test_a_photo_that_is_gone_is_told_in_a_second_run_too(blur, pairs):
+    refine_files(blur, *pairs, L=L)
+    (pairs[0] / 'b.jpg').unlink()
+    (pairs[0] / 'b.jpg').symlink_to('/nowhere')
+    report = refine_files(blur, *pairs, L=L)
+    assert report.skipped == ['a', 'deep/c'] and 'b.jpg' in report.failed['b']
+
+
+def test_an_extra_never_takes_the_place_of_a_mask(blur, pairs):
+    (pairs[0] / 'deep').rename(pairs[0] / 'probability')
+    (pairs[1] / 'deep').rename(pairs[1] / 'probability')
+    for folder, suffix in zip(pairs, ('jpg', 'png'), strict=False):
+        (folder / 'probability' / f'c.{suffix}').rename(folder / 'probability' / f'a.{suffix}')
+    with pytest.raises(ValueError, match='probability of a, .*rename that folder'):
+        refine_files(blur, *pairs, L=L, extras=('probability',))
+    assert not pairs[2].exists()
+    assert refine_files(blur, *pairs, L=L).refined == ['a', 'b', 'probability/a']
+
+
 def test_a_bad_pair_is_told_and_the_others_go_on(blur, pairs, photo, mask):
     for name, content in (
         ('cut.jpg', (pairs[0] / 'a.jpg').read_bytes()[:900]),

@@ -302,6 +302,22 @@ def test_a_second_run_leaves_one_that_is_under_way_alone(inputs, size):
     assert not (folder / '.out.npy.partial').exists()
 
 
+def test_what_a_run_leaves_is_cleared_away_before_another_may_begin(inputs, monkeypatch):
+    photo, mask, folder = inputs
+    paths = save(folder, '.npy', photo, mask)
+    rmtree, removed = large.shutil.rmtree, []
+
+    def remove(path, **kwargs):
+        removed.append(sorted(file.name for file in path.iterdir()))
+        with pytest.raises(large.Timeout):
+            large.FileLock(path / large.LOCK, timeout=0).acquire()
+        rmtree(path, **kwargs)
+
+    monkeypatch.setattr(large.shutil, 'rmtree', remove)
+    refine_file(Refiner(Soft(), precision='fp32'), *paths, folder / 'out.npy', L=96)
+    assert removed == [[large.LOCK]] and not (folder / '.out.npy.partial').exists()
+
+
 @pytest.mark.parametrize('suffix', ['.npy', '.tif', '.png'])
 def test_rows_that_were_lost_are_told_and_nothing_is_written(inputs, suffix, monkeypatch):
     photo, mask, folder = inputs

@@ -34,8 +34,13 @@ def test_hooks_are_switched_off_by_none(monkeypatch):
 
 
 def test_the_last_checkpoint_is_found_after_a_kill_and_a_move(tmp_path):
+    assert last_checkpoint(str(tmp_path / 'new')) is None
+    for name in ('best_IoU_iter_99.pth', 'iter_x.pth', '.iter_30.pth.tmp'):
+        (tmp_path / name).write_text('')
     assert last_checkpoint(str(tmp_path)) is None
-    (tmp_path / 'iter_4.pth').write_text('')
+    for name in ('iter_10.pth', 'iter_4.pth'):  # copied without the note: the names tell
+        (tmp_path / name).write_text('')
+    assert last_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_10.pth')
     note = tmp_path / 'last_checkpoint'
     note.write_text(str(tmp_path / 'iter_4.pth'))
     assert last_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_4.pth')

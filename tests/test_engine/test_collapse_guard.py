@@ -40,7 +40,7 @@ def samples(count=3, size=16):
 
 def guard(**kwargs):
     hook = CollapseGuardHook(**dict(dict(interval=1, begin=1, patience=3, not_finite=2), **kwargs))
-    hook._streak = torch.zeros(())
+    hook._streak = hook._longest = torch.zeros(())
     return hook
 
 
@@ -68,6 +68,15 @@ def test_losses_that_are_not_finite(loss):
     with pytest.raises(TrainingCollapsedError, match='iteration 12: the loss was not finite in 5'):
         for _ in range(5):
             step(hook, runner, loss)
+
+
+def test_a_streak_that_ends_between_two_looks_counts():
+    hook, runner = guard(not_finite=5, begin=999), FakeRunner()
+    nan = float('nan')
+    for value in (1.0, nan, nan, nan, nan, nan, nan, nan, 1.0):  # 2 to 8; looks at 5 and 10
+        step(hook, runner, value)
+    with pytest.raises(TrainingCollapsedError, match='not finite in 7 iterations in a row'):
+        step(hook, runner, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,12 @@ def test_labels_are_painted_by_the_palette():
     np.testing.assert_array_equal(result[~MASK], PHOTO[~MASK])
 
 
+@pytest.mark.parametrize('dtype', ['uint8', 'int16', 'uint16', 'int64'])
+def test_labels_of_every_dtype_are_painted(dtype):
+    result = paint_labels(PHOTO, np.where(MASK, 15, 255).astype(dtype), alpha=1)
+    assert (result[MASK] == default_palette(16)[15]).all()
+
+
 def test_the_palette_is_vocs():
     assert default_palette(22)[[1, 2, 8, 15, 21]].tolist() == [
         [128, 0, 0],
