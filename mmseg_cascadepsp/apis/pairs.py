@@ -10,6 +10,7 @@ import numpy as np
 
 from mmseg_cascadepsp.utils import IMAGE_SUFFIXES, read_image, read_mask, write_image, write_png
 from mmseg_cascadepsp.utils.files import files_below
+from mmseg_cascadepsp.utils.io import is_unknown_tiff
 from mmseg_cascadepsp.utils.row_writers import read_note
 from mmseg_cascadepsp.utils.rows import stored_size
 from mmseg_cascadepsp.visualization import before_after, overlay
@@ -187,6 +188,8 @@ def is_windowed(pair: Pair) -> bool:
     height, width = stored_size(pair.image) or (0, 0)
     return (
         '.npy' in suffixes
+        or is_unknown_tiff(pair.image)
+        or is_unknown_tiff(pair.mask)
         or pair.target.suffix.lower() != '.png'
         or height * width > WINDOWED_PIXELS
     )

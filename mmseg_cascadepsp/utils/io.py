@@ -6,6 +6,7 @@ one sentence with its path.
 """
 
 import io
+import logging
 import os
 import threading
 import warnings
@@ -25,6 +26,8 @@ MAX_PIXELS = 2**30
 """Above this a file is refused before its pixels are unpacked (OpenCV's own limit)."""
 
 _pixel_limit = threading.Lock()
+# Without a handler it prints of TIFFs that it does not know what its exception says, too.
+logging.getLogger('PIL.TiffImagePlugin').addHandler(logging.NullHandler())
 
 
 def _open_header(path: str | os.PathLike, limit: int | None = None) -> Image.Image:
@@ -49,12 +52,23 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
         raise IsADirectoryError(f'{path} is a folder, where an image file was expected.')
     try:
         with _open_header(path, MAX_PIXELS) as picture:
+            white_is_zero = (
+                picture.mode == 'I;16'  # of fewer bits Pillow inverts them itself
+                and picture.format == 'TIFF'
+                and picture.tag_v2.get(262) == 0
+            )
             picture.load()
             turned = ImageOps.exif_transpose(picture)
+            if white_is_zero:
+                turned = Image.fromarray(65535 - np.asarray(turned))
     except UnidentifiedImageError:
         raise OSError(
             f'{path} is not an image that can be read ({path.stat().st_size} bytes); '
             'expected PNG, JPEG, TIFF, WebP, BMP or another format that Pillow knows.'
+        ) from None
+    except PermissionError:
+        raise PermissionError(
+            f'{path} cannot be read: permission denied; make it readable (chmod +r).'
         ) from None
     except Exception as error:  # decoders raise whatever they stumble over
         raise OSError(
@@ -63,20 +77,40 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
     yield turned
 
 
+def is_unknown_tiff(path: str | os.PathLike) -> bool:
+    """Whether this is a TIFF that Pillow does not know, such as of many bands, which is read by
+    rows alone."""
+    if Path(path).suffix.lower() not in ('.tif', '.tiff'):
+        return False
+    try:
+        _open_header(path).close()
+    except UnidentifiedImageError:
+        with open(path, 'rb') as file:
+            return file.read(4) in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+    except Exception:  # missing or damaged, as whoever reads it says
+        pass
+    return False
+
+
+def _alpha(picture: Image.Image) -> np.ndarray | None:
+    """uint8 ``HxW``, or None where all is opaque."""
+    if not picture.has_transparency_data:
+        return None
+    alpha = np.asarray(picture.convert('RGBA'))[..., 3]
+    return None if (alpha == 255).all() else alpha
+
+
 def _unpack(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels as they are (``HxW`` of any integer or float, or uint8 RGB ``HxWx3``) and alpha
     (uint8 ``HxW``) or None."""
-    alpha = None
-    if picture.has_transparency_data:
-        alpha = np.asarray(picture.convert('RGBA'))[..., 3]
-        alpha = None if (alpha == 255).all() else alpha
+    alpha = _alpha(picture)
     if picture.mode == '1':
         return np.asarray(picture).astype(np.uint8) * 255, alpha
     if picture.mode in ('LA', 'La'):
         return np.asarray(picture.convert('LA'))[..., 0], alpha
     if picture.mode == 'L' or picture.mode.startswith(('I', 'F')):
         return np.asarray(picture), alpha
-    if alpha is not None:
+    if picture.has_transparency_data:
         picture = picture.convert('RGBA')
     return np.asarray(picture.convert('RGB')), alpha
 
@@ -123,14 +157,17 @@ def _is_grey(colours: np.ndarray, tolerance: int = 0) -> bool:
 
 
 def _palette_mask(picture: Image.Image) -> np.ndarray | None:
-    """A palette's mask: by brightness (None) when the colours in use are greys, else by index: 0
-    is background, and so is 255 beside other objects (VOC's void)."""
+    """A palette's mask: by brightness (None) when its colours are greys, else by index: 0 is
+    background, and so is 255 beside other objects (VOC's void)."""
     index = np.asarray(picture)
     used = np.unique(index)
     palette = np.zeros((256, 3), np.uint8)
     colours = np.asarray(picture.getpalette('RGB'), np.uint8).reshape(-1, 3)
     palette[: len(colours)] = colours
-    if _is_grey(palette[used]):
+    # Greys alone may be in use of colours (VOC's 7 is grey); with a black that is not index 0
+    # those are no classes but a picture of a fixed palette, such as that of the web.
+    black = used[~palette[used].any(axis=1)]
+    if _is_grey(palette) or (_is_grey(palette[used]) and black.size and black[0] > 0):
         return None
     has_void = 255 in used and ((used > 0) & (used < 255)).any()
     return ((index > 0) & ~(has_void & (index == 255))).astype(np.uint8) * 255
@@ -190,7 +227,8 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
         OSError: as :func:`read_image`, or the colours do not say what is object.
     """
     with _open(path) as picture:
-        mask = _palette_mask(picture) if picture.mode == 'P' else None
+        by_index = picture.mode == 'P' and _alpha(picture) is None  # else a cut-out
+        mask = _palette_mask(picture) if by_index else None
         if mask is not None:
             return mask
         pixels, alpha = _unpack(picture)

@@ -18,6 +18,7 @@ from .io import (
     _to_uint8,
     check_mask_values,
     check_photo_values,
+    is_unknown_tiff,
     read_image,
     read_mask,
 )
@@ -107,6 +108,7 @@ class TiffRows(ArrayRows):
         self.channels = page.samplesperpixel
         self.separate = page.planarconfig == 2 and self.channels > 1
         self.has_alpha = bool(set(page.extrasamples) & {1, 2}) and self.channels in (2, 4)
+        self.is_premultiplied = 1 in page.extrasamples
         self.is_palette = page.photometric == 3
         self.inverted = page.photometric == 0
         height = page.tilelength if page.is_tiled else page.rowsperstrip
@@ -277,10 +279,12 @@ class ImageRows(_FileRows):
         self.has_alpha = getattr(self.source, 'has_alpha', self.source.channels in (2, 4))
         palette = getattr(self.source, 'is_palette', False)
         if palette or self.source.dtype not in (np.uint8, np.uint16):
+            hint = 'convert it, or have it refined whole, that is without --windowed and to a .png'
+            if self.path.suffix.lower() == '.npy' or is_unknown_tiff(self.path):  # never whole
+                hint = 'save it as uint8 or uint16'
             raise OSError(
                 f'{self.path} {"has a palette" if palette else f"holds {self.source.dtype}"}; by '
-                'rows only photos of 8 and 16 bits are read, grey or RGB: convert it, or have it '
-                'refined whole, that is without --windowed and to a .png.'
+                f'rows only photos of 8 and 16 bits are read, grey or RGB: {hint}.'
             )
         if self.source.channels == 2 and not self.has_alpha or self.source.channels == 0:
             raise OSError(
@@ -290,13 +294,16 @@ class ImageRows(_FileRows):
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, exclusive."""
         rows = _to_uint8(self.source.read(start, stop), self.path)
-        if getattr(self.source, 'inverted', False):
-            rows = 255 - rows
         rows = rows[..., None] if rows.ndim == 2 else rows
         colours = rows[..., :3] if rows.shape[-1] >= 3 else rows[..., :1]
+        if getattr(self.source, 'inverted', False):
+            colours = 255 - colours
         if self.has_alpha:
             weight = rows[..., -1:].astype(np.uint16)
-            colours = ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+            if getattr(self.source, 'is_premultiplied', False):  # where damaged, above the weight
+                colours = np.minimum(colours + (255 - weight), 255).astype(np.uint8)
+            else:
+                colours = ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
         if not self._checked:
             self._high = max(self._high, colours.max(initial=0))
             self._checked = stop == self.shape[0]
@@ -385,6 +392,9 @@ def stored_size(path: str | os.PathLike) -> tuple[int, int] | None:
     try:
         if Path(path).suffix.lower() == '.npy':
             return NpyRows(Path(path)).shape
+        if is_unknown_tiff(path):
+            with import_extra('tifffile', 'huge').TiffFile(path) as file:
+                return file.pages[0].imagelength, file.pages[0].imagewidth
         with _open_header(path) as picture:
             return picture.size[::-1]
     except Exception:

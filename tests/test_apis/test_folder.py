@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from rich.console import Console
 from rich.live import Live
@@ -409,3 +410,16 @@ def test_results_may_go_above_the_inputs(blur, pairs):
 def test_results_go_beside_inputs_of_a_single_pair(pairs):
     found, faults = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
     assert found[0].target == pairs[0] / 'a.png' and not faults
+
+
+@pytest.mark.parametrize('bands', [5, 3])
+def test_tiffs_that_pillow_does_not_know_are_refined_by_rows(
+    refiner, pairs, tmp_path, photo, bands
+):
+    values = np.concatenate([photo, photo], axis=2)[..., :bands]
+    how = {'extrasamples': ['unspecified', 'unassalpha']} if bands == 5 else {}
+    tifffile.imwrite(tmp_path / 'p.tif', values, photometric='rgb', planarconfig='contig', **how)
+    paths = tmp_path / 'p.tif', pairs[1] / 'a.png', tmp_path / 'x.png'
+    assert refine_files(refiner, *paths, L=L).refined == ['p']
+    expected = refiner.refine(photo, read_mask(paths[1]), L=L)
+    assert ((read_mask(paths[2]) > 127) != (expected > 127)).mean() < 0.001

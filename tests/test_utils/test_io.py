@@ -199,6 +199,57 @@ def test_palette_masks(tmp_path, palette, index):
     np.testing.assert_array_equal(read_mask(path), MASK * 255)
 
 
+@pytest.mark.parametrize(
+    ('stored', 'index'),
+    [
+        ({7: 128}, MASK * 7),  # as VOC
+        ({1: 120}, MASK * 1),  # as ADE20K
+        ({7: 128}, np.full_like(MASK, 7, int)),
+        ({0: 255, 9: 0}, ~MASK * 9),
+        ({8: 255, 9: 0}, np.where(MASK, 8, 9)),
+    ],
+    ids=['VOC', 'ADE20K', 'full', 'white, black', 'fixed palette'],
+)
+def test_greys_alone_of_a_coloured_palette(tmp_path, stored, index):
+    palette = np.tile(np.array([[128, 0, 0]], np.uint8), (256, 1))
+    palette[0] = 0
+    for key, value in stored.items():
+        palette[key] = value
+    expected = np.full_like(MASK, True) if (index == 7).all() else MASK
+    path = palette_png(tmp_path / 'a.png', index, palette)
+    np.testing.assert_array_equal(read_mask(path), expected * 255)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('name', ['a.png', 'a.gif'])
+@pytest.mark.parametrize('palette', [[[255, 0, 0], [0, 255, 0]], [[0] * 3, [255] * 3]])
+def test_a_cut_out_with_a_palette_gives_its_alpha(tmp_path, name, palette):
+    picture = Image.fromarray((~MASK).astype(np.uint8))
+    picture.putpalette(np.array(palette, np.uint8).tobytes())
+    picture.save(tmp_path / name, transparency=1)
+    np.testing.assert_array_equal(read_mask(tmp_path / name), MASK * 255)
+    picture.save(tmp_path / name, transparency=5)  # which is of no pixel
+    np.testing.assert_array_equal(read_mask(tmp_path / name), ~MASK * 255)
+
+
+@pytest.mark.parametrize('how', [{}, {'compression': 'zlib'}], ids=['plain', 'zlib'])
+def test_16_bits_where_white_is_zero(tmp_path, how):
+    path = tmp_path / 'm.tif'
+    tifffile.imwrite(path, ~(MASK * np.uint16(65535)), photometric='miniswhite', **how)
+    np.testing.assert_array_equal(read_mask(path), MASK * 255)
+    np.testing.assert_array_equal(read_image(path)[..., 0], MASK * 255)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    path = save(tmp_path / 'a.png', PHOTO)
+    monkeypatch.setattr(Image, 'open', refuse)
+    with pytest.raises(PermissionError, match='a.png cannot be read: permission denied; make'):
+        read_image(path)
+
+
 def test_void_of_a_palette_is_not_object_unless_it_is_all_there_is(tmp_path):
     palette = np.zeros((256, 3), np.uint8)
     palette[:4], palette[255] = VOC, (224, 224, 192)

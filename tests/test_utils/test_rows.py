@@ -9,8 +9,9 @@ from PIL import Image
 
 from mmseg_cascadepsp.utils import read_image, read_mask
 from mmseg_cascadepsp.utils import rows as module
+from mmseg_cascadepsp.utils.io import is_unknown_tiff
 from mmseg_cascadepsp.utils.row_writers import write_rows
-from mmseg_cascadepsp.utils.rows import open_image_rows, open_mask_rows
+from mmseg_cascadepsp.utils.rows import open_image_rows, open_mask_rows, stored_size
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 256, (150, 201, 3), np.uint8)
@@ -98,6 +99,50 @@ def test_white_is_zero_and_a_fourth_band_that_is_no_alpha(tmp_path):
         tmp_path / 'n.tif', bands, photometric='rgb', extrasamples=['unspecified'], tile=(64, 64)
     )
     np.testing.assert_array_equal(gathered(open_image_rows(tmp_path / 'n.tif'), 50), PHOTO)
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16])
+def test_premultiplied_colours_are_not_darkened(tmp_path, kind):
+    path, scale = tmp_path / 'a.tif', np.iinfo(kind).max // 255
+    alpha = PHOTO[::-1, ..., :1]
+    bands = np.concatenate([PHOTO * (alpha / 255), alpha], axis=2).astype(kind) * scale
+    bands[0] = np.iinfo(kind).max * np.array([1, 1, 1, 0.5])  # more than there can be
+    tifffile.imwrite(path, bands, photometric='rgb', extrasamples=['assocalpha'])
+    by_rows, whole = gathered(open_image_rows(path), 50), read_image(path)
+    assert np.abs(by_rows.astype(int) - whole).max() <= 1
+
+
+def test_alpha_is_not_inverted_where_white_is_zero(tmp_path):
+    bands = np.dstack([255 - PHOTO[..., 0], np.full((150, 201), 255, np.uint8)])
+    how = {'photometric': 'miniswhite', 'extrasamples': ['unassalpha'], 'planarconfig': 'contig'}
+    tifffile.imwrite(tmp_path / 'a.tif', bands, **how)
+    found = open_image_rows(tmp_path / 'a.tif').read(0, 150)
+    np.testing.assert_array_equal(found[..., 0], PHOTO[..., 0])
+
+
+@pytest.mark.filterwarnings('ignore:Truncated File Read')
+@pytest.mark.parametrize('extra', [['unspecified', 'unassalpha'], ['unspecified'] * 5])
+def test_tiffs_that_pillow_does_not_know(tmp_path, capfd, extra):
+    path = tmp_path / 'a.tif'
+    bands = np.concatenate([PHOTO, PHOTO, PHOTO], axis=2)[..., : 3 + len(extra)]
+    how = {'photometric': 'rgb', 'extrasamples': extra, 'planarconfig': 'contig'}
+    tifffile.imwrite(path, bands, **how)
+    assert is_unknown_tiff(path) and stored_size(path) == (150, 201)
+    np.testing.assert_array_equal(gathered(open_image_rows(path), 50), PHOTO)
+    tifffile.imwrite(path, bands.astype(np.float32), **how)
+    with pytest.raises(OSError, match='holds float32; by rows .*: save it as uint8 or uint16'):
+        open_image_rows(path)
+    path.write_bytes(path.read_bytes()[:100])
+    assert stored_size(path) is None
+    assert capfd.readouterr().err == ''
+
+
+def test_tiffs_that_pillow_knows_and_what_is_none(tmp_path):
+    tifffile.imwrite(tmp_path / 'a.tif', PHOTO, photometric='rgb')
+    (tmp_path / 'b.tif').write_text('nothing')
+    (tmp_path / 'b.png').write_bytes(b'II*\0')
+    for name in ('a.tif', 'b.tif', 'b.png', 'missing.tif'):
+        assert not is_unknown_tiff(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -269,10 +314,10 @@ def damaged(tmp_path, name):
     [
         ('short.npy', 'is truncated: 90577 of 90578 bytes'),
         ('columns.npy', 'column by column; expected'),
-        ('float.npy', 'holds float32; by rows only photos of 8 and 16 bits'),
+        ('float.npy', 'holds float32; by rows only .* grey or RGB: save it as uint8 or uint16.$'),
         ('two.npy', 'has 0 channels'),
         ('turned.tif', 'stored turned'),
-        ('palette.tif', 'only photos of 8 and 16 bits'),
+        ('palette.tif', 'only photos of 8 and 16 bits .*: convert it, or have it refined whole'),
         ('text.tif', 'cannot be read by rows'),
         ('text.npy', 'cannot be read by rows'),
         ('no.npy', 'does not exist'),
