@@ -13,7 +13,7 @@ model = dict(
 )
 crop_size = 288
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadPhoto'),
     dict(type='LoadMasks'),
     # Zooms from a whole small photo to the enlarged detail that the Local step sees.
     dict(type='RandomZoomCrop', size=crop_size, zoom=(0.5, 2.0), min_share=0.02),

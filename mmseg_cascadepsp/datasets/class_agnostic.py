@@ -2,7 +2,7 @@
 
 import logging
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from mmengine.fileio import isdir, list_dir_or_file
 from mmengine.logging import print_log
@@ -12,14 +12,41 @@ from mmseg.registry import DATASETS
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
-def _files(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, str]:
-    """Relative path without suffix -> path, of all pictures in a folder and its sub-folders."""
-    names = sorted(list_dir_or_file(folder, list_dir=False, recursive=True))
-    return {
-        osp.splitext(n)[0]: osp.join(folder, n)
-        for n in names
-        if n.lower().endswith(tuple(suffixes))
-    }
+def files_by_stem(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, str]:
+    """Relative path without suffix -> path, of all pictures in a folder and its sub-folders.
+
+    Args:
+        folder: Where they lie.
+        suffixes: What their names end in, lower case; files may have it in any.
+
+    Raises:
+        ValueError: Two of them have the same stem.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(list_dir_or_file(folder, list_dir=False, recursive=True)):
+        suffix = next((s for s in suffixes if name.lower().endswith(s)), None)
+        if suffix is None:
+            continue
+        stem, path = name[: -len(suffix)], osp.join(folder, name)
+        if stem in found:
+            raise ValueError(
+                f'data_root: {found[stem]} and {path} have the same stem; which one is meant '
+                'cannot be told'
+            )
+        found[stem] = path
+    return found
+
+
+def warn_of_lone(photos: dict[str, str], masks: Container[str], folder: str, where: str) -> None:
+    """Log how many photos of ``folder`` have no mask in ``where``."""
+    lone = [stem for stem in photos if stem not in masks]
+    if lone:
+        print_log(
+            f'{folder}: {len(lone)} of {len(photos)} photos have no mask of the same stem in '
+            f'{where} and are left out, first {photos[lone[0]]}',
+            'current',
+            logging.WARNING,
+        )
 
 
 @DATASETS.register_module()
@@ -45,6 +72,7 @@ class ClassAgnosticDataset(BaseSegDataset):
 
     Raises:
         FileNotFoundError: the folder is missing, or holds no pair.
+        ValueError: two photos, or two masks, of a folder have the same stem.
     """
 
     METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 255, 255]])
@@ -91,23 +119,24 @@ class ClassAgnosticDataset(BaseSegDataset):
                 key: osp.join(self.data_root, name, p) for key, p in self.data_prefix.items()
             }
             if folders['img_path'] == folders['seg_map_path']:
-                images = _files(folders['img_path'], ('.jpg', '.jpeg'))
-                found = dict(img_path=images, seg_map_path=_files(folders['img_path'], ('.png',)))
+                images = files_by_stem(folders['img_path'], ('.jpg', '.jpeg'))
+                masks = files_by_stem(folders['img_path'], ('.png',))
+                found = dict(img_path=images, seg_map_path=masks)
             else:
-                found = {key: _files(folder) for key, folder in folders.items() if isdir(folder)}
+                found = {
+                    key: files_by_stem(folder)
+                    for key, folder in folders.items()
+                    if isdir(folder)
+                }
             stems = [
                 s for s in found['img_path'] if all(s in found.get(key, ()) for key in folders)
             ]
-            photos, masks = found['img_path'], found.get('seg_map_path', {})
-            lone = [stem for stem in photos if stem not in masks]
-            if lone:
-                print_log(
-                    f'{folders["img_path"]}: {len(lone)} of {len(photos)} photos have no mask of '
-                    f'the same stem in {folders["seg_map_path"]} and are left out, first '
-                    f'{photos[lone[0]]}',
-                    'current',
-                    logging.WARNING,
-                )
+            warn_of_lone(
+                found['img_path'],
+                found.get('seg_map_path', ()),
+                folders['img_path'],
+                folders['seg_map_path'],
+            )
             new = [
                 dict(
                     {key: found[key][stem] for key in folders},

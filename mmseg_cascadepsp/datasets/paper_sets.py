@@ -24,6 +24,7 @@ class TrainingSet:
         page: Where they are linked.
         members: Pattern of the paths inside, lower case, led by the archive's own name.
         per_class: Whether pairs lie in one folder per class.
+        nameless: As ``members``, for paths that name no set.
     """
 
     folder: str
@@ -33,6 +34,7 @@ class TrainingSet:
     page: str
     members: re.Pattern
     per_class: bool = False
+    nameless: re.Pattern | None = None
 
     @property
     def how_to_get(self) -> str:
@@ -58,10 +60,10 @@ TRAINING_SETS = {
             1000,
             ('images.zip', 'ground_truth_mask.zip'),
             'https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/dataset.html',
+            re.compile(r'(^|/)ecssd[^/]*/'),
             # Its archives tell their set neither by their names nor inside, but by 0001 to 1000.
-            re.compile(
-                r'(^|/)ecssd[^/]*/'
-                r'|(^|/)(images|ground_truth_mask)[^/]*/((images|ground_truth_mask)/)?\d{4}\.\w+$'
+            nameless=re.compile(
+                r'(^|/)(images|ground_truth_mask)[^/]*/((images|ground_truth_mask)/)?\d{4}\.\w+$'
             ),
         ),
         TrainingSet(

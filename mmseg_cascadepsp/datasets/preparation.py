@@ -3,28 +3,21 @@
 import errno
 import io
 import os
-import re
-import tarfile
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
-from shutil import copyfileobj
-from typing import BinaryIO, NamedTuple
 
 from PIL import Image, ImageOps
 from prettytable import PrettyTable
 
 from mmseg_cascadepsp.utils import atomic_open
 
+from .archives import KINDS, Member, archive_members, find_archives
 from .paper_sets import TRAINING_SETS, TrainingSet
 
-ARCHIVE_SUFFIXES = ('.zip', '.tar', '.tgz', '.gz', '.tbz2', '.bz2', '.txz', '.xz', '.rar', '.7z')
-KINDS = {'.jpg': '.jpg', '.jpeg': '.jpg', '.png': '.png'}
-"""Suffix in an archive -> suffix it is laid out with: photos are JPEG, masks PNG in all sets."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
 """Faults of the disk of temporary files, not of an archive."""
 MAX_BYTES = 2**26
@@ -33,13 +26,8 @@ MAX_BYTES = 2**26
 #: Name of a set, files done, files in all.
 Progress = Callable[[str, int, int], None]
 
-
-class Member(NamedTuple):
-    """A file in an archive."""
-
-    where: str
-    size: int
-    read: Callable[[], bytes]
+#: Kind -> the member of each archive that holds it; the first that is sound counts.
+Copies = dict[str, list[Member]]
 
 
 @dataclass
@@ -79,7 +67,7 @@ class Report:
 
     Args:
         sets: One for each set.
-        archives: One sentence for each archive, or file in one, that could not be used.
+        archives: One sentence for each source or archive, or file in one, that could not be used.
     """
 
     sets: list[SetReport]
@@ -112,13 +100,15 @@ def prepare(
 ) -> Report:
     """Lay out the paper's training sets from the archives of their authors.
 
-    Archives are told by what is in them, so their names and the folders they lie in do not matter.
+    Archives are told by what is in them, so their names and the folders they lie in do not matter;
+    where sets name themselves, the innermost name counts. Of several copies of a picture the first
+    sound one is taken.
     A pair is written when both pictures can be read and have the same size, each file under a
     hidden name first; what is there already with the size it has in the archive is kept, so a run
     that was stopped goes on. Nothing is written outside of the sets' folders.
 
     Args:
-        sources: zip and tar archives, or folders that are searched for them.
+        sources: zip and tar archives, or folders that are searched for them, through links too.
         data_root: Where the sets go, see :class:`~mmseg_cascadepsp.datasets.PaperTrainingSet`.
         progress: Called as files are done.
 
@@ -177,12 +167,12 @@ def _laid_out(folder: Path) -> dict[str, dict[str, Path]]:
 
 def _index(
     sources: Sequence[str | os.PathLike], faults: list[str], stack: ExitStack
-) -> dict[str, dict[str, dict[str, Member]]]:
-    """Set -> path without suffix -> kind -> member, of all archives; the first of two counts."""
-    found: dict[str, dict[str, dict[str, Member]]] = {name: {} for name in TRAINING_SETS}
-    for path, name in _archives(sources):
+) -> dict[str, dict[str, Copies]]:
+    """Set -> path without suffix -> kind -> members, of all archives."""
+    found: dict[str, dict[str, Copies]] = {name: {} for name in TRAINING_SETS}
+    for path, name in find_archives(sources, faults):
         try:
-            for member, size, read in _members(path, stack):
+            for member, size, read in archive_members(path, stack):
                 place = _place(name, member)
                 if place is None:
                     continue
@@ -190,8 +180,10 @@ def _index(
                     faults.append(f'{path}: left out {member!r}, which leads out of its folder')
                     continue
                 folder, stem, kind = place
-                where = Member(f'{path.name}/{member}', size, read)
-                found[folder].setdefault(stem, {}).setdefault(kind, where)
+                copies = found[folder].setdefault(stem, {}).setdefault(kind, [])
+                copies.append(Member(f'{path.name}/{member}', size, read))
+        except (PermissionError, FileNotFoundError) as error:  # the file is not to blame
+            faults.append(f'{path} cannot be opened ({error})')
         except Exception as error:  # each compression has errors of its own
             if getattr(error, 'errno', None) in FULL:
                 raise OSError(
@@ -205,55 +197,6 @@ def _index(
                 'place; get it again'
             )
     return found
-
-
-def _archives(sources: Sequence[str | os.PathLike]) -> Iterator[tuple[Path, str]]:
-    """Path of each archive, and its name with the folders below the source, without suffix."""
-    for source in map(Path, sources):
-        if not source.exists():
-            raise FileNotFoundError(f'archives: there is no {source}')
-        files = sorted(source.rglob('*')) if source.is_dir() else [source]
-        for path in files:
-            if path.is_file() and path.name.lower().endswith(ARCHIVE_SUFFIXES):
-                name = path.relative_to(source if source.is_dir() else source.parent).as_posix()
-                yield path, re.sub(r'(\.tar)?\.\w+$', '', name, flags=re.IGNORECASE)
-
-
-def _members(path: Path, stack: ExitStack) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """Name, size and reader of the regular files in an archive that stays open with ``stack``."""
-    if zipfile.is_zipfile(path):
-        archive = stack.enter_context(zipfile.ZipFile(path))
-        for info in archive.infolist():
-            if not info.is_dir():
-                yield info.filename, info.file_size, partial(archive.read, info)
-        return
-    tar = stack.enter_context(tarfile.open(path))
-    if not isinstance(tar.fileobj, io.BufferedReader):
-        # Going back and forth in a compressed stream unpacks it anew each time.
-        tar.fileobj.seek(0)
-        plain = stack.enter_context(_temporary_copy(tar.fileobj))
-        tar = stack.enter_context(tarfile.open(fileobj=plain))
-    for info in tar:
-        if info.isreg():
-            yield info.name, info.size, partial(_read_tar, tar, info)
-
-
-def _temporary_copy(stream: BinaryIO) -> BinaryIO:
-    """What is left of ``stream`` in a file that goes when it is closed."""
-    copy = tempfile.TemporaryFile()
-    try:
-        copyfileobj(stream, copy)
-        copy.seek(0)
-    except BaseException:
-        with suppress(OSError):  # closing writes once more what did not fit
-            copy.close()
-        raise
-    return copy
-
-
-def _read_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    with tar.extractfile(info) as file:
-        return file.read()
 
 
 UNSAFE = ('', '', '')
@@ -271,10 +214,8 @@ def _place(archive: str, member: str) -> tuple[str, str, str] | None:
     kind = KINDS.get(f'{dot}{suffix}'.lower())
     if kind is None or parts[-1].startswith('.') or '__MACOSX' in parts:
         return None
-    path = f'{archive}/{"/".join(parts)}'
-    training_set = next(
-        (s for s in TRAINING_SETS.values() if s.members.search(path.lower())), None
-    )
+    path = f'/{archive}/{"/".join(parts)}'
+    training_set = _set_of(path.lower(), f'/{archive}'.rindex('/'))
     if training_set is None:
         return None
     if '..' in parts or parts[0] == '' or ':' in parts[0]:
@@ -284,28 +225,52 @@ def _place(archive: str, member: str) -> tuple[str, str, str] | None:
     return training_set.folder, stem, kind
 
 
-def _lay_out(target: Path, pair: dict[str, Member]) -> str:
+def _set_of(path: str, archive: int) -> TrainingSet | None:
+    """The set that is named deepest in a member's path; ``archive`` is where the archive's own
+    name begins. Of a path that names none from there on, the folders around count last."""
+    places = []
+    for training_set in TRAINING_SETS.values():
+        start = -1
+        while match := training_set.members.search(path, start + 1):
+            start = match.start()
+        if training_set.nameless and training_set.nameless.search(path):
+            start = max(start, archive - 0.5)
+        places.append((start, training_set))
+    start, deepest = max(places, key=lambda place: place[0])
+    return deepest if start > -1 else None
+
+
+def _lay_out(target: Path, pair: Copies) -> str:
     """Write a pair unless it is there; what is wrong with it, or nothing."""
     files = {kind: target.with_name(target.name + kind) for kind in pair}
     if len(pair) == 2 and all(
-        file.is_file() and file.stat().st_size == pair[kind].size for kind, file in files.items()
+        file.is_file() and file.stat().st_size in {copy.size for copy in pair[kind]}
+        for kind, file in files.items()
     ):
         return ''
-    contents: dict[str, bytes] = {}
-
-    def read(kind: str) -> bytes:
-        if pair[kind].size > MAX_BYTES:
-            raise ValueError(f'{pair[kind].size:,} bytes are too many for a picture of this set')
-        return contents.setdefault(kind, pair[kind].read())
-
-    fault = _fault({kind: partial(read, kind) for kind in pair})
-    if fault:
-        return f'{fault} ({", ".join(member.where for member in pair.values())})'
+    faults = []
+    for copies in product(*pair.values()):
+        contents: dict[str, bytes] = {}
+        chosen = dict(zip(pair, copies, strict=True))
+        fault = _fault({kind: partial(_read, chosen, kind, contents) for kind in pair})
+        if not fault:
+            break
+        faults.append(f'{fault} ({", ".join(member.where for member in copies)})')
+    else:
+        return faults[0]
     for kind in sorted(files, reverse=True):  # the photo last
         # What a crash of the machine may lose has another size, and the next run writes it again.
         with atomic_open(files[kind], sync=False) as file:
             file.write(contents[kind])
     return ''
+
+
+def _read(pair: dict[str, Member], kind: str, contents: dict[str, bytes]) -> bytes:
+    """Bytes of a picture, kept in ``contents``."""
+    if pair[kind].size > MAX_BYTES:
+        raise ValueError(f'{pair[kind].size:,} bytes are too many for a picture of this set')
+    contents[kind] = pair[kind].read()
+    return contents[kind]
 
 
 def _fault(pair: dict[str, Callable[[], bytes]]) -> str:

@@ -4,13 +4,16 @@ import os.path as osp
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from mmengine.fileio import isdir, list_dir_or_file
+from mmengine.fileio import isdir
 from mmseg.datasets import BaseSegDataset, PascalVOCDataset
+
+from .class_agnostic import files_by_stem, warn_of_lone
 
 
 class SingleObjectDataset(BaseSegDataset, ABC):
     """``STEM_im.jpg`` or ``STEM_im.png`` with ``STEM_gt.png``, one object per pair, as the authors
-    of CascadePSP lay their sets out; the stem says of which class it is.
+    of CascadePSP lay their sets out; the stem says of which class it is. Photos without truth are
+    left out, and the log counts them.
 
     A sample has ``object_class``, the class's index: of a segmentor's label map,
     :class:`~mmseg_cascadepsp.models.RefinedSegmentor` refines that class alone, and
@@ -30,7 +33,8 @@ class SingleObjectDataset(BaseSegDataset, ABC):
 
     Raises:
         FileNotFoundError: The folder is missing, or holds no pair.
-        ValueError: A file name does not tell a class, or none of the classes is known.
+        ValueError: A file name does not tell a class, none of the classes is known, or two files
+            have the same stem.
     """
 
     METAINFO = PascalVOCDataset.METAINFO
@@ -81,6 +85,10 @@ class SingleObjectDataset(BaseSegDataset, ABC):
                 f'data_root: {self.data_root} holds no object; expected {wanted} '
                 '(docs/chaining.md says where to get this set)'
             )
+        prefix = self.data_prefix
+        warn_of_lone(
+            found['img_path'], found['seg_map_path'], prefix['img_path'], prefix['seg_map_path']
+        )
         shown = {stem: self.object_class(osp.basename(stem)) for stem in stems}
         if not set(shown.values()) & set(self.known):
             missing = sorted({self.METAINFO['classes'][index] for index in shown.values()})
@@ -108,9 +116,4 @@ def _files(folder: str, suffixes: Sequence[str]) -> dict[str, str]:
             f'data_root: there is no folder {folder} (docs/chaining.md says '
             'where to get this set and where to put it)'
         )
-    return {
-        name.removesuffix(suffix): osp.join(folder, name)
-        for name in sorted(list_dir_or_file(folder, list_dir=False, recursive=True))
-        for suffix in suffixes
-        if name.endswith(suffix)
-    }
+    return files_by_stem(folder, suffixes)

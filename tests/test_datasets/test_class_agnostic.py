@@ -3,12 +3,14 @@
 import copy
 import logging
 import re
+import shutil
 from unittest import mock
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.logging import MMLogger
 from PIL import Image
@@ -113,6 +115,16 @@ def test_photos_without_a_mask_are_counted(tmp_path):
     assert re.search(r'1 of 3 photos have no mask .*first .*images/b\.jpg', text)
 
 
+@pytest.mark.parametrize('second', ['images/a.png', 'masks/a.jpg', 'images/a.JPG'])
+def test_two_files_of_a_stem_are_refused(tmp_path, second):
+    pair(tmp_path / 'images/a.jpg', tmp_path / 'masks/a.png')
+    shutil.copy(tmp_path / 'images/a.jpg', tmp_path / second)
+    if len(list((tmp_path / second).parent.iterdir())) < 2:
+        pytest.skip('a file system without upper case')
+    with pytest.raises(ValueError, match=r'/a\.\w+ and .*/a\.\w+ have the same stem'):
+        load(tmp_path, data_prefix=FOLDERS)
+
+
 def test_crops_and_flips_move_given_coarse_masks_along(tmp_path):
     pair(tmp_path / 'images/a.jpg', tmp_path / 'masks/a.png', size=(90, 80))
     pair(tmp_path / 'x.jpg', tmp_path / 'coarse/a.png', size=(90, 80))
@@ -162,3 +174,21 @@ def test_truncated_mask(tmp_path):
     (tmp_path / 'a.png').write_bytes((tmp_path / 'a.png').read_bytes()[:30])
     with pytest.raises(OSError, match=r'a\.png is not an image .*30 bytes'):
         Compose(PIPELINE)(load(tmp_path)[0])
+
+
+@pytest.mark.parametrize('content', [b'', b'<html>', None], ids=['empty', 'page', 'cut'])
+def test_photos_that_cannot_be_read_are_named(tmp_path, content):
+    pair(tmp_path / 'a.jpg', tmp_path / 'a.png')
+    whole = (tmp_path / 'a.jpg').read_bytes()
+    cfg = Config.fromfile('configs/cascadepsp_lite.py')
+    for pipeline in (cfg.train_pipeline, cfg.val_pipeline):
+        assert pipeline[0].type == 'LoadPhoto'
+    load_photo = Compose(cfg.train_pipeline[:2])
+    assert load_photo(load(tmp_path)[0])['img'].shape == (20, 30, 3)
+    (tmp_path / 'a.jpg').write_bytes(whole[:200] if content is None else content)
+    with pytest.raises(OSError, match=r'photo: .*a\.jpg cannot be read, it is empty, cut or no'):
+        load_photo(load(tmp_path)[0])
+    info = load(tmp_path)[0]
+    (tmp_path / 'a.jpg').unlink()
+    with pytest.raises(FileNotFoundError, match=r'a\.jpg'):
+        load_photo(info)

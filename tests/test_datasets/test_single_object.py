@@ -1,7 +1,12 @@
 """BIG and the relabelled VOC: which files belong together, and of which class they are."""
 
+import logging
+import re
+from unittest import mock
+
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from mmseg.registry import DATASETS
 
 from mmseg_cascadepsp.datasets import BIGDataset, KeepOriginalImage, RelabelledVOCDataset
@@ -52,6 +57,26 @@ def test_samples(tmp_path):
     assert first['inputs'].shape == (3, 24, 32)
     truth = sample.gt_sem_seg.data
     assert truth.shape == (1, 48, 64) and set(truth.unique().tolist()) == {0, 255}
+
+
+def test_upper_case_suffixes_and_photos_without_truth(tmp_path):
+    write_objects(tmp_path, ['a_dog', 'b_cow', 'c_cat'])
+    (tmp_path / 'a_dog_im.jpg').rename(tmp_path / 'a_dog_im.JPG')
+    (tmp_path / 'b_cow_gt.png').rename(tmp_path / 'b_cow.png')
+    with mock.patch.object(MMLogger.get_current_instance(), 'log') as told:
+        dataset = BIGDataset(data_root=str(tmp_path))
+        photos = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    assert [photo.rsplit('/', 1)[-1] for photo in photos] == ['a_dog_im.JPG', 'c_cat_im.jpg']
+    ((level, text),) = (call.args for call in told.call_args_list)
+    assert level == logging.WARNING
+    assert re.search(r'1 of 3 photos have no mask .*first .*b_cow_im\.jpg', text)
+
+
+def test_two_photos_of_a_stem_are_refused(tmp_path):
+    write_objects(tmp_path, ['a_dog'])
+    write_picture(tmp_path / 'a_dog_im.png', np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match=r'a_dog_im\.jpg and .*a_dog_im\.png have the same stem'):
+        BIGDataset(data_root=str(tmp_path))
 
 
 def test_coarse_masks_of_some_model(tmp_path):

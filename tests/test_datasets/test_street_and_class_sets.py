@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmseg.datasets import BaseSegDataset  # noqa: F401  registers MMSeg's transforms
+from mmseg.registry import DATASETS
 
 from mmseg_cascadepsp.datasets import CamVidDataset, ClassPerSetDataset
 
@@ -90,3 +92,17 @@ def test_void_of_camvid_is_ignored(tmp_path):
     wanted = np.full(12, 255)
     wanted[[3, 8]] = 0, 1
     assert (dataset[0]['gt_seg_map'].ravel() == wanted).all()
+
+
+def test_void_of_camvid_is_divided_in_training(tmp_path, monkeypatch):
+    labels = np.full((60, 80), 3, np.uint8)
+    labels[10:50, 20:60] = 11
+    labels[14:46, 24:56] = 8  # a car in a band of void
+    write(tmp_path / 'camvid/images/train/x.jpg', np.zeros((60, 80, 3), np.uint8))
+    write(tmp_path / 'camvid/annotations/train/x.png', labels)
+    monkeypatch.setenv('MMSEG_CASCADEPSP_DATA', str(tmp_path))
+    cfg = Config.fromfile('configs/cascadepsp_lite_compositions.py')
+    streets = cfg.train_dataloader.dataset.dataset.datasets[1]
+    streets.pipeline = streets.pipeline[:2]
+    mask = DATASETS.build(streets)[0]['gt_seg_map']
+    assert mask[30].nonzero()[0].tolist() == [*range(22, 58)]

@@ -4,7 +4,7 @@
 data_root = '{{$MMSEG_CASCADEPSP_DATA:data}}'
 crop_size = 224
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadPhoto'),
     dict(type='LoadMasks'),
     dict(type='RandomZoomCrop', size=crop_size),
     dict(type='RandomFlip', prob=0.5),
@@ -13,7 +13,7 @@ train_pipeline = [
     dict(type='PackRefinementInputs'),
 ]
 val_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadPhoto'),
     dict(type='LoadMasks'),
     dict(type='PerturbMask', seed=0),
     dict(type='PackRefinementInputs'),

@@ -1,6 +1,6 @@
 from .augment import ColorJitter, RandomZoomCrop
 from .compose import PasteObject
-from .loading import LoadMasks, PackRefinementInputs
+from .loading import LoadMasks, LoadPhoto, PackRefinementInputs
 from .objects import PickObject, fill_void
 from .original import KeepOriginalImage, PackRefinedInputs
 from .perturb import AverageCoarseMasks, LoseParts, PerturbMask, SimulateOutputStride, perturb_mask
@@ -10,6 +10,7 @@ __all__ = [
     'ColorJitter',
     'KeepOriginalImage',
     'LoadMasks',
+    'LoadPhoto',
     'LoseParts',
     'PackRefinedInputs',
     'PackRefinementInputs',

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine import fileio
 from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
@@ -14,6 +14,31 @@ from mmseg_cascadepsp.utils import read_mask
 def _read(path: str) -> np.ndarray:
     with fileio.get_local_path(path) as local:  # itself, or a copy of a remote one
         return read_mask(local)
+
+
+@TRANSFORMS.register_module()
+class LoadPhoto(LoadImageFromFile):
+    """MMCV's ``LoadImageFromFile``, whose faults do not name the file when it is empty or cut.
+
+    For pipelines that train or validate a refiner; MMSegmentation's inference looks for
+    ``LoadImageFromFile`` by its name, so pipelines of segmentors keep that one.
+    """
+
+    def transform(self, results: dict) -> dict | None:
+        """See the class.
+
+        Raises:
+            OSError: the photo cannot be read.
+        """
+        try:
+            return super().transform(results)
+        except OSError:  # names the file
+            raise
+        except Exception as error:  # decoders raise whatever they stumble over
+            raise OSError(
+                f'photo: {results["img_path"]} cannot be read, it is empty, cut or no picture '
+                f'({" ".join(str(error).split())})'
+            ) from error
 
 
 @TRANSFORMS.register_module()
