@@ -9,10 +9,17 @@ SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_in
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Of the interpreter behind a virtual environment.
+WHICH := import sys; print(sys.base_prefix, sys.version)
+# Another interpreter than that of .venv is asked for.
+OTHER = $(if $(filter command%,$(origin PYTHON)),$(shell test "$$('$(PYTHON)' -c '$(WHICH)' 2>&1)" \
+	= "$$($(BIN)/python -c '$(WHICH)' 2>&1)" || echo other))
+# The checkout has been moved or copied: its .venv imports the package of the old place.
+MOVED = $(shell test "$$(cat $(STAMP) 2>/dev/null)" = '$(CURDIR)' || echo moved)
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint clean distclean
+.PHONY: help env demo test lint clean distclean FORCE
 
 help:
 	@echo 'make env        create .venv with the tested versions (minutes; quick the second time)'
@@ -25,17 +32,21 @@ env: $(STAMP)
 
 # An environment whose making was interrupted (.making is left) is made anew; any other is brought up
 # to date.
-$(STAMP): requirements/env.txt setup.py
+$(STAMP): requirements/env.txt setup.py $(if $(OTHER)$(MOVED),FORCE)
 	@'$(PYTHON)' -c '$(SUPPORTED)' 2>/dev/null || { echo "Python 3.10 to 3.13 with the venv module" \
 		"is needed (on Debian: apt install python3-venv), but PYTHON='$(PYTHON)' is not that:" \
 		"say make env PYTHON=/path/to/python3" >&2; exit 1; }
-	@if test -e $(VENV)/.making || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	@if test -e $(VENV)/.making || test -n '$(OTHER)' \
+		|| ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		'$(PYTHON)' -m venv --clear $(VENV) && touch $(VENV)/.making; fi
 	$(PIP) install --quiet "$$(grep '^setuptools==' requirements/env.txt)"
 	$(PIP) install --quiet --no-build-isolation -r requirements/env.txt
 	PYTHONWARNINGS=ignore $(PIP) install --quiet --no-build-isolation --no-deps --editable .
 	@rm -f $(VENV)/.making
-	@touch $@
+	@echo '$(CURDIR)' > $@
+	@echo 'ready; for the commands of README.md in this shell: source $(BIN)/activate'
+
+FORCE:
 
 demo: env
 	$(BIN)/python tools/demo.py $(ARGS)

@@ -1,4 +1,4 @@
-"""Packaging: the wheel carries the configs and tools as MMSegmentation's does, in ``.mim``."""
+"""Packaging: the wheel carries configs, tools and demo as MMSegmentation's does, in ``.mim``."""
 
 import re
 import shutil
@@ -23,15 +23,16 @@ def read_requirements(name: str) -> list:
 
 
 class BuildWithConfigs(build_py):
-    """Copies ``configs/`` and ``tools/`` into the built package, not into the source tree."""
+    """Copies folders of the checkout into the built package, not into the source tree."""
 
     def run(self):
+        if not self.editable_mode:
+            shutil.rmtree(Path(self.build_lib) / NAME, ignore_errors=True)  # of an earlier build
         super().run()
         if self.editable_mode:  # the checkout's own folders are used
             return
-        for folder in ('configs', 'tools'):
+        for folder in ('configs', 'demo', 'tools'):
             target = Path(self.build_lib) / NAME / '.mim' / folder
-            shutil.rmtree(target, ignore_errors=True)  # no file of an earlier build
             shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns('__pycache__'))
 
 

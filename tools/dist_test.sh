@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [options of tools/test.py]
 # CHECKPOINT is '' where the config names one.
+if [ $# -lt 3 ]; then
+    echo "usage: $0 CONFIG CHECKPOINT PROCESSES [options of tools/test.py]" >&2
+    exit 2
+fi
 CONFIG=$1
 CHECKPOINT=$2
 PROCESSES=$3

@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
 # On each of several machines: NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_train.sh ...
+if [ $# -lt 2 ]; then
+    echo "usage: $0 CONFIG GPUS [options of tools/train.py]" >&2
+    exit 2
+fi
 CONFIG=$1
 PROCESSES=$2
 NNODES=${NNODES:-1}

@@ -136,9 +136,17 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = build_parser().parse_args(argv)
     # Imported late: --help and wrong usage answer at once.
-    from rich.console import Console
+    try:
+        from rich.console import Console
 
-    from mmseg_cascadepsp import apis
+        from mmseg_cascadepsp import apis
+    except ImportError as error:
+        print(
+            f'refine.py: {error}. After `make env`: source .venv/bin/activate; README.md, '
+            '"Install", has the other ways.',
+            file=sys.stderr,
+        )
+        return 1
 
     apis.keep_freed_memory()
     console = Console(stderr=True, soft_wrap=True)

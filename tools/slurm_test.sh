@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # [PORT=29500] [GPUS=4] [GPUS_PER_NODE=4] [CPUS_PER_TASK=5] tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [options of tools/test.py]
 # CHECKPOINT is '' where the config names one.
+if [ $# -lt 4 ]; then
+    echo "usage: $0 PARTITION JOB_NAME CONFIG CHECKPOINT [options of tools/test.py]" >&2
+    exit 2
+fi
 PARTITION=$1
 JOB_NAME=$2
 CONFIG=$3

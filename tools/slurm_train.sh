@@ -1,5 +1,9 @@
 #!/usr/bin/env bash
 # [PORT=29500] [GPUS=4] [GPUS_PER_NODE=4] [CPUS_PER_TASK=5] tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
+if [ $# -lt 3 ]; then
+    echo "usage: $0 PARTITION JOB_NAME CONFIG [options of tools/train.py]" >&2
+    exit 2
+fi
 PARTITION=$1
 JOB_NAME=$2
 CONFIG=$3

@@ -82,6 +82,8 @@ def main() -> None:
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
     last = last_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+    if last and '://' not in last and not osp.isfile(last):
+        sys.exit(f'error: --resume: there is no file {last}')
     if last is not None:  # or the run begins, from the config's load_from if it has one
         cfg.resume, cfg.load_from = True, last or None
     check_data(cfg)

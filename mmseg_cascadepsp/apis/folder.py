@@ -181,7 +181,7 @@ def refine_files(
     if others:
         raise ValueError(
             f'out: {others[0]}{f", and {len(others) - 1} more" if len(others) > 1 else ""}; give '
-            'another folder, or overwrite.'
+            'another name, or --overwrite (overwrite=True).'
         )
     console = console or Console(quiet=True)
     for name, sentence in faults.items():

@@ -62,7 +62,7 @@ def refine_files_with_ray(
         import ray.data
     except ImportError as error:
         raise ImportError(
-            'refine_files_with_ray needs Ray: pip install "mmseg_cascadepsp[ray]".'
+            'refine_files_with_ray needs Ray: pip install "ray[data]" (the extra "ray").'
         ) from error
     if workers < 1:
         raise ValueError(f'workers must be at least 1, got {workers}.')

@@ -28,7 +28,12 @@ def read_config(path: str, data_root: str | None = None, options: Mapping | None
         path: of the file.
         data_root: of the pairs; by default what ``MMSEG_CASCADEPSP_DATA`` holds.
         options: changes, ``dict(key.of.entry=value)``; None takes a hook out.
+
+    Raises:
+        OSError: there is no such file.
     """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'config: there is no file {path}')
     root = data_root or os.environ.get(ROOT_VARIABLE)
     if root:
         # MMEngine pastes the value into Python text, and by re.sub, which reads backslashes, too.

@@ -200,7 +200,7 @@ def import_extra(name: str, extra: str):
         return __import__(name)
     except ImportError as error:
         raise OSError(
-            f'needs the optional package {name}: pip install "mmseg_cascadepsp[{extra}]"'
+            f'needs the optional package {name}: pip install {name} (the extra "{extra}")'
         ) from error
 
 

@@ -14,7 +14,7 @@ L = 80
 
 def test_without_ray_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray', None)
-    with pytest.raises(ImportError, match=r'pip install "mmseg_cascadepsp\[ray\]"'):
+    with pytest.raises(ImportError, match=r'pip install "ray\[data\]"'):
         refine_files_with_ray({}, tmp_path, tmp_path, tmp_path / 'out', workers=2)
 
 

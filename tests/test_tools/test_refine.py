@@ -136,7 +136,13 @@ def test_a_huge_pictureby_rows(model, tmp_path, capsys):
 def test_ray_that_is_missing_is_told(model, inputs, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray', None)
     assert refine.main([*inputs, *model, '--ray', '2']) == 1
-    assert 'pip install "mmseg_cascadepsp[ray]"' in capsys.readouterr().err
+    assert 'pip install "ray[data]"' in capsys.readouterr().err
+
+
+def test_a_package_that_is_missing_is_told(model, inputs, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'rich.console', None)
+    assert refine.main([*inputs, *model]) == 1
+    assert 'rich.console' in (said := capsys.readouterr().err) and '.venv/bin/activate' in said
 
 
 def test_interruption_says_how_to_go_on(model, inputs, capsys, monkeypatch):

@@ -118,3 +118,28 @@ def test_data_that_is_not_there(tmp_path):
     result = train(tmp_path / 'none', tmp_path, iterations=1)
     assert result.returncode != 0
     assert re.search(r'there is no folder .*none/train.*--data-root', result.stderr)
+
+
+@pytest.mark.parametrize(
+    ('args', 'words'),
+    [
+        (['configs/none.py'], 'error: config: there is no file configs/none.py'),
+        (
+            ['configs/cascadepsp_lite.py', '--resume', 'none.pth'],
+            'error: --resume: there is no file none.pth',
+        ),
+    ],
+)
+def test_files_that_are_not_there(args, words):
+    command = [sys.executable, 'tools/train.py', *args]
+    result = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=100)
+    assert result.returncode == 1 and result.stderr.splitlines()[-1] == words
+    assert 'Traceback' not in result.stderr
+
+
+@pytest.mark.parametrize('name', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])
+def test_launchers_without_arguments_say_how_they_are_used(name):
+    command = ['bash', f'tools/{name}.sh', '--help']
+    result = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=100)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f'usage: tools/{name}.sh ') and 'CONFIG' in result.stderr
