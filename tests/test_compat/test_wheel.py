@@ -24,7 +24,7 @@ def wheel(tmp_path_factory) -> Path:
     parts = ['setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md', 'CHANGELOG.md']
     for name in parts:
         (source / name).write_bytes((ROOT / name).read_bytes())
-    for folder in ('requirements', 'configs', 'tools', 'mmseg_cascadepsp'):
+    for folder in ('requirements', 'configs', 'demo', 'tools', 'mmseg_cascadepsp'):
         for name in files_of(folder):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
@@ -39,7 +39,7 @@ def wheel(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_contents(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ('configs', 'tools'):
+    for folder in ('configs', 'demo', 'tools'):
         expected = {f'mmseg_cascadepsp/.mim/{name}' for name in files_of(folder)}
         packed = {name for name in names if name.startswith(f'mmseg_cascadepsp/.mim/{folder}/')}
         assert packed == expected
