@@ -12,6 +12,7 @@ float32, refined as the paper does at L=900.
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     keep_freed_memory()  # as the tools do
+    if args.int8:
+        calibrating, others = halves(args.int8, args.photos)
     refiners = {
         precision: Refiner(args.model, args.checkpoint, 'cpu', precision)
         for precision in ('fp32', 'auto')
@@ -94,7 +97,6 @@ def main() -> None:
               f'{torch.get_num_threads()} threads')
         refiners[RUNTIME] = Refiner(path)
         if args.int8:
-            calibrating, others = halves(args.int8, args.photos)
             small = Path(folder, 'int8.onnx')
             photos = ((image, coarse) for image, _, coarse in map(load_example, calibrating))
             print(f'{INT8}: {export_int8(refiners["fp32"], small, photos)}; '
@@ -131,4 +133,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        sys.exit(f'export.py: {error}')

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmseg_cascadepsp.apis import OnnxRefiner, Refiner, export, export_refiner
+from mmseg_cascadepsp.cascade import GuidedFilter
 from mmseg_cascadepsp.models import RefinedSegmentor
 from tests.chaining import Scripted, red_disc
 
@@ -68,13 +69,15 @@ def test_passes_are_the_models(refiner, exported, size, strides):
 @pytest.mark.slow
 def test_settings_of_the_refiner_go_along(refiner, tmp_path):
     """Not those of its model, which it may have been told to leave out."""
-    lite = Refiner('lite', device='cpu', precision='fp32').model
+    model = copy.deepcopy(refiner.model)
+    model.guided_filter, model.overview = GuidedFilter(), 0.5
     for settings in (dict(overview=0, guided_filter=False), dict(overview=0.25)):
-        own = Refiner(lite, precision='fp32', **settings)
+        own = Refiner(model, precision='fp32', **settings)
         export_refiner(own, tmp_path / 'own.onnx')
         exported = Refiner(tmp_path / 'own.onnx')
         for name in ('guided_filter', 'overview'):
             assert exported.settings()[name] == own.settings()[name]
+        assert exported.settings()['overview'] == str(settings['overview'])
 
 
 @pytest.mark.slow
@@ -227,6 +230,19 @@ def test_program_needs_torch_alone(refiner, tiny_program, size):
 
 
 @pytest.mark.slow
+def test_shipped_program_takes_all_sizes(tmp_path):
+    """It pads to 32 and crops; guards of the traced size refused multiples of that."""
+    lite = Refiner('lite', device='cpu', precision='fp32')
+    export_refiner(lite, tmp_path / 'lite.pt2')
+    run = torch.export.load(tmp_path / 'lite.pt2').module()
+    with torch.inference_mode():
+        for size in ((1, 16, 16), (1, 24, 40), (2, 64, 96), (1, 128, 72), (1, 48, 160)):
+            image, masks = inputs(*size)
+            expected = lite.model.refine_pass(image, masks, (8, 4, 1))
+            assert_same(dict(zip((8, 4, 1), run(image, masks), strict=True)), expected)
+
+
+@pytest.mark.slow
 def test_graphs_that_are_not_the_model_are_not_written(refiner, tmp_path, monkeypatch):
     pool = export.PortableNetwork.__init__.__globals__['pool_by_products']
     monkeypatch.setitem(
@@ -251,10 +267,10 @@ def test_what_cannot_be_exported(refiner, tmp_path, monkeypatch):
     with pytest.raises(TypeError, match='model Other cannot be exported: expected a CascadePSP'):
         export_refiner(Refiner(Other()), tmp_path / 'a.onnx')
     monkeypatch.setitem(sys.modules, 'onnxscript', None)
-    with pytest.raises(ImportError, match=r'onnxscript is not .*mmseg_cascadepsp\[export\]'):
+    with pytest.raises(ImportError, match='onnxscript is not .*pip install onnx onnxruntime onnx'):
         export_refiner(refiner, tmp_path / 'a.onnx')
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    with pytest.raises(ImportError, match=r'onnx is not .*mmseg_cascadepsp\[export\]'):
+    with pytest.raises(ImportError, match='onnx is not .*pip install onnx onnxruntime onnxscript'):
         Refiner(tmp_path / 'a.onnx')
 
 

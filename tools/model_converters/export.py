@@ -14,7 +14,7 @@ examples:
   python tools/model_converters/export.py my_config.py --checkpoint iter_3000.pth -o refiner.pt2
   python tools/model_converters/export.py lite -o lite_int8.onnx --int8 --calibrate photos masks
 
-.onnx needs pip install "mmseg_cascadepsp[export]"; python tools/refine.py ... --model lite.onnx
+.onnx needs pip install onnx onnxruntime onnxscript; python tools/refine.py ... --model lite.onnx
 and Refiner('lite.onnx') run it; docs/export.md has more."""
 
 
