@@ -33,6 +33,8 @@ def direct(refiner, photo, labels, strategy, classes=None):
     ({'strategy': 'semantic'}, {'type': 'semantic', 'background': None}),
     ({'strategy': 'semantic', 'background': 0}, {'type': 'semantic', 'background': 0}),
     ({'strategy': 'auto', 'classes': NAMES}, {'type': 'semantic', 'background': 0}),
+    ({'strategy': 'auto', 'classes': NAMES, 'background': 'cat'},
+     {'type': 'semantic', 'background': 1}),
     ({'strategy': 'auto', 'classes': ('car', 'sky', 'road')}, {'type': 'scene'}),
     ({'strategy': {'type': 'scene', 'min_area': 9}}, {'type': 'scene', 'min_area': 9}),
     ({'strategy': SceneParsingStrategy(padding=1)}, {'type': 'scene', 'padding': 1}),

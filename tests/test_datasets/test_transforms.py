@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmseg.registry import TRANSFORMS
+from PIL import Image, ImageEnhance
 
 from mmseg_cascadepsp.datasets import (
     AverageCoarseMasks,
@@ -251,6 +252,18 @@ def test_jitter_keeps_within_its_factors():
         ratio = out[0, 0] / image[0, 0]
         assert out.dtype == np.uint8 and np.ptp(ratio) < 0.03 and 0.77 < ratio.mean() <= 1.2
     assert (image == (40, 80, 120)).all()
+
+
+@pytest.mark.parametrize('kind', ['brightness', 'contrast', 'saturation'])
+def test_jitter_is_pillows(kind, monkeypatch):
+    monkeypatch.setattr(np.random, 'uniform', lambda low, high: high)
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    factors = {**dict.fromkeys(('brightness', 'contrast', 'saturation'), 0), kind: 0.5}
+    found = ColorJitter(**factors, grey=0)(dict(img=image))['img'][..., ::-1].astype(int)
+    enhance = dict(brightness='Brightness', contrast='Contrast', saturation='Color')[kind]
+    rgb = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
+    expected = np.asarray(getattr(ImageEnhance, enhance)(rgb).enhance(1.5))
+    assert np.abs(found - expected).max() <= 2  # rounded in other places
 
 
 def test_jitter_to_grey():

@@ -9,7 +9,7 @@ from mmseg_cascadepsp.utils.files import files_below
 
 
 def test_it_appears_whole(tmp_path):
-    path = tmp_path / 'new' / 'a.bin'
+    path = tmp_path / 'quite' / 'new' / 'a.bin'
     with atomic_open(path) as file:
         file.write(b'half')
         file.flush()

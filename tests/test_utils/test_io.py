@@ -100,7 +100,8 @@ def test_transparent_parts_lie_on_white(tmp_path, mode):
 
 @pytest.mark.parametrize(
     ('values', 'expected'),
-    [([[0.0, 0.5, 1.0]], [[0, 128, 255]]), ([[0.0, 100.0, 255.0]], [[0, 100, 255]])],
+    [([[0.0, 0.5, 1.0]], [[0, 128, 255]]), ([[0.0, 1.0, 2.0]], [[0, 1, 2]]),
+     ([[0.0, 100.0, 255.0]], [[0, 100, 255]])],
 )
 def test_float_tiff(tmp_path, values, expected):
     tifffile.imwrite(tmp_path / 'a.tif', np.array(values, np.float32))
