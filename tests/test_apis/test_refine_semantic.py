@@ -49,6 +49,12 @@ def test_it_is_the_strategy(refiner, photo, labels, options, settings):
     assert ((result == 255) == (labels == 255)).all()
 
 
+def test_auto_looks_for_stuff_unless_it_is_named(refiner):
+    names = ('car', 'sky', 'road')
+    assert refiner._strategy('auto', (), None, names).stuff == 'auto'
+    assert refiner._strategy('auto', ['sky'], None, names).stuff == ['sky']
+
+
 @pytest.mark.parametrize('strategy, expected', [
     ({'type': 'semantic', 'background': 0}, ('uniform', 'all')),
     ({'type': 'semantic', 'background': 0, 'crops': 'adaptive'}, ('adaptive', 'boundary')),

@@ -43,6 +43,7 @@ def read(folder, labels, single=None, **options):
         (['x_im.png'], 'elsewhere/x_im.jpg', 'x_im.png'),
         (['a.jpg', 'a.png'], 'a.jpg', 'a.png'),
         (['a.jpg'], 'a.jpg', None),
+        (['x/a.png', 'y/a.png'], 'photos/y/a.jpg', 'y/a.png'),
     ],
 )
 def test_a_photo_is_never_its_own_prediction(tmp_path, names, photo, expected):
