@@ -131,7 +131,7 @@ def table(number: int, found: dict[str, list[dict]], head: str) -> str:
 def check_settings(work_dir: Path, settings: dict, parser: argparse.ArgumentParser) -> None:
     """Refuse a folder whose trainings have other settings: they would be taken for these."""
     path = work_dir / 'settings.json'
-    if path.exists():
+    if path.exists() and any(work_dir.glob('*/iter_*.pth')):
         older = json.loads(path.read_text())
         if older != settings:
             parser.error(f'--work-dir: {work_dir} holds ablations with other settings, {older}; '
@@ -164,6 +164,11 @@ def main() -> None:
     unknown = [name for name in wanted if name not in names]
     if unknown:
         parser.error(f'--only: there is no {unknown[0]!r} among {", ".join(names)}')
+    for name in wanted:
+        read_config(name, args.cfg_options)  # its error, before the folder is bound to settings
+    for folder in (args.data_root / 'train', args.data_root / 'val'):
+        if not folder.is_dir():
+            parser.error(f'--data-root: there is no folder {folder}')
     check_settings(args.work_dir, dict(
         seed=args.seed, data_root=str(args.data_root.resolve()),
         cfg_options={key: str(value) for key, value in sorted(args.cfg_options.items())},

@@ -7,6 +7,7 @@ is below --side. The policies run turn about; the Global step, which they share,
 """
 
 import argparse
+import sys
 import time
 
 import cv2
@@ -104,4 +105,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.exit(f'crops.py: {error}')

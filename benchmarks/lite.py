@@ -6,6 +6,7 @@
 """
 
 import argparse
+import re
 
 import torch
 from measuring import turn_about, waves
@@ -14,11 +15,19 @@ from mmseg_cascadepsp import Refiner
 from mmseg_cascadepsp.apis import keep_freed_memory
 
 
+def size(text: str) -> str:
+    """``text``, if it is ``WIDTHxHEIGHT``."""
+    if not re.fullmatch(r'[1-9]\d*x[1-9]\d*', text):
+        raise argparse.ArgumentTypeError(f'expected such as 900x600, got {text!r}')
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--photo', help='WIDTHxHEIGHT; by default 900x600 fast, 5000x3600 in full')
+    parser.add_argument('--photo', type=size, metavar='WIDTHxHEIGHT',
+                        help='by default 900x600 fast, 5000x3600 in full')
     parser.add_argument('--full', action='store_true', help='Local step too, with --photo')
     parser.add_argument('--model', default='lite')
     parser.add_argument('--device')

@@ -8,6 +8,7 @@ the IoU of the two masks, and whether the bounds are kept that `precision='auto'
 
 import argparse
 import statistics
+import sys
 import time
 
 import numpy as np
@@ -91,4 +92,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.exit(f'precision.py: {error}')

@@ -20,4 +20,3 @@ test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 load_from = 'package://mmseg_cascadepsp/weights/deeplabv3plus_persons-cats-horses.pth'
 test_evaluator = dict(_delete_=True, type='BoundarySegMetric')
 custom_hooks = [dict(type='RefinedResultsHook')]
-tta_model = dict(type='RefinedSegTTAModel')

@@ -32,7 +32,8 @@ def parse_args(args=None) -> argparse.Namespace:
                         help="name or config of the refiner, or 'none' (default: lite)")
     parser.add_argument('--checkpoint', help='its weights')
     parser.add_argument('--device', help='where it runs, such as cpu or cuda:0')
-    parser.add_argument('--precision', default='auto', help='fp32, bf16, fp16 or auto')
+    parser.add_argument('--precision', default='auto',
+                        help='fp32, bf16, fp16 (GPUs alone) or auto')
     parser.add_argument('--guided-filter', action=argparse.BooleanOptionalAction,
                         help="at the refiner's end (default: as its config says)")
     parser.add_argument('--overview', type=float,

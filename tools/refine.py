@@ -117,7 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--precision',
         default='auto',
         choices=('auto', 'fp32', 'bf16', 'fp16'),
-        help='number format of the network (default: auto)',
+        help='number format of the network, fp16 on GPUs alone (default: auto)',
     )
     parser.add_argument(
         '--ray',

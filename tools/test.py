@@ -61,7 +61,12 @@ def parse_args() -> argparse.Namespace:
         default='dataset',
         help="how those number the classes: as the set's annotations, or from 0",
     )
-    parser.add_argument('--data-root', metavar='DIR', help="folder of the test set (the config's)")
+    parser.add_argument(
+        '--data-root',
+        metavar='DIR',
+        help="folder of the test set itself, such as data/camvid (the config's); train.py's is "
+        'the one above all sets',
+    )
     parser.add_argument('--work-dir', help='logs and metrics (work_dirs/<config name>)')
     parser.add_argument(
         '--out', metavar='DIR', help='write the label maps, numbered as the annotations'

@@ -5,13 +5,14 @@ import os
 import os.path as osp
 import sys
 
+import torch
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 import mmseg_cascadepsp  # noqa: F401 (registers everything)
 from mmseg_cascadepsp.apis import keep_freed_memory
 from mmseg_cascadepsp.apis.testing import sentence_of
-from mmseg_cascadepsp.apis.training import check_data, last_checkpoint, read_config
+from mmseg_cascadepsp.apis.training import check_data, check_start, last_checkpoint, read_config
 from mmseg_cascadepsp.engine import TrainingCollapsedError, prepare_processes
 
 EPILOG = """examples:
@@ -77,6 +78,13 @@ def main() -> None:
         or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     )
     if args.amp:
+        if cfg.optim_wrapper.type == 'BFloat16OptimWrapper':
+            sys.exit(f'error: --amp: {args.config} trains in bfloat16 already; leave it out')
+        if not torch.cuda.is_available():
+            sys.exit(
+                'error: --amp needs a GPU, and there is none; on a CPU give '
+                '--cfg-options optim_wrapper.type=BFloat16OptimWrapper'
+            )
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.seed is not None:
@@ -86,6 +94,8 @@ def main() -> None:
         sys.exit(f'error: --resume: there is no file {last}')
     if last is not None:  # or the run begins, from the config's load_from if it has one
         cfg.resume, cfg.load_from = True, last or None
+    else:
+        check_start(cfg)
     check_data(cfg)
     prepare_processes(cfg)
     keep_freed_memory()

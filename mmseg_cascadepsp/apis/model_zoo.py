@@ -85,7 +85,7 @@ def find_weights(name: str, progress: bool = True) -> Path:
         if not path.is_file():
             raise FileNotFoundError(
                 f'weights of {name!r} are not at {path}; install the package '
-                'anew, or give checkpoint=FILE.'
+                'anew, or give checkpoint=FILE (--checkpoint FILE).'
             )
         return path
     path = Path(torch.hub.get_dir()) / 'checkpoints' / entry.weights
@@ -96,7 +96,8 @@ def find_weights(name: str, progress: bool = True) -> Path:
             raise OSError(
                 f'weights of {name!r} cannot be fetched from {entry.url} '
                 f'({getattr(error, "reason", error)}); get that file where there is a network '
-                f'({entry.size}, md5 {entry.md5}) and put it at {path}, or give checkpoint=FILE.'
+                f'({entry.size}, md5 {entry.md5}) and put it at {path}, or give '
+                'checkpoint=FILE (--checkpoint FILE).'
             ) from error
     elif entry.md5 and _md5(path) != entry.md5:
         raise OSError(

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +122,12 @@ class Refiner:
         if checkpoint is not None:
             load_weights(model, read_state_dict(checkpoint), checkpoint, self.name)
         self.device = _check_device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        if self.device.type == 'cpu' and precision == 'fp16':
+            warnings.warn(
+                "precision 'fp16' is for GPUs: on a CPU it takes many times as long as 'fp32'. "
+                "'auto' or 'bf16' may be quicker.",
+                stacklevel=2,
+            )
         if self.device.type == 'cpu':
             model = revert_sync_batchnorm(model)
         model.to(self.device, memory_format=torch.channels_last)

@@ -126,7 +126,10 @@ def use_tta(cfg: Config) -> Config:
         ValueError: The config has none.
     """
     if not cfg.get('tta_pipeline'):
-        raise ValueError(f'--tta: {cfg.filename} has no tta_pipeline')
+        raise ValueError(
+            f'--tta: {cfg.filename} has no tta_pipeline, which says what to average over; those '
+            "of MMSegmentation's configs/_base_/datasets can be copied"
+        )
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     tta = dict(cfg.get('tta_model') or dict(type='mmseg.SegTTAModel'))
     if is_chained(cfg):

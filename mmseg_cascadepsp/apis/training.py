@@ -109,6 +109,21 @@ def check_data(cfg: Config) -> None:
     raise FileNotFoundError(text)
 
 
+def check_start(cfg: Config) -> None:
+    """See that the checkpoint from which a training starts is there.
+
+    Raises:
+        FileNotFoundError: ``load_from`` names a file that does not exist.
+    """
+    start = cfg.get('load_from')
+    if start and '://' not in start and not osp.isfile(start):
+        raise FileNotFoundError(
+            f'load_from: there is no file {start}, from which this training starts; where another '
+            'config makes it, train that first (docs/training.md), or name one by --cfg-options '
+            'load_from=FILE'
+        )
+
+
 def _datasets(cfg: Mapping) -> Iterator[Mapping]:
     """The data sets inside wrappers."""
     inner = [*cfg.get('datasets', ()), *([cfg['dataset']] if 'dataset' in cfg else ())]

@@ -1,4 +1,4 @@
-"""Several processes on machines without a GPU."""
+"""Processes of training and testing: of data loading, and several without a GPU."""
 
 import torch
 from mmengine.config import Config
@@ -6,14 +6,20 @@ from torch import distributed
 
 
 def prepare_processes(cfg: Config) -> None:
-    """Let a config of several processes run where there is no GPU; with GPUs it stays as it is.
+    """Let a config run with ``num_workers=0``, and one of several processes without a GPU.
 
-    MMEngine 0.10.7 chooses a GPU for each process and hands it to DistributedDataParallel. Here
-    the processes talk by gloo, and batch norms stay apart, since SyncBN is for GPUs only.
+    PyTorch refuses ``persistent_workers``, which configs set, where there are no workers.
+    MMEngine 0.10.7 chooses a GPU for each process and hands it to DistributedDataParallel. Here,
+    where there is none, the processes talk by gloo, and batch norms stay apart, since SyncBN is
+    for GPUs only.
 
     Args:
-        cfg: with ``launcher='pytorch'``, under ``torchrun``; it is changed.
+        cfg: of several processes with ``launcher='pytorch'``, under ``torchrun``; it is changed.
     """
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataloader = cfg.get(name)
+        if dataloader and dataloader.get('num_workers') == 0:
+            dataloader.persistent_workers = False
     if cfg.get('launcher') != 'pytorch' or torch.cuda.is_available():
         return
     cfg.sync_bn = None

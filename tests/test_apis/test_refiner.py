@@ -1,5 +1,6 @@
 import concurrent.futures
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,10 @@ def test_the_network_sees_rgb_and_no_gradients(mask):
 )
 def test_precision_is_autocast_of_the_passes(photo, mask, precision, dtype):
     network = Recorder()
-    Refiner(network, precision=precision).refine(photo, mask, fast=True, L=80)
+    told = pytest.warns(UserWarning, match='for GPUs') if precision == 'fp16' else nullcontext()
+    with told:
+        refiner = Refiner(network, precision=precision)
+    refiner.refine(photo, mask, fast=True, L=80)
     assert {state[1] for state in network.states} == {dtype is not None}
     assert dtype is None or {state[2] for state in network.states} == {dtype}
     assert not torch.is_autocast_enabled('cpu')

@@ -16,9 +16,7 @@ SMALL = [
     'model.decode_head.up_channels=(8,8,4)',
     'train_dataloader.batch_size=2',
     'train_dataloader.num_workers=0',
-    'train_dataloader.persistent_workers=False',
     'val_dataloader.num_workers=0',
-    'val_dataloader.persistent_workers=False',
     'model.test_cfg.L=96',
     'default_hooks.logger.interval=1',
     'default_hooks.checkpoint.interval=2',
@@ -128,9 +126,26 @@ def test_data_that_is_not_there(tmp_path):
             ['configs/cascadepsp_lite.py', '--resume', 'none.pth'],
             'error: --resume: there is no file none.pth',
         ),
+        (
+            ['configs/cascadepsp_lite.py', '--cfg-options', 'load_from=none.pth'],
+            'error: load_from: there is no file none.pth, from which this training starts; where '
+            'another config makes it, train that first (docs/training.md), or name one by '
+            '--cfg-options load_from=FILE',
+        ),
+        (
+            ['configs/cascadepsp_lite.py', '--amp'],
+            'error: --amp: configs/cascadepsp_lite.py trains in bfloat16 already; leave it out',
+        ),
+        (
+            ['configs/cascadepsp_r50.py', '--amp'],
+            'error: --amp needs a GPU, and there is none; on a CPU give --cfg-options '
+            'optim_wrapper.type=BFloat16OptimWrapper',
+        ),
     ],
 )
-def test_files_that_are_not_there(args, words):
+def test_what_is_not_there(args, words):
+    if 'needs a GPU' in words and torch.cuda.is_available():
+        pytest.skip('there is one')
     command = [sys.executable, 'tools/train.py', *args]
     result = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=100)
     assert result.returncode == 1 and result.stderr.splitlines()[-1] == words

@@ -1,5 +1,5 @@
-# CamVid: <root>/camvid/{images,annotations}/{train,val,test}, root from --data-root or the
-# environment variable MMSEG_CASCADEPSP_DATA.
+# CamVid: <root>/camvid/{images,annotations}/{train,val,test}, root from train.py's --data-root or
+# the environment variable MMSEG_CASCADEPSP_DATA; test.py's --data-root is <root>/camvid.
 data_root = '{{$MMSEG_CASCADEPSP_DATA:data}}/camvid'
 crop_size = (352, 352)
 train_pipeline = [

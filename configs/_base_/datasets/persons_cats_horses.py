@@ -1,5 +1,6 @@
 # Persons, cats and horses out of sets that show one of them each: <root>/{train,val}/<set>/
-# {images,masks}, root from --data-root or the environment variable MMSEG_CASCADEPSP_DATA.
+# {images,masks}, root from train.py's --data-root or the environment variable
+# MMSEG_CASCADEPSP_DATA; test.py's --data-root is <root>/val.
 data_root = '{{$MMSEG_CASCADEPSP_DATA:data}}'
 class_of_set = dict(
     ccp_persons='person', human_removebg='person', feral_cats='cat', weizmann_horses='horse'
