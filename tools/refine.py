@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     refiner = {name: getattr(args, name) for name in names}
     try:
         apis.find_pairs(*paths)  # before a model is loaded or fetched
-        if args.ray:
+        if args.ray is not None:
             rank, gpus = 0, int((args.device or '').startswith('cuda'))
             report = apis.refine_files_with_ray(
                 refiner, *paths, workers=args.ray, gpus=gpus, **settings

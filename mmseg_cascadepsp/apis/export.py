@@ -281,7 +281,11 @@ class OnnxRefiner(nn.Module):
 
     def normalize(self, image: Tensor) -> Tensor:
         """RGB (B, 3, H, W), uint8 or float in 0..255 -> float32 as the network takes it."""
-        return (image.float() - self.mean) / self.std
+        return ((image.cpu().float() - self.mean) / self.std).to(image.device)
+
+    def _apply(self, fn, recurse=True):
+        """Stays on the CPU where the segmentor before it is moved."""
+        return self
 
     def refine_pass(
         self, image: Tensor, masks: Tensor, strides: Sequence[int]

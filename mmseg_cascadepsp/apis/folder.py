@@ -18,13 +18,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmseg_cascadepsp.cascade import check_crop_size
-
 from .pairs import (
-    EXTRAS,
     Job,
     Pair,
-    check_extras,
+    check_outputs,
+    check_settings,
     find_pairs,
     is_done,
     make_note,
@@ -144,10 +142,10 @@ def refine_files(
         fast: Global step alone, or never alone; by default as :meth:`Refiner.refine` with None.
         L: See :meth:`Refiner.refine`.
         threshold: Probability above which a pixel is object, 0 to 1.
-        extras: Some of :data:`EXTRAS`; by rows, ``probability`` alone.
+        extras: Some of :data:`~mmseg_cascadepsp.apis.EXTRAS`; by rows, ``probability`` alone.
         windowed: Whether photos are refined by rows, see
             :func:`~mmseg_cascadepsp.apis.refine_file`; by default those of more than
-            :data:`~mmseg_cascadepsp.apis.pairs.WINDOWED_PIXELS`.
+            :data:`~mmseg_cascadepsp.apis.pairs.WINDOWED_PIXELS`. False: PNG alone.
         overwrite: Make everything anew, also in the place of outputs of other settings.
         console: Where progress and failures are told; nothing is printed without.
 
@@ -157,43 +155,79 @@ def refine_files(
     Raises:
         OSError: a path does not exist, ``out`` cannot be written to, or the disk is full or
             read-only.
-        ValueError: no pairs, a bad setting, or outputs of other settings without ``overwrite``.
+        TypeError: ``L`` is no integer.
+        ValueError: no pairs, a bad setting, an extra on top of another file, or outputs of other
+            settings without ``overwrite``.
     """
     L = check_settings(L, threshold, extras)
     pairs, faults = find_pairs(images, masks, out)
-    targets = {pair.target for pair in pairs}
     rank, world = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    pairs, faults = pairs[rank::world], faults if rank == 0 else {}
+    faults = faults if rank == 0 else {}
     settings = {**refiner.settings(), 'fast': fast, 'L': L, 'threshold': threshold}
-    report, todo, others = Report(failed=faults), [], []
-    for pair in pairs:
-        check_extras(pair, extras, targets)
-        try:
-            done = not overwrite and is_done(pair, settings, extras)
-        except ValueError as error:
-            others.append(str(error))
-            continue
-        except OSError:  # an input that is gone: told when its turn comes
-            done = False
-        (report.skipped if done else todo).append(pair.name if done else pair)
-    if others:
-        raise ValueError(
-            f'out: {others[0]}{f", and {len(others) - 1} more" if len(others) > 1 else ""}; give '
-            'another name, or --overwrite (overwrite=True).'
-        )
+    todo, done = check_run(
+        pairs, settings, extras, windowed, overwrite, share=slice(rank, None, world)
+    )
+    report = Report(failed=faults, skipped=done)
     console = console or Console(quiet=True)
     for name, sentence in faults.items():
         console.print(f'[red]failed[/] {escape(name)}: {escape(sentence)}', highlight=False)
     if getattr(refiner, 'progress', False):  # one bar in one terminal: that of the run
         refiner = copy.copy(refiner)
         refiner.progress = False
-    if todo:
-        _check_writable(todo[0].folder or todo[0].target.parent)
     job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
     _run(job, todo, settings, report, console, live=console.is_terminal and rank == 0)
     return _merged(report, world)
+
+
+def check_run(
+    pairs: list[Pair],
+    settings: dict,
+    extras: Collection[str],
+    windowed: bool | None,
+    overwrite: bool,
+    share: slice = slice(None),
+    partial: bool = False,
+) -> tuple[list[Pair], list[str]]:
+    """What is checked before the work, by :func:`refine_files` and on a cluster.
+
+    Args:
+        pairs: All of the run.
+        settings: Those that the outputs must have; with ``partial``, some of them.
+        extras, windowed, overwrite: See :func:`refine_files`.
+        share: Which pairs are this process's: the outputs of others are not looked at.
+        partial: See :func:`~mmseg_cascadepsp.apis.pairs.is_done`.
+
+    Returns:
+        The pairs of the share that are to be done, and the names of those that are.
+
+    Raises:
+        OSError: where the results go cannot be written to.
+        ValueError: an extra on top of another file, ``windowed=False`` for a mask that is no PNG,
+            or outputs of other settings without ``overwrite``.
+    """
+    targets = {pair.target for pair in pairs}
+    for pair in pairs:
+        check_outputs(pair, extras, windowed, targets)
+    todo, skipped, others = [], [], []
+    for pair in pairs[share]:
+        try:
+            done = not overwrite and is_done(pair, settings, extras, partial)
+        except ValueError as error:
+            others.append(str(error))
+            continue
+        except OSError:  # an input that is gone: told when its turn comes
+            done = False
+        (skipped if done else todo).append(pair.name if done else pair)
+    if others:
+        raise ValueError(
+            f'out: {others[0]}{f", and {len(others) - 1} more" if len(others) > 1 else ""}; give '
+            'another name, or --overwrite (overwrite=True).'
+        )
+    if todo:
+        _check_writable(todo[0].folder or todo[0].target.parent)
+    return todo, skipped
 
 
 def _check_writable(folder: Path) -> None:
@@ -204,22 +238,6 @@ def _check_writable(folder: Path) -> None:
     except OSError as error:
         sentence = f'out: {folder} cannot be written to: {error.strerror or error}.'
         raise OSError(error.errno, sentence) from error
-
-
-def check_settings(L: int, threshold: float, extras: Collection[str]) -> int:
-    """Check what :func:`refine_files` is told; returns ``L`` as an int.
-
-    Raises:
-        ValueError: a bad setting.
-    """
-    if not 0 <= threshold < 1:
-        raise ValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
-    unknown = set(extras) - set(EXTRAS)
-    if unknown:
-        raise ValueError(
-            f'extras must be of {", ".join(EXTRAS)}, got {", ".join(sorted(unknown))}.'
-        )
-    return check_crop_size(L)
 
 
 def _run(

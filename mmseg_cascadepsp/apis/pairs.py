@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmseg_cascadepsp.cascade import check_crop_size
 from mmseg_cascadepsp.utils import IMAGE_SUFFIXES, read_image, read_mask, write_image, write_png
 from mmseg_cascadepsp.utils.files import files_below
 from mmseg_cascadepsp.utils.io import is_unknown_tiff
@@ -133,9 +134,34 @@ def _refuse_same(out: Path, inputs: Iterable[Path], role: str = 'out') -> None:
             )
 
 
-def check_extras(pair: Pair, extras: Iterable[str], targets: Collection[Path] = ()) -> None:
+def check_settings(L: int, threshold: float, extras: Collection[str]) -> int:
+    """Check what :func:`refine_files` and :func:`refine_pair` are told; returns ``L`` as an int.
+
+    Raises:
+        TypeError: ``L`` is no integer.
+        ValueError: a bad setting.
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
+    unknown = set(extras) - set(EXTRAS)
+    if unknown:
+        raise ValueError(
+            f'extras must be of {", ".join(EXTRAS)}, got {", ".join(sorted(unknown))}.'
+        )
+    return check_crop_size(L)
+
+
+def check_outputs(
+    pair: Pair, extras: Iterable[str], windowed: bool | None, targets: Collection[Path] = ()
+) -> None:
     """Raise ``ValueError`` where an extra would be written over the photo, the mask or one of
-    ``targets``, where the masks of all pairs go."""
+    ``targets``, where the masks of all pairs go, or the mask in a format of rows but not by
+    rows."""
+    if windowed is not None and not windowed and not _is_png(pair.target):
+        raise ValueError(
+            f'windowed must be True or left open for out {pair.target}, got {windowed}: whole '
+            'masks are written as PNG; or let out end in .png.'
+        )
     for kind in extras:
         extra = pair.extra(kind)
         _refuse_same(extra, (pair.image, pair.mask), kind)
@@ -146,8 +172,9 @@ def check_extras(pair: Pair, extras: Iterable[str], targets: Collection[Path] = 
             )
 
 
-def is_done(pair: Pair, settings: dict, extras: Collection[str]) -> bool:
-    """Whether the outputs of ``pair`` are there, of these settings and inputs.
+def is_done(pair: Pair, settings: dict, extras: Collection[str], partial: bool = False) -> bool:
+    """Whether the outputs of ``pair`` are there, of these settings and inputs; with ``partial``,
+    whatever their settings are that ``settings`` does not name.
 
     Raises:
         ValueError: there is an output of other settings, or one that this package did not write.
@@ -156,6 +183,8 @@ def is_done(pair: Pair, settings: dict, extras: Collection[str]) -> bool:
         return False
     note = _read_note(pair.target)
     other = note.get('settings')
+    if partial and other:
+        other = {key: value for key, value in other.items() if key in settings}
     if other != settings:
         keys = [key for key in sorted(settings) if other and other.get(key) != settings[key]]
         how = f'was made with another {", ".join(keys)}' if keys else 'is no output of this tool'
@@ -219,10 +248,12 @@ def refine_pair(
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: photo and mask do not fit each other, a bad setting, or an extra on top of
-            an input.
+        TypeError: ``L`` is no integer.
+        ValueError: photo and mask do not fit each other, a bad setting, an extra on top of an
+            input, or ``windowed=False`` for a mask that is no PNG.
     """
-    check_extras(pair, extras)
+    L = check_settings(L, threshold, extras)
+    check_outputs(pair, extras, windowed)
     job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
     if job.is_windowed(pair):
         job.by_rows(pair, note, progress)

@@ -4,9 +4,9 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .folder import Report, check_settings, process_pair
+from .folder import Report, check_run, process_pair
 from .model_zoo import is_name
-from .pairs import Pair, find_pairs
+from .pairs import Pair, check_settings, find_pairs
 from .refiner import Refiner
 
 
@@ -46,7 +46,7 @@ def refine_files_with_ray(
     Args:
         refiner: Arguments of :class:`~mmseg_cascadepsp.Refiner`; each worker makes its own.
         images, masks, out, fast, L, threshold, extras, windowed, overwrite: As of
-            ``refine_files``; an output of other settings is a failure of its pair.
+            ``refine_files``; an output of another refiner is a failure of its pair.
         workers: How many processes.
         cpus: Cores of each; its threads, too.
         gpus: Share of a GPU of each.
@@ -56,7 +56,7 @@ def refine_files_with_ray(
 
     Raises:
         ImportError: Ray is not installed.
-        OSError, ValueError: as ``refine_files``.
+        OSError, TypeError, ValueError: as ``refine_files``.
     """
     try:
         import ray.data
@@ -75,6 +75,9 @@ def refine_files_with_ray(
         'overwrite': overwrite,
     }
     pairs, faults = find_pairs(*(_absolute(path) for path in (images, masks, out)))
+    # What the refiner's own settings are, its workers know alone.
+    known = {name: options[name] for name in ('fast', 'L', 'threshold')}
+    check_run(pairs, known, options['extras'], windowed, overwrite, partial=True)
     # Many small blocks: a worker that is done takes the next one.
     rows = ray.data.range(len(pairs), override_num_blocks=min(len(pairs), 16 * workers))
     rows = rows.map(

@@ -1,5 +1,6 @@
 """What a Python user holds."""
 
+import copy
 import dataclasses
 import hashlib
 import os
@@ -128,8 +129,10 @@ class Refiner:
                 "'auto' or 'bf16' may be quicker.",
                 stacklevel=2,
             )
-        if self.device.type == 'cpu':
-            model = revert_sync_batchnorm(model)
+        if self.device.type == 'cpu' and any(
+            isinstance(module, nn.SyncBatchNorm) for module in model.modules()
+        ):  # for GPUs alone; the module given keeps its own
+            model = revert_sync_batchnorm(copy.deepcopy(model))
         model.to(self.device, memory_format=torch.channels_last)
         model.eval()
         self.model = model
@@ -267,10 +270,13 @@ class Refiner:
         cascade.check_labels(labels, image.shape[:2], ignore_index=ignore_index)
         with torch.inference_mode(), Progress(disable=not self.progress, transient=True) as bar:
             task = bar.add_task('parts', total=None)
+            named = isinstance(strategy, str)
             strategy = self._strategy(strategy, stuff, background, classes)
-            if self.max_memory is not None:  # else any object with refine() will do
-                batch_size = self._batch_size(labels.shape, strategy.L)
-                strategy = dataclasses.replace(strategy, batch_size=batch_size)
+            # Of another object with refine() nobody knows what it takes.
+            if self.max_memory is not None and isinstance(strategy, Strategy):
+                size = self._batch_size(labels.shape, strategy.L)
+                size = size if named else min(size, strategy.batch_size)
+                strategy = dataclasses.replace(strategy, batch_size=size)
             return strategy.refine(
                 self._refine_pass,
                 _tensor(image).permute(2, 0, 1),

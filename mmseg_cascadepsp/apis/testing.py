@@ -18,6 +18,7 @@ from mmseg_cascadepsp.datasets import ClassAgnosticDataset
 from mmseg_cascadepsp.engine import prepare_processes
 
 from .model_zoo import PACKAGE, download
+from .training import inner_datasets
 
 BEFORE_AND_AFTER = ('BoundarySegMetric', 'RefinementMetric')
 DATA_HELP = 'docs/chaining.md says what to download and where to put it'
@@ -159,13 +160,25 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
 
     Raises:
         OSError: It is not; the sentence says what to put where.
-        ValueError: The config has no test set, or one of an unknown type.
+        ValueError: The config has no test set, one of an unknown type, or several and
+            ``data_root``.
     """
     dataset = (cfg.get('test_dataloader') or {}).get('dataset')
     if dataset is None:
         raise ValueError(f'{cfg.filename} has no test_dataloader, so there is nothing to test on')
+    inner = list(inner_datasets(dataset))
     if data_root is not None:
-        dataset.data_root = data_root
+        if len(inner) > 1:
+            raise ValueError(
+                f'--data-root: {cfg.filename} tests on {len(inner)} sets; change the data_root of '
+                'each by --cfg-options'
+            )
+        inner[0].data_root = data_root
+    for dataset in inner:
+        _check_set(cfg, dataset)
+
+
+def _check_set(cfg: Config, dataset: Mapping) -> None:
     root = dataset.get('data_root')
     folders = []
     kind = dataset.type if isinstance(dataset.type, type) else DATASETS.get(dataset.type)

@@ -80,7 +80,7 @@ def check_data(cfg: Config) -> None:
     """
     missing, data_root = [], None
     for dataloader in ('train_dataloader', 'val_dataloader'):
-        for dataset in _datasets((cfg.get(dataloader) or {}).get('dataset') or {}):
+        for dataset in inner_datasets((cfg.get(dataloader) or {}).get('dataset') or {}):
             root = dataset.get('data_root')
             if dataset.get('type') == 'PaperTrainingSet' and dataset.folder in TRAINING_SETS:
                 wanted = TRAINING_SETS[dataset.folder]
@@ -124,10 +124,10 @@ def check_start(cfg: Config) -> None:
         )
 
 
-def _datasets(cfg: Mapping) -> Iterator[Mapping]:
+def inner_datasets(cfg: Mapping) -> Iterator[Mapping]:
     """The data sets inside wrappers."""
     inner = [*cfg.get('datasets', ()), *([cfg['dataset']] if 'dataset' in cfg else ())]
     for dataset in inner:
-        yield from _datasets(dataset)
+        yield from inner_datasets(dataset)
     if not inner:
         yield cfg

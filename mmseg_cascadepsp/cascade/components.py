@@ -1,6 +1,6 @@
 """Divide: the connected components of a label map and their regions (paper, section 4.3)."""
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -126,7 +126,6 @@ def divide(labels: np.ndarray,
            ignore_index: int | None = 255,
            min_area: int = MIN_AREA,
            padding: float = PADDING,
-           classes: Iterable[int] | None = None,
            compat: str | None = None) -> list[Component]:
     """Connected components of every class (paper, section 4.3, and the release's script).
 
@@ -138,7 +137,6 @@ def divide(labels: np.ndarray,
         ignore_index: id of void pixels, never a component.
         min_area: classes and components of at most so many pixels are left out.
         padding: see :func:`region`.
-        classes: ids to divide; all by default.
         compat: ``'release'``: the authors' disc, regions and order.
 
     Returns:
@@ -147,8 +145,7 @@ def divide(labels: np.ndarray,
     """
     kernel = disc(compat)
     found = []
-    wanted = np.unique(labels) if classes is None else sorted(set(classes))
-    for label in wanted:
+    for label in np.unique(labels):
         if label == ignore_index:
             continue
         whole = (labels == label).view(np.uint8)

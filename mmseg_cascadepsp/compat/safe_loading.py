@@ -1,4 +1,4 @@
-"""Loading mmengine's checkpoints weights-only, which is torch's default since 2.6.
+"""Loading mmengine's checkpoints weights-only, which is torch's default.
 
 An mmengine checkpoint holds, beside tensors, the logs of the run: ``HistoryBuffer`` objects with
 numpy arrays and scalars. They are declared safe one by one; anything else is still refused.
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.utils import digit_version
 
 #: pickled by reference to the class, thus as ``getattr(HistoryBuffer, name)``
 STATISTICS = ('min', 'max', 'current', 'mean')
@@ -48,13 +47,8 @@ def _safe_globals() -> list:
     ]
 
 
-def allow_mmengine_checkpoints() -> bool:
-    """Let ``torch.load`` read mmengine's checkpoints weights-only, so that ``--resume`` works.
-
-    Returns:
-        bool: False on torch < 2.6, which neither needs it nor knows how.
-    """
-    if digit_version(torch.__version__) < digit_version('2.6.0'):
-        return False
-    torch.serialization.add_safe_globals(_safe_globals())
-    return True
+def allow_mmengine_checkpoints() -> None:
+    """Let ``torch.load`` read mmengine's checkpoints weights-only, so that ``--resume`` works."""
+    # Before 2.4 torch knows no such list; importing only warns of its version.
+    if hasattr(torch.serialization, 'add_safe_globals'):
+        torch.serialization.add_safe_globals(_safe_globals())

@@ -8,9 +8,9 @@ from packaging.version import InvalidVersion, Version
 
 #: import name -> (distribution, first supported version, first unsupported version)
 SUPPORTED = {
-    'torch': ('torch', '2.0', '2.14'),
+    'torch': ('torch', '2.6', '2.14'),
     'mmcv': ('mmcv or mmcv-lite', '2.0.0', '2.2.0'),
-    'mmengine': ('mmengine', '0.10.0', '1.0.0'),
+    'mmengine': ('mmengine', '0.10.3', '1.0.0'),
     'mmseg': ('mmsegmentation', '1.2.0', '2.0.0'),
 }
 

@@ -2,17 +2,17 @@
 
 import logging
 import os.path as osp
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container
 
 from mmengine.fileio import isdir, list_dir_or_file
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+from mmseg_cascadepsp.utils import IMAGE_SUFFIXES
 
 
-def files_by_stem(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, str]:
+def files_by_stem(folder: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, str]:
     """Relative path without suffix -> path, of all pictures in a folder and its sub-folders.
 
     Args:

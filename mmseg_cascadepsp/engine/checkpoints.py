@@ -10,7 +10,7 @@ from os import remove
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import IterBasedTrainLoop, Runner, find_latest_checkpoint
 from mmseg.registry import HOOKS
 
 from mmseg_cascadepsp.utils import atomic_open
@@ -68,8 +68,12 @@ class SafeCheckpointHook(CheckpointHook):
         """
         super().before_train(runner)
         loop = runner.train_loop
-        due = runner.iter == loop.max_iters or runner.iter % loop.val_interval == 0
-        if runner.iter and due and runner.val_loop is not None:
+        if (
+            isinstance(loop, IterBasedTrainLoop)  # another's val_interval counts epochs
+            and runner.val_loop is not None
+            and runner.iter >= max(loop.val_begin, 1)
+            and (runner.iter == loop.max_iters or runner.iter % loop.val_interval == 0)
+        ):
             runner.val_loop.run()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -82,7 +86,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _removing_last(self) -> Iterator[None]:
-        """Files that MMEngine removes in this block go at its end."""
+        """Files that MMEngine removes in this block go at its end, unless written again."""
         backend, removed = self.file_backend, []
         self.file_backend = copy(backend)
         self.file_backend.remove = removed.append
@@ -90,5 +94,10 @@ class SafeCheckpointHook(CheckpointHook):
             yield
         finally:
             self.file_backend = backend
+        # A validation that is made up for may give the best checkpoint the name it had.
+        best = [getattr(self, 'best_ckpt_path', None)]
+        best += getattr(self, 'best_ckpt_path_dict', {}).values()
+        kept = {osp.realpath(path) for path in (*best, self.last_ckpt) if path}
         for path in removed:
-            backend.remove(path)
+            if osp.realpath(path) not in kept:
+                backend.remove(path)

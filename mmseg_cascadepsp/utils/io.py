@@ -30,11 +30,11 @@ _pixel_limit = threading.Lock()
 logging.getLogger('PIL.TiffImagePlugin').addHandler(logging.NullHandler())
 
 
-def _open_header(path: str | os.PathLike, limit: int | None = None) -> Image.Image:
-    """``Image.open`` with another limit than Pillow's of 179 megapixels, which is a global: this
-    package refines larger photos. None where the pixels are not unpacked."""
+def _open_header(path: str | os.PathLike) -> Image.Image:
+    """``Image.open`` without Pillow's limit of 179 megapixels, which is a global: this package
+    refines larger photos."""
     with _pixel_limit:
-        kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limit
+        kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path)
         finally:
@@ -51,7 +51,11 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
     if path.is_dir():
         raise IsADirectoryError(f'{path} is a folder, where an image file was expected.')
     try:
-        with _open_header(path, MAX_PIXELS) as picture:
+        with _open_header(path) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(
+                    f'{picture.width} x {picture.height} pixels exceed the limit of {MAX_PIXELS}'
+                )
             white_is_zero = (
                 picture.mode == 'I;16'  # of fewer bits Pillow inverts them itself
                 and picture.format == 'TIFF'
@@ -208,9 +212,11 @@ def _grey_mask(values: np.ndarray, path: str | os.PathLike) -> np.ndarray:
     high = values.max()
     check_mask_values(values.min(), high, path)
     if high <= 1:
-        return (values * 255).round().astype(np.uint8)
-    if high > 255:
-        return (values.astype(np.float32) / 257).round().astype(np.uint8)
+        values = values * np.float32(255)
+    elif high > 255:
+        values = values.astype(np.float32) / 257
+    if values.dtype.kind == 'f':
+        values = np.ceil(values - 0.5)  # halves go down: 0.5 is background, as everywhere
     return values.astype(np.uint8)
 
 

@@ -151,6 +151,15 @@ def test_passes_run_no_further_than_needed(tiny_onnx, strides, runs, monkeypatch
 
 
 @pytest.mark.slow
+def test_it_stays_on_the_cpu_where_its_segmentor_is_moved(tiny_onnx):
+    model = OnnxRefiner(tiny_onnx)
+    photo = torch.full((1, 3, 16, 16), 90, dtype=torch.uint8)
+    expected = model.normalize(photo)
+    torch.nn.ModuleList([model]).to('meta')
+    assert torch.equal(model.normalize(photo), expected)
+
+
+@pytest.mark.slow
 def test_no_weight_and_no_node_is_in_two_parts(tiny_onnx):
     model = onnx.load(tiny_onnx)
     parts = [
@@ -239,7 +248,8 @@ def test_shipped_program_takes_all_sizes(tmp_path):
         for size in ((1, 16, 16), (1, 24, 40), (2, 64, 96), (1, 128, 72), (1, 48, 160)):
             image, masks = inputs(*size)
             expected = lite.model.refine_pass(image, masks, (8, 4, 1))
-            assert_same(dict(zip((8, 4, 1), run(image, masks), strict=True)), expected)
+            for found, logits in zip(run(image, masks), expected.values(), strict=True):
+                torch.testing.assert_close(found, logits, atol=1e-3, rtol=0)  # 4e-5 was seen
 
 
 @pytest.mark.slow

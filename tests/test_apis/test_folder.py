@@ -319,6 +319,16 @@ def test_one_pair_in_the_formats_of_large_photos(refiner, pairs, tmp_path, photo
     assert refine_files(refiner, *paths, L=L, extras=['probability']).refined == ['photo']
 
 
+@pytest.mark.parametrize('suffix', ['.tif', '.npy'])
+def test_what_is_not_done_by_rows_is_written_as_png_alone(blur, pairs, tmp_path, suffix):
+    paths = pairs[0] / 'a.jpg', pairs[1] / 'a.png', tmp_path / f'x{suffix}'
+    words = f'windowed must be True or left open for out .*x{suffix}, got False.*end in .png'
+    with pytest.raises(ValueError, match=words):
+        refine_files(blur, *paths, L=L, windowed=False)
+    assert not blur.calls and not paths[2].exists()
+    assert refine_files(blur, *paths[:2], tmp_path / 'x.PNG', L=L, windowed=False).refined == ['a']
+
+
 def test_one_bar_at_a_time(refiner, pairs, monkeypatch):
     """Rich shows one in a terminal, and before 14.1 refuses a second one."""
     console = Console(force_terminal=True, width=100, file=io.StringIO())

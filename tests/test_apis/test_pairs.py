@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmseg_cascadepsp.apis import find_pairs, refine_files
+from mmseg_cascadepsp.apis import find_pairs, refine_files, refine_pair
 from mmseg_cascadepsp.apis.folder import process_pair
 from mmseg_cascadepsp.utils import write_image, write_png
 
@@ -78,6 +78,26 @@ def test_a_folder_that_refuses_results_is_told_before_the_work(folders, monkeypa
     monkeypatch.setattr(tempfile, 'TemporaryFile', refused)  # nothing to write, nothing to refuse
     assert refine_files(refiner, *paths, L=80).skipped == ['a']
     assert refiner.calls == 1
+
+
+@pytest.mark.parametrize(
+    ('change', 'error', 'words'),
+    [
+        ({'threshold': 2.0}, ValueError, 'threshold .*got 2.0'),
+        ({'extras': ('typo',)}, ValueError, 'extras must be of probability.*got typo'),
+        ({'L': 65}, ValueError, 'L must be at least 66'),
+        ({'L': 80.0}, TypeError, 'L must be an integer'),
+        ({'windowed': False, 'suffix': '.npy'}, ValueError, 'windowed must be True .*got False'),
+    ],
+)
+def test_a_pair_alone_is_checked_before_the_work(folders, tmp_path, change, error, words):
+    photos, masks, _ = folders
+    suffix, before, blur = change.get('suffix', '.png'), contents(tmp_path), Blur()
+    options = {'L': 80, **{key: value for key, value in change.items() if key != 'suffix'}}
+    (pair,), _ = find_pairs(photos / 'a.jpg', masks / 'a.png', tmp_path / f'x{suffix}')
+    with pytest.raises(error, match=words):
+        refine_pair(blur, pair, **options)
+    assert not blur.calls and contents(tmp_path) == before
 
 
 def test_linked_folders_belong_to_the_folder(folders, tmp_path):

@@ -88,7 +88,22 @@ def test_any_object_with_refine_is_a_strategy(refiner, photo, labels):
         def refine(self, refine_pass, image, labels, **options):
             return SimpleNamespace(labels=labels[::-1])
 
-    np.testing.assert_array_equal(refiner.refine_semantic(photo, labels, Turned()), labels[::-1])
+    for own in (refiner, module.Refiner(refiner.model, max_memory='1GB')):
+        np.testing.assert_array_equal(own.refine_semantic(photo, labels, Turned()), labels[::-1])
+
+
+def test_max_memory_bounds_the_batch_of_a_strategy_given(refiner, photo, labels, monkeypatch):
+    own, seen = module.Refiner(refiner.model, max_memory='4GB'), []
+
+    def refine(strategy, refine_pass, image, labels, **options):
+        seen.append(strategy.batch_size)
+        return SimpleNamespace(labels=labels)
+
+    monkeypatch.setattr(SceneParsingStrategy, 'refine', refine)
+    given = SceneParsingStrategy(L=100), SceneParsingStrategy(L=100, batch_size=1)
+    for strategy in ('scene', *given):
+        own.refine_semantic(photo, labels, strategy)
+    assert seen[0] > 0 and seen[1:] == [8, 1]
 
 
 def test_auto_says_what_it_chose(refiner, photo, labels, monkeypatch):

@@ -127,6 +127,14 @@ def test_precision_is_autocast_of_the_passes(photo, mask, precision, dtype):
     assert not torch.is_autocast_enabled('cpu')
 
 
+def test_a_module_given_keeps_its_sync_batch_norms():
+    network = Recorder()
+    network.norm = nn.SyncBatchNorm(3)
+    refiner = Refiner(network, device='cpu')
+    assert isinstance(network.norm, nn.SyncBatchNorm)
+    assert not isinstance(refiner.model.norm, nn.SyncBatchNorm)
+
+
 def test_bf16_is_close_to_fp32(tiny_config, tiny_checkpoint, refiner, photo, mask):
     low = Refiner(tiny_config, tiny_checkpoint, 'cpu', precision='bf16')
     difference = low.refine(photo, mask, L=80).astype(int) - refiner.refine(photo, mask, L=80)

@@ -40,12 +40,12 @@ def test_the_tested_versions_are_silent():
 @pytest.mark.parametrize(
     'module, version',
     [
-        ('torch', '1.13.1+cu117'),
+        ('torch', '2.5.1+cu124'),
         ('torch', '2.14.0'),
         ('torch', '3.0.0'),
         ('mmcv', '2.2.0'),
         ('mmcv', '1.7.2'),
-        ('mmengine', '0.9.1'),
+        ('mmengine', '0.10.2'),
         ('mmseg', '0.30.0'),
         ('mmseg', 'unknown'),
     ],
@@ -57,7 +57,7 @@ def test_outside_the_range(pretend, module, version):
     assert len(told) == 1
 
 
-@pytest.mark.parametrize('version', ['2.0.0', '2.13.0+cpu', '2.13.1+cu130', '2.9.0.dev1'])
+@pytest.mark.parametrize('version', ['2.6.0', '2.13.0+cpu', '2.13.1+cu130', '2.9.0.dev1'])
 def test_builds_and_patches_inside_the_range(pretend, version):
     pretend(torch=version)
     with warnings.catch_warnings():
@@ -129,6 +129,13 @@ def test_pins_are_inside_the_ranges():
         for item in read_requirements(name).values():
             if item.name in pins:
                 assert item.specifier.contains(str(pins[item.name].specifier)[2:]), item
+
+
+def test_the_requirements_have_the_same_lower_bounds():
+    runtime = read_requirements('runtime')
+    for name, (distribution, lowest, _) in versions.SUPPORTED.items():
+        if name in ('mmengine', 'mmseg'):
+            assert f'>={lowest}' in str(runtime[distribution].specifier)
 
 
 def test_installing_replaces_neither_torch_nor_mmcv():

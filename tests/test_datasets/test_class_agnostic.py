@@ -48,6 +48,11 @@ def test_photo_beside_mask(tmp_path):
     assert names(load(tmp_path)) == ['a.jpg', 'b.jpg']
 
 
+def test_suffixes_are_those_of_the_tools(tmp_path):
+    pair(tmp_path / 'images/a.ppm', tmp_path / 'masks/a.pgm')
+    assert names(load(tmp_path, data_prefix=FOLDERS)) == ['a.ppm']
+
+
 def test_one_folder_per_class(tmp_path):
     for name in ('ant/1', 'ant/2', 'bee/1'):
         pair(tmp_path / f'{name}.jpg', tmp_path / f'{name}.png')

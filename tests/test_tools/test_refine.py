@@ -135,8 +135,9 @@ def test_a_huge_pictureby_rows(model, tmp_path, capsys):
 
 def test_ray_that_is_missing_is_told(model, inputs, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray', None)
-    assert refine.main([*inputs, *model, '--ray', '2']) == 1
-    assert 'pip install "ray[data]"' in capsys.readouterr().err
+    for number in ('2', '0'):  # 0 is not as if it were not given
+        assert refine.main([*inputs, *model, '--ray', number]) == 1
+        assert 'pip install "ray[data]"' in capsys.readouterr().err
 
 
 def test_a_package_that_is_missing_is_told(model, inputs, capsys, monkeypatch):

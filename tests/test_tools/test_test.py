@@ -214,6 +214,16 @@ def test_a_dataset_is_known_by_its_class_and_an_unknown_one_is_told(root):
     for kind in ('ADE20KDataset', ADE20KDataset):
         cfg.test_dataloader.dataset.type = kind
         testing.check_data(cfg)
+    inner = cfg.test_dataloader.dataset
+    cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[inner])
+    testing.check_data(cfg, str(root / 'ade'))
+    assert cfg.test_dataloader.dataset.keys() == {'type', 'datasets'}
+    with pytest.raises(OSError, match='test set is not there: elsewhere is missing'):
+        testing.check_data(cfg, 'elsewhere')
+    cfg.test_dataloader.dataset.datasets = [inner] * 2
+    with pytest.raises(ValueError, match='--data-root: .*tests on 2 sets; .*--cfg-options'):
+        testing.check_data(cfg, str(root / 'ade'))
+    cfg.test_dataloader.dataset = inner
     cfg.test_dataloader.dataset.type = 'MySet'
     with pytest.raises(ValueError, match='dataset MySet is not registered; .*custom_imports'):
         testing.check_data(cfg)

@@ -212,6 +212,14 @@ def test_kinds_of_masks(tmp_path, suffix, mask):
         np.testing.assert_array_equal(read_mask(path) > 127, MASK)
 
 
+@pytest.mark.parametrize('values', [(0, 0.5, 1), (0, 127.7, 255), (0, 127.5, 255), (0, 0.51, 1)])
+def test_float_masks_are_cut_as_when_read_whole(tmp_path, values):
+    tifffile.imwrite(tmp_path / 'm.tif', np.float32([values] * 2))
+    whole = read_mask(tmp_path / 'm.tif') > 127
+    np.testing.assert_array_equal(gathered(open_mask_rows(tmp_path / 'm.tif'), 1), whole)
+    assert whole[0].tolist() == [False, values[1] in (0.51, 127.7), True]
+
+
 @pytest.mark.parametrize('value', [0, 1])
 def test_empty_and_full_masks_are_told(tmp_path, value):
     np.save(tmp_path / 'm.npy', np.full((5, 4), value, np.uint8))

@@ -194,7 +194,7 @@ class RefinedSegmentor(BaseSegmentor):
                 "refiner that has weights of its own, 'lite' or 'r50'"
             )
         for index, sample in enumerate(samples):
-            coarse = self._coarse_labels(sample, None if inputs is None else inputs[index])
+            coarse = self._coarse_labels(sample)
             image = original_pixels(
                 sample,
                 tuple(coarse.shape),
@@ -228,7 +228,7 @@ class RefinedSegmentor(BaseSegmentor):
                 )
         return list(samples)
 
-    def _coarse_labels(self, sample: SegDataSample, inputs: Tensor | None) -> Tensor:
+    def _coarse_labels(self, sample: SegDataSample) -> Tensor:
         """(H, W) int64 label map at the photo's size."""
         if 'pred_sem_seg' in sample:
             labels = sample.pred_sem_seg.data
@@ -308,7 +308,8 @@ class RefinedSegmentor(BaseSegmentor):
 @MODELS.register_module()
 class RefinedSegTTAModel(SegTTAModel):
     """MMSeg's test-time augmentation of a :class:`RefinedSegmentor`: the segmentor's logits are
-    averaged over the augmentations, then the label map is refined, once.
+    averaged over the augmentations, at the photo's size (``enlarge`` is ``'logits'``), then the
+    label map is refined, once.
 
     In a config, ``tta_model = dict(type='RefinedSegTTAModel')``; ``tools/test.py`` puts it there.
 

@@ -45,7 +45,9 @@ def choose_strategy(classes: Sequence[str] | None = None,
         return 'semantic', (f'the other {number - 1} classes stand before class {background}, '
                             f'{classes[background]!r}.')
     count = 'the classes are not known' if number is None else f'there are {number} classes'
-    return 'scene', f'{count}{"" if classes is None else " and none is the background"}.'
+    if classes is not None:
+        return 'scene', f'{count} and none is the background.'
+    return 'scene', f'{count}; names (classes=, or RefinedResultsHook in a config) may say more.'
 
 
 def build_strategy(strategy: str | Mapping | Strategy = 'auto',

@@ -30,7 +30,10 @@ from mmseg_cascadepsp.cascade import (
     refine_classes,
     refine_scene,
 )
+from mmseg_cascadepsp.cascade.components import MIN_AREA, PADDING
+from mmseg_cascadepsp.cascade.fusion import ATTENUATION, PRIOR_WEIGHT, THRESHOLD
 from mmseg_cascadepsp.cascade.passes import Normalize
+from mmseg_cascadepsp.cascade.scene import MIN_SIZE
 
 from .classes import class_id, find_background, stuff_ids
 
@@ -56,8 +59,8 @@ class Strategy:
     """
 
     stuff: str | Collection[int | str] = 'auto'
-    attenuation: float = 0.51
-    threshold: float = 0.5
+    attenuation: float = ATTENUATION
+    threshold: float = THRESHOLD
     protect: bool = True
     prior_weight: float = 0.0
     max_components: int | None = None
@@ -95,12 +98,12 @@ class SceneParsingStrategy(Strategy):
         compat: ``'release'``: the authors' scripts to the pixel.
     """
 
-    prior_weight: float = 0.5
+    prior_weight: float = PRIOR_WEIGHT
     keep: Collection[int | str] = ()
-    min_area: int = 32 * 32
-    padding: float = 0.25
+    min_area: int = MIN_AREA
+    padding: float = PADDING
     fast: bool = True
-    min_size: int = 224
+    min_size: int = MIN_SIZE
     batch_size: int = 8
     bucket: int = 8
     compat: str | None = None
