@@ -102,6 +102,10 @@ def test_boundary_seg_metric_serves_a_plain_segmentor_and_agrees_with_mmseg():
     assert sorted(metrics) == ['BoundaryIoU', 'mBA', 'mIoU']
     theirs = evaluate(dict(type='IoUMetric'), samples)
     assert metrics['mIoU'] == pytest.approx(theirs['mIoU'], abs=0.006)  # they round
+    of_classes = evaluate(dict(type='BoundarySegMetric', per_class=True), samples)
+    assert of_classes.keys() == metrics.keys() | {
+        f'{key}.{name}' for key in ('IoU', 'BoundaryIoU', 'mBA') for name in CLASSES
+    }
 
 
 def test_scores_of_every_class_on_request():

@@ -43,6 +43,9 @@ def test_labels_are_painted_by_the_palette():
 def test_labels_of_every_dtype_are_painted(dtype):
     result = paint_labels(PHOTO, np.where(MASK, 15, 255).astype(dtype), alpha=1)
     assert (result[MASK] == default_palette(16)[15]).all()
+    np.testing.assert_array_equal(result[~MASK], PHOTO[~MASK])
+    first = paint_labels(PHOTO, np.where(MASK, 0, 255).astype(dtype), alpha=1)
+    assert (first[MASK] == 0).all()  # class 0 is painted too
 
 
 def test_the_palette_is_vocs():
