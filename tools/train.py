@@ -78,7 +78,7 @@ def main() -> None:
         or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     )
     if args.amp:
-        if cfg.optim_wrapper.type == 'BFloat16OptimWrapper':
+        if cfg.optim_wrapper.get('type') == 'BFloat16OptimWrapper':
             sys.exit(f'error: --amp: {args.config} trains in bfloat16 already; leave it out')
         if not torch.cuda.is_available():
             sys.exit(
@@ -90,12 +90,9 @@ def main() -> None:
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
     last = last_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
-    if last and '://' not in last and not osp.isfile(last):
-        sys.exit(f'error: --resume: there is no file {last}')
     if last is not None:  # or the run begins, from the config's load_from if it has one
         cfg.resume, cfg.load_from = True, last or None
-    else:
-        check_start(cfg)
+    check_start(cfg)
     check_data(cfg)
     prepare_processes(cfg)
     keep_freed_memory()

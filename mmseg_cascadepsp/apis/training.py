@@ -110,13 +110,15 @@ def check_data(cfg: Config) -> None:
 
 
 def check_start(cfg: Config) -> None:
-    """See that the checkpoint from which a training starts is there.
+    """See that the checkpoint from which a training starts or goes on is there.
 
     Raises:
         FileNotFoundError: ``load_from`` names a file that does not exist.
     """
     start = cfg.get('load_from')
     if start and '://' not in start and not osp.isfile(start):
+        if cfg.get('resume'):
+            raise FileNotFoundError(f'--resume: there is no file {start}')
         raise FileNotFoundError(
             f'load_from: there is no file {start}, from which this training starts; where another '
             'config makes it, train that first (docs/training.md), or name one by --cfg-options '
