@@ -21,11 +21,11 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.progress import Progress
 
-from mmseg_cascadepsp.apis.checkpoint import load_weights, read_state_dict
-from mmseg_cascadepsp.apis.model_zoo import build_model
 from mmseg_cascadepsp.cascade import refine
 from mmseg_cascadepsp.evaluation import folders
-from mmseg_cascadepsp.utils.files import atomic_open
+from mmseg_cascadepsp.files.paths import atomic_open
+from mmseg_cascadepsp.models.refiner.checkpoint import load_weights, read_state_dict
+from mmseg_cascadepsp.models.refiner.zoo import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 FINAL = 'final'
@@ -67,8 +67,10 @@ def train(name: str, args: argparse.Namespace) -> Path:
             '--resume', *(['--cfg-options', *options] if options else []),
         ]  # fmt: skip
         if subprocess.run(list(map(str, command))).returncode:
-            sys.exit(f'ablations.py: the training of {name} failed, see above; start this again '
-                     'to go on from its last checkpoint')
+            sys.exit(
+                f'ablations.py: the training of {name} failed, see above; start this again '
+                'to go on from its last checkpoint'
+            )
     return last
 
 
@@ -116,15 +118,21 @@ def table(number: int, found: dict[str, list[dict]], head: str) -> str:
         for rows in found.values()
         for row in rows
     }
-    lines = [f'Table {number}: {head}', '',
-             '| | paper | ' + ' | '.join(columns.values()) + ' |',
-             '|---|---|' + '---|' * len(columns)]
+    lines = [
+        f'Table {number}: {head}',
+        '',
+        '| | paper | ' + ' | '.join(columns.values()) + ' |',
+        '|---|---|' + '---|' * len(columns),
+    ]
     for name, rows in found.items():
         title, *gains = TABLES[number][name]
         kinds = {row['kind']: row for row in rows}
         cells = [gains, *([kinds[kind]['IoU_gain'], kinds[kind]['mBA_gain']] for kind in columns)]
-        lines.append(f'| {title} (`{name}`) | '
-                     + ' | '.join('{:+.2f} / {:+.2f}'.format(*cell) for cell in cells) + ' |')
+        lines.append(
+            f'| {title} (`{name}`) | '
+            + ' | '.join('{:+.2f} / {:+.2f}'.format(*cell) for cell in cells)
+            + ' |'
+        )
     return '\n'.join(lines)
 
 
@@ -134,8 +142,10 @@ def check_settings(work_dir: Path, settings: dict, parser: argparse.ArgumentPars
     if path.exists() and any(work_dir.glob('*/iter_*.pth')):
         older = json.loads(path.read_text())
         if older != settings:
-            parser.error(f'--work-dir: {work_dir} holds ablations with other settings, {older}; '
-                         'give another folder')
+            parser.error(
+                f'--work-dir: {work_dir} holds ablations with other settings, {older}; '
+                'give another folder'
+            )
         return
     work_dir.mkdir(parents=True, exist_ok=True)
     with atomic_open(path) as file:
@@ -149,16 +159,28 @@ def main() -> None:
     parser.add_argument('--data-root', type=Path, required=True)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/ablations'))
     names = list(dict.fromkeys(name for rows in TABLES.values() for name in rows))
-    parser.add_argument('--only', default=','.join(names), metavar='NAME,...',
-                        help='some of ' + ', '.join(names))
-    parser.add_argument('--L', type=int, default=224,
-                        help='of Table 2: small, so that photos are larger (default: 224)')
-    parser.add_argument('--every', type=int, default=1, metavar='N',
-                        help='measure every N-th coarse mask alone')
+    parser.add_argument(
+        '--only', default=','.join(names), metavar='NAME,...', help='some of ' + ', '.join(names)
+    )
+    parser.add_argument(
+        '--L',
+        type=int,
+        default=224,
+        help='of Table 2: small, so that photos are larger (default: 224)',
+    )
+    parser.add_argument(
+        '--every', type=int, default=1, metavar='N', help='measure every N-th coarse mask alone'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--markdown', help='also write the tables to this file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        metavar='KEY=VALUE', help='change settings of all configs')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='change settings of all configs',
+    )
     args = parser.parse_args()
     wanted = args.only.split(',')
     unknown = [name for name in wanted if name not in names]

@@ -33,13 +33,18 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_cascadepsp import Refiner, cascade
-from mmseg_cascadepsp.apis.model_zoo import build_model
-from mmseg_cascadepsp.models.convert import convert_release_state_dict
-from mmseg_cascadepsp.models.inference import InferencePass
+from mmseg_cascadepsp.models.refiner.convert import convert_release_state_dict
+from mmseg_cascadepsp.models.refiner.inference import InferencePass
+from mmseg_cascadepsp.models.refiner.zoo import build_model
 
 PACKAGE = 'segmentation_refinement'
-VARIANTS = ('r50:fp32:uniform', 'r50:auto:uniform', 'r50:bf16:uniform', 'r50:bf16:adaptive',
-            'lite:auto:uniform')
+VARIANTS = (
+    'r50:fp32:uniform',
+    'r50:auto:uniform',
+    'r50:bf16:uniform',
+    'r50:bf16:adaptive',
+    'lite:auto:uniform',
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,8 +53,9 @@ def parse_args() -> argparse.Namespace:
     )
     parts = ('one', 'scene', 'memory', 'roofline')
     parser.add_argument('--parts', nargs='+', default=parts, choices=parts)
-    parser.add_argument('--sizes', type=int, nargs='+', default=[512, 1024, 2048, 4096, 8192],
-                        help='longer sides')
+    parser.add_argument(
+        '--sizes', type=int, nargs='+', default=[512, 1024, 2048, 4096, 8192], help='longer sides'
+    )
     parser.add_argument('--aspect', type=float, default=0.75, help='shorter by longer side')
     parser.add_argument('--modes', nargs='+', default=['fast', 'full'], choices=['fast', 'full'])
     parser.add_argument('--variants', nargs='+', default=VARIANTS, metavar='MODEL:PRECISION:CROPS')
@@ -60,8 +66,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--measured-to', type=int, default=2048)
     parser.add_argument('--runs', type=int, default=3, help='counted runs of each, after one more')
     parser.add_argument('--no-warm-up', action='store_true')
-    parser.add_argument('--clock', default='wall', choices=['wall', 'cpu'],
-                        help='cpu: of all threads; on a busy machine, with --threads 1')
+    parser.add_argument(
+        '--clock',
+        default='wall',
+        choices=['wall', 'cpu'],
+        help='cpu: of all threads; on a busy machine, with --threads 1',
+    )
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     return parser.parse_args()
@@ -120,8 +130,9 @@ class Package:
 
     def inputs(self, photo: np.ndarray, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         image = torch.from_numpy(photo).permute(2, 0, 1).contiguous().float().div(255).clone()
-        for channel, mean, std in zip(image, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225),
-                                      strict=True):
+        for channel, mean, std in zip(
+            image, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True
+        ):
             channel.sub_(mean).div_(std)
         signed = torch.from_numpy(mask)[None].float().sub_(0.5).div_(0.5)
         return image[None].to(self.device), signed[None].to(self.device)
@@ -181,20 +192,29 @@ def refiners(variants, package: Package, device: str) -> dict[str, Refiner]:
     found = {}
     for variant in variants:
         model, precision, crops = variant.split(':')
-        found[variant] = Refiner(r50 if model == 'r50' else model, device=device,
-                                 precision=precision, crops=crops, crop_filter=crop_filter(crops))
+        found[variant] = Refiner(
+            r50 if model == 'r50' else model,
+            device=device,
+            precision=precision,
+            crops=crops,
+            crop_filter=crop_filter(crops),
+        )
     return found
 
 
 def line(size: str, name: str, runs: Runs, reference: Runs | None, note: str = '') -> None:
     ratio = ratios(reference, runs) if reference else ' ' * 6
-    print(f'{size:>12}  {name:20}{runs.median:9.2f} s  {ratio:24}{str(runs.memory):>12}  {note}',
-          flush=True)
+    print(
+        f'{size:>12}  {name:20}{runs.median:9.2f} s  {ratio:24}{str(runs.memory):>12}  {note}',
+        flush=True,
+    )
 
 
 def one_object(args, package: Package, ours: dict[str, Refiner], clock) -> None:
-    print(f'one object, L={args.L}: median seconds, ratio to the package (range), peak memory, '
-          "agreement of the paper's network")
+    print(
+        f'one object, L={args.L}: median seconds, ratio to the package (range), peak memory, '
+        "agreement of the paper's network"
+    )
     warm_up = int(not args.no_warm_up)
 
     def measure(photo, mask, mode) -> dict[str, Runs]:
@@ -232,8 +252,12 @@ def one_object(args, package: Package, ours: dict[str, Refiner], clock) -> None:
                     crops = count_crops(photo, mask, args.L, None if name == 'package' else name)
                 if whole is None:
                     continue  # its Global step was measured in no variant
-                runs = Runs([a + crops * max(b - a, 0) for a, b in zip(
-                    whole.seconds, parts['full'][name].seconds, strict=True)])
+                runs = Runs(
+                    [
+                        a + crops * max(b - a, 0)
+                        for a, b in zip(whole.seconds, parts['full'][name].seconds, strict=True)
+                    ]
+                )
                 line(f'~{label}', name, runs, reference, f'{crops} crops' if crops else '')
                 reference = reference or runs
 
@@ -276,8 +300,10 @@ def memory(args) -> None:
     ):
         with PeakMemory() as peaks[name]:
             result = function()
-        print(f'{name:8} peak {peaks[name]} beyond photo and mask; foreground {result.mean():.2f}',
-              flush=True)
+        print(
+            f'{name:8} peak {peaks[name]} beyond photo and mask; foreground {result.mean():.2f}',
+            flush=True,
+        )
         del result
     if peaks['here'].host:
         print(f'ratio    {peaks["package"].host / peaks["here"].host:.2f}')
@@ -319,8 +345,10 @@ def roofline(args, package: Package, ours: dict[str, Refiner], clock) -> None:
     peaks = {}
     for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
         peaks[name] = peak_flops(dtype, args.device)
-    print(f'matrix product {peaks["fp32"] / 1e9:.0f} GFLOP/s in fp32, {peaks["bf16"] / 1e9:.0f} '
-          f'in bf16; copy {bandwidth / 1e9:.1f} GB/s')
+    print(
+        f'matrix product {peaks["fp32"] / 1e9:.0f} GFLOP/s in fp32, {peaks["bf16"] / 1e9:.0f} '
+        f'in bf16; copy {bandwidth / 1e9:.1f} GB/s'
+    )
     functions = {'package': (lambda: package.network(image, mask), 'fp32')}
     for name, refiner in ours.items():
         _, precision, crops = name.split(':')
@@ -339,18 +367,23 @@ def roofline(args, package: Package, ours: dict[str, Refiner], clock) -> None:
             flops, moved = flops.get_total_flops(), moved.total
             seconds = min(turn_about({'': function}, args.runs, 0, clock)[''].seconds)
             bound = max(flops / peaks[precision], moved / bandwidth)
-            print(f'{name:20}{flops / 1e9:9.1f} GFLOP {moved / 1e9:8.2f} GB: products '
-                  f'{flops / peaks[precision]:6.2f} s ({precision}), copies '
-                  f'{moved / bandwidth:6.2f} s, measured {seconds:6.2f} s, '
-                  f'{bound / seconds:.0%} of the speed that they allow', flush=True)
+            print(
+                f'{name:20}{flops / 1e9:9.1f} GFLOP {moved / 1e9:8.2f} GB: products '
+                f'{flops / peaks[precision]:6.2f} s ({precision}), copies '
+                f'{moved / bandwidth:6.2f} s, measured {seconds:6.2f} s, '
+                f'{bound / seconds:.0%} of the speed that they allow',
+                flush=True,
+            )
 
 
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
     clock = time.perf_counter if args.clock == 'wall' else time.process_time
-    print(f'torch {torch.__version__}, {args.device}, {args.threads} threads, {args.runs} runs '
-          f'each, turn about, {args.clock} clock')
+    print(
+        f'torch {torch.__version__}, {args.device}, {args.threads} threads, {args.runs} runs '
+        f'each, turn about, {args.clock} clock'
+    )
     if set(args.parts) != {'memory'}:
         package = Package(args.device, checkpoint=args.checkpoint)
         ours = refiners(args.variants, package, args.device)
@@ -359,7 +392,8 @@ def main() -> None:
             memory(args)
         else:
             {'one': one_object, 'scene': scene, 'roofline': roofline}[part](
-                args, package, ours, clock)
+                args, package, ours, clock
+            )
 
 
 if __name__ == '__main__':

@@ -8,24 +8,37 @@ import cv2
 import numpy as np
 
 
-def grabcut(image: np.ndarray, mask: np.ndarray, band: float = 0.015,
-            iterations: int = 3) -> np.ndarray:
+def grabcut(
+    image: np.ndarray, mask: np.ndarray, band: float = 0.015, iterations: int = 3
+) -> np.ndarray:
     """GrabCut (Rother et al. 2004) free to move the boundary by ``band`` of the longer side."""
     if mask.all() or not mask.any():
         return mask
     width = band * max(mask.shape)
-    inside, outside = (cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5)
-                       for side in (mask, ~mask))
-    labels = np.where(mask, np.where(inside > width, cv2.GC_FGD, cv2.GC_PR_FGD),
-                      np.where(outside > width, cv2.GC_BGD, cv2.GC_PR_BGD)).astype(np.uint8)
+    inside, outside = (
+        cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5) for side in (mask, ~mask)
+    )
+    labels = np.where(
+        mask,
+        np.where(inside > width, cv2.GC_FGD, cv2.GC_PR_FGD),
+        np.where(outside > width, cv2.GC_BGD, cv2.GC_PR_BGD),
+    ).astype(np.uint8)
     cv2.setRNGSeed(0)
-    cv2.grabCut(np.ascontiguousarray(image[..., ::-1]), labels, None, np.zeros((1, 65)),
-                np.zeros((1, 65)), iterations, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(
+        np.ascontiguousarray(image[..., ::-1]),
+        labels,
+        None,
+        np.zeros((1, 65)),
+        np.zeros((1, 65)),
+        iterations,
+        cv2.GC_INIT_WITH_MASK,
+    )
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 
-def guided(image: np.ndarray, mask: np.ndarray, radius: float = 0.04,
-           eps: float = 1e-4) -> np.ndarray:
+def guided(
+    image: np.ndarray, mask: np.ndarray, radius: float = 0.04, eps: float = 1e-4
+) -> np.ndarray:
     """Guided filter (He et al. 2010) of the mask with the colour photo as guide, above 0.5.
 
     Args:
@@ -50,8 +63,14 @@ def guided(image: np.ndarray, mask: np.ndarray, radius: float = 0.04,
     return (mean(slope) * guide).sum(-1) + mean(offset) > 0.5
 
 
-def densecrf(image: np.ndarray, mask: np.ndarray, confidence: float = 0.7, colour: float = 5,
-             distance: float = 50, iterations: int = 5) -> np.ndarray:
+def densecrf(
+    image: np.ndarray,
+    mask: np.ndarray,
+    confidence: float = 0.7,
+    colour: float = 5,
+    distance: float = 50,
+    iterations: int = 5,
+) -> np.ndarray:
     """Fully connected CRF (Kraehenbuehl and Koltun 2011), binary.
 
     Its kernels are narrower than those of pydensecrf's examples (13 and 80), which lost IoU on
@@ -72,16 +91,20 @@ def densecrf(image: np.ndarray, mask: np.ndarray, confidence: float = 0.7, colou
         from pydensecrf import densecrf as crf
         from pydensecrf.utils import unary_from_labels
     except ImportError as error:
-        raise ImportError('densecrf needs the optional package pydensecrf2 (pip install '
-                          'pydensecrf2); leave it out of --baselines to go without.') from error
+        raise ImportError(
+            'densecrf needs the optional package pydensecrf2 (pip install '
+            'pydensecrf2); leave it out of --baselines to go without.'
+        ) from error
     if mask.all() or not mask.any():
         return mask
     model = crf.DenseCRF2D(mask.shape[1], mask.shape[0], 2)
-    model.setUnaryEnergy(unary_from_labels(mask.astype(np.int32), 2, confidence,
-                                           zero_unsure=False))
+    model.setUnaryEnergy(
+        unary_from_labels(mask.astype(np.int32), 2, confidence, zero_unsure=False)
+    )
     model.addPairwiseGaussian(sxy=3, compat=3)
-    model.addPairwiseBilateral(sxy=distance, srgb=colour, compat=10,
-                               rgbim=np.array(image, order='C'))  # it wants a writable one
+    model.addPairwiseBilateral(
+        sxy=distance, srgb=colour, compat=10, rgbim=np.array(image, order='C')
+    )  # it wants a writable one
     return np.argmax(model.inference(iterations), axis=0).reshape(mask.shape) == 1
 
 

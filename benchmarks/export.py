@@ -33,12 +33,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--model', default='lite')
     parser.add_argument('--checkpoint')
     parser.add_argument('--onnx', help='file of that model; by default a temporary one')
-    parser.add_argument('--int8', metavar='DATA',
-                        help='[val/]<set>/{images,masks,coarse_*}: add a contender in int8')
-    parser.add_argument('--photos', type=int, default=20,
-                        help='at most so many of DATA calibrate, and as many others are compared')
-    parser.add_argument('--sides', type=int, nargs='+', default=[448, 896],
-                        help='multiples of 8')
+    parser.add_argument(
+        '--int8',
+        metavar='DATA',
+        help='[val/]<set>/{images,masks,coarse_*}: add a contender in int8',
+    )
+    parser.add_argument(
+        '--photos',
+        type=int,
+        default=20,
+        help='at most so many of DATA calibrate, and as many others are compared',
+    )
+    parser.add_argument('--sides', type=int, nargs='+', default=[448, 896], help='multiples of 8')
     parser.add_argument('--runs', type=int, default=5)
     parser.add_argument('--threads', type=int, help='by default as many as PyTorch takes')
     return parser.parse_args()
@@ -47,8 +53,11 @@ def parse_args() -> argparse.Namespace:
 def show(task: str, functions: dict, runs: int) -> dict:
     seen = turn_about(functions, runs)
     for name, other in seen.items():
-        told = [f'{quick} {ratios(other, seen[quick])} times as fast'
-                for quick in (RUNTIME, INT8) if quick in seen and quick != name]
+        told = [
+            f'{quick} {ratios(other, seen[quick])} times as fast'
+            for quick in (RUNTIME, INT8)
+            if quick in seen and quick != name
+        ]
         print(f'  {task:16} {name:12} {other.median:8.3f} s   {", ".join(told)}', flush=True)
     return seen
 
@@ -56,7 +65,7 @@ def show(task: str, functions: dict, runs: int) -> dict:
 def halves(root: str, number: int) -> tuple[list[Example], list[Example]]:
     """Two times ``number`` examples of different photos, evenly spread."""
     examples = list({example.image: example for example in find_sets(root)}.values())
-    return tuple(half[::-(-len(half) // number)] for half in (examples[::2], examples[1::2]))
+    return tuple(half[:: -(-len(half) // number)] for half in (examples[::2], examples[1::2]))
 
 
 def compare(refiners: dict, examples: list[Example]) -> None:
@@ -64,18 +73,26 @@ def compare(refiners: dict, examples: list[Example]) -> None:
     counts = {name: np.zeros(4) for name in refiners if name != 'fp32'}
     for example in examples:
         image, _, coarse = load_example(example)
-        results = {name: refiner.refine(image, coarse, fast=None).astype(np.int16)
-                   for name, refiner in refiners.items()}
+        results = {
+            name: refiner.refine(image, coarse, fast=None).astype(np.int16)
+            for name, refiner in refiners.items()
+        }
         for name, count in counts.items():
             found, expected = results[name], results['fp32']
             near = np.abs(found - expected) <= 0.02 * 255
             masks = found > 127, expected > 127
-            count += (near.sum(), near.size, (masks[0] & masks[1]).sum(),
-                      (masks[0] | masks[1]).sum())
+            count += (
+                near.sum(),
+                near.size,
+                (masks[0] & masks[1]).sum(),
+                (masks[0] | masks[1]).sum(),
+            )
     print(f'{len(examples)} photos, against fp32')
     for name, (near, pixels, both, either) in counts.items():
-        print(f'  {name:12} {near / pixels:.4%} of the probabilities within 0.02, '
-              f'mask IoU {both / either:.5f}')
+        print(
+            f'  {name:12} {near / pixels:.4%} of the probabilities within 0.02, '
+            f'mask IoU {both / either:.5f}'
+        )
 
 
 def main() -> None:
@@ -93,14 +110,17 @@ def main() -> None:
         path = Path(args.onnx or f'{folder}/refiner.onnx')
         if not path.exists():
             export_refiner(refiners['fp32'], path)
-        print(f'{path.name}: {path.stat().st_size / 2**20:.1f} MB; '
-              f'{torch.get_num_threads()} threads')
+        print(
+            f'{path.name}: {path.stat().st_size / 2**20:.1f} MB; {torch.get_num_threads()} threads'
+        )
         refiners[RUNTIME] = Refiner(path)
         if args.int8:
             small = Path(folder, 'int8.onnx')
             photos = ((image, coarse) for image, _, coarse in map(load_example, calibrating))
-            print(f'{INT8}: {export_int8(refiners["fp32"], small, photos)}; '
-                  f'{small.stat().st_size / 2**20:.1f} MB')
+            print(
+                f'{INT8}: {export_int8(refiners["fp32"], small, photos)}; '
+                f'{small.stat().st_size / 2**20:.1f} MB'
+            )
             refiners[INT8] = Refiner(small)
     strides = refiners['fp32'].strides
     passes = {name: refiner._refine_pass for name, refiner in refiners.items()}
@@ -115,19 +135,23 @@ def main() -> None:
                 with torch.inference_mode():
                     refine_pass(image, masks, wanted)
 
-            show('outputs ' + '+'.join(map(str, wanted)),
-                 {name: lambda one=one, run=run: run(one) for name, one in passes.items()},
-                 args.runs)
+            show(
+                'outputs ' + '+'.join(map(str, wanted)),
+                {name: lambda one=one, run=run: run(one) for name, one in passes.items()},
+                args.runs,
+            )
         seen = show(
             'photo',
-            {name: lambda refiner=refiner, photo=photo, mask=mask, side=side:
-             refiner.refine(photo, mask, fast=False, L=side)
-             for name, refiner in refiners.items()},
+            {
+                name: lambda refiner=refiner, photo=photo, mask=mask, side=side: refiner.refine(
+                    photo, mask, fast=False, L=side
+                )
+                for name, refiner in refiners.items()
+            },
             args.runs,
         )
         for name in ('fp32', 'auto'):
-            print(f'  {RUNTIME} and {name}: '
-                  f'{agreement(seen[RUNTIME].result, seen[name].result)}')
+            print(f'  {RUNTIME} and {name}: {agreement(seen[RUNTIME].result, seen[name].result)}')
     if args.int8:
         compare(refiners, others)
 

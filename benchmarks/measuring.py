@@ -75,8 +75,11 @@ class PeakMemory:
         return int(re.search(rf'{name}:\s+(\d+) kB', STATUS.read_text())[1]) * 1024
 
     def __str__(self) -> str:
-        parts = [f'{value / 2**20:.0f} MB {where}' for where, value in
-                 (('', self.host), ('GPU', self.device)) if value is not None]
+        parts = [
+            f'{value / 2**20:.0f} MB {where}'
+            for where, value in (('', self.host), ('GPU', self.device))
+            if value is not None
+        ]
         return ' + '.join(part.strip() for part in parts) or 'unknown'
 
 
@@ -93,8 +96,12 @@ class Runs:
         return statistics.median(self.seconds)
 
 
-def turn_about(functions: Mapping[str, Callable], runs: int, warm_up: int = 1,
-               clock: Callable[[], float] = time.perf_counter) -> dict[str, Runs]:
+def turn_about(
+    functions: Mapping[str, Callable],
+    runs: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Runs]:
     """Run every function in each round; ``warm_up`` rounds are not counted."""
     seen = {name: Runs() for name in functions}
     for number in range(warm_up + runs):

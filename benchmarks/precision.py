@@ -16,7 +16,7 @@ import torch
 
 from mmseg_cascadepsp import Refiner, cascade
 from mmseg_cascadepsp.evaluation.folders import find_sets, load_example
-from mmseg_cascadepsp.models.inference import InferencePass
+from mmseg_cascadepsp.models.refiner.inference import InferencePass
 
 WITHIN, SHARE, IOU = 0.02, 0.999, 0.999
 
@@ -30,8 +30,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--refiner', default='lite')
     parser.add_argument('--checkpoint')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--precisions', nargs='+', default=['auto', 'bf16'],
-                        choices=['auto', 'bf16', 'fp16'])
+    parser.add_argument(
+        '--precisions', nargs='+', default=['auto', 'bf16'], choices=['auto', 'bf16', 'fp16']
+    )
     parser.add_argument('--L', type=int, default=900)
     parser.add_argument('--fast', action='store_true', help='Global step alone')
     return parser.parse_args()
@@ -61,23 +62,35 @@ def main() -> None:
     for example in examples:
         photo, _, coarse = load_example(example)
         image, mask = torch.tensor(photo).permute(2, 0, 1), torch.tensor(coarse)[None]
-        print(f'{example.set}/{example.coarse.stem} ({example.kind}, {mask.shape[2]}x'
-              f'{mask.shape[1]})')
+        print(
+            f'{example.set}/{example.coarse.stem} ({example.kind}, {mask.shape[2]}x'
+            f'{mask.shape[1]})'
+        )
         for name, run in runs.items():
             with torch.inference_mode():
                 run.prepare(refiner.device)
                 start = time.perf_counter()
-                result = cascade.refine(run, image, mask, fast=args.fast, L=args.L,
-                                        normalize=model.normalize, strides=refiner.strides)
+                result = cascade.refine(
+                    run,
+                    image,
+                    mask,
+                    fast=args.fast,
+                    L=args.L,
+                    normalize=model.normalize,
+                    strides=refiner.strides,
+                )
             seconds[name].append(time.perf_counter() - start)
             if name == 'fp32':
                 full = result.numpy()
                 continue
             counts[name].append(compare(result.numpy(), full))
             pixels, near, both, either = counts[name][-1]
-            print(f'  {name:6} within {WITHIN}: {near / pixels:8.3%}   '
-                  f'IoU {both / max(either, 1):.4f}   {seconds[name][-1]:6.2f} s '
-                  f'(fp32 {seconds["fp32"][-1]:.2f} s)', flush=True)
+            print(
+                f'  {name:6} within {WITHIN}: {near / pixels:8.3%}   '
+                f'IoU {both / max(either, 1):.4f}   {seconds[name][-1]:6.2f} s '
+                f'(fp32 {seconds["fp32"][-1]:.2f} s)',
+                flush=True,
+            )
     print(f'\nall {len(examples)} masks; bounds: {SHARE:.1%} within {WITHIN}, IoU {IOU}')
     for name in list(runs)[1:]:
         pixels, near, both, either = np.sum(counts[name], axis=0)
@@ -86,9 +99,11 @@ def main() -> None:
         ratio = statistics.median(
             a / b for a, b in zip(seconds['fp32'], seconds[name], strict=True)
         )
-        print(f'{name:8} within {near / pixels:8.3%}   IoU {both / either:.4f} '
-              f'(least of a photo {min(alone):.4f})   {ratio:.2f} times as fast   '
-              f'{"kept" if kept else "missed"}')
+        print(
+            f'{name:8} within {near / pixels:8.3%}   IoU {both / either:.4f} '
+            f'(least of a photo {min(alone):.4f})   {ratio:.2f} times as fast   '
+            f'{"kept" if kept else "missed"}'
+        )
 
 
 if __name__ == '__main__':

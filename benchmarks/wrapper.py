@@ -20,8 +20,8 @@ import mmseg_cascadepsp  # noqa: F401  first: MMSeg then imports without mmcv's 
 # isort: split
 from mmseg.apis import init_model
 
-from mmseg_cascadepsp.apis.model_zoo import find_config
-from mmseg_cascadepsp.models.strategies import build_strategy
+from mmseg_cascadepsp.models.chain import build_strategy
+from mmseg_cascadepsp.models.refiner.zoo import find_config
 
 CONFIG = 'deeplabv3plus_refined_persons-cats-horses.py'
 

@@ -4,9 +4,9 @@ Importing the package registers its models, datasets, transforms, metrics and ho
 MMSegmentation's registries.
 """
 
-from . import compat  # isort: skip  first: it makes ``import mmseg`` work beside mmcv-lite
-from . import datasets, engine, evaluation, models, visualization
-from .version import __version__
+from mmseg_cascadepsp import compat  # isort: skip  first: it makes ``import mmseg`` work beside mmcv-lite
+from mmseg_cascadepsp import datasets, engine, evaluation, models, visualization
+from mmseg_cascadepsp.version import __version__
 
 __all__ = [
     'Refiner',
@@ -23,7 +23,7 @@ __all__ = [
 def __getattr__(name: str):
     """``Refiner`` is imported when it is asked for: nothing in ``apis`` is registered."""
     if name == 'Refiner':
-        from .apis import Refiner
+        from mmseg_cascadepsp.apis import Refiner
 
         return Refiner
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

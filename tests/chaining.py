@@ -13,8 +13,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmseg_cascadepsp.apis import model_zoo
 from mmseg_cascadepsp.models import RefinedSegmentor
+from mmseg_cascadepsp.models.refiner import zoo as model_zoo
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ('background', 'cat', 'dog')

@@ -16,6 +16,8 @@ from mmengine.registry import init_default_scope
 
 import mmseg_cascadepsp  # noqa: F401  registers everything
 
+pytest_plugins = ['tests.tiny']
+
 settings.register_profile('same', derandomize=True)
 settings.register_profile('search', derandomize=False)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))

@@ -16,9 +16,9 @@ from mmseg_cascadepsp import Refiner  # first: MMSeg then imports without mmcv's
 # isort: split
 from mmseg.apis import inference_model, init_model
 
-from mmseg_cascadepsp.apis.model_zoo import find_config
 from mmseg_cascadepsp.evaluation.functional import binary_iou, mean_boundary_accuracy
-from mmseg_cascadepsp.utils.io import read_mask, write_image
+from mmseg_cascadepsp.files.reading import read_mask, write_image
+from mmseg_cascadepsp.models.refiner.zoo import find_config
 from mmseg_cascadepsp.visualization import before_after
 
 try:
@@ -41,8 +41,7 @@ CHAINED = {'astronaut': 'person', 'chelsea': 'cat'}
 SMALL, LARGE = 'motorcycle', 'astronaut'
 """The photos of the run with a small L and of the enlarged one."""
 HEADER = (
-    f'{"photo":36}{"size":>11}{"seconds":>9}'
-    f'{"IoU before":>13} -> after{"mBA before":>13} -> after'
+    f'{"photo":36}{"size":>11}{"seconds":>9}{"IoU before":>13} -> after{"mBA before":>13} -> after'
 )
 EPILOG = """examples:
   python tools/demo.py
@@ -213,7 +212,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--out', default='demo_output', help='folder of the pictures (%(default)s)'
     )
     parser.add_argument(
-        '--photos', nargs='+', choices=PHOTOS, default=list(PHOTOS), metavar='NAME',
+        '--photos',
+        nargs='+',
+        choices=PHOTOS,
+        default=list(PHOTOS),
+        metavar='NAME',
         help=f'which of {", ".join(PHOTOS)} (all)',
     )
     parser.add_argument(
@@ -222,11 +225,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--checkpoint', help="weights (those of the refiner's name)")
     parser.add_argument('--device', help='such as cpu or cuda (a GPU where there is one)')
     parser.add_argument(
-        '--small-l', type=int, default=400, metavar='L',
+        '--small-l',
+        type=int,
+        default=400,
+        metavar='L',
         help=f'L of the additional run on {SMALL}; 0 leaves it out (%(default)s)',
     )
     parser.add_argument(
-        '--large', type=int, default=2500, metavar='PIXELS',
+        '--large',
+        type=int,
+        default=2500,
+        metavar='PIXELS',
         help=f'longer side of the additional, enlarged {LARGE}; 0 leaves it out (%(default)s)',
     )
     parser.add_argument(

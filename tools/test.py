@@ -8,7 +8,8 @@ import sys
 from mmengine.config import DictAction
 
 import mmseg_cascadepsp  # noqa: F401 (registers everything)
-from mmseg_cascadepsp.apis import keep_freed_memory, testing
+from mmseg_cascadepsp.apis import keep_freed_memory
+from mmseg_cascadepsp.cli import testing
 
 EPILOG = """examples:
   python tools/test.py configs/deeplabv3plus_refined_ade20k.py

@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 
 import mmseg_cascadepsp  # noqa: F401 (registers everything)
 from mmseg_cascadepsp.apis import keep_freed_memory
-from mmseg_cascadepsp.apis.testing import sentence_of
-from mmseg_cascadepsp.apis.training import check_data, check_start, last_checkpoint, read_config
+from mmseg_cascadepsp.cli.testing import sentence_of
+from mmseg_cascadepsp.cli.training import check_data, check_start, last_checkpoint, read_config
 from mmseg_cascadepsp.engine import TrainingCollapsedError, prepare_processes
 
 EPILOG = """examples:

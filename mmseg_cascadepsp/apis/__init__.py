@@ -1,26 +1,27 @@
-from .checkpoint import convert_checkpoint, load_weights, publish_checkpoint, read_state_dict
-from .export import OnnxRefiner, export_refiner
-from .folder import Report, join_processes, refine_files
-from .large import refine_file
-from .memory import keep_freed_memory
-from .model_zoo import ZOO, build_model, find_config, find_weights
-from .pairs import EXTRAS, Pair, find_pairs, refine_pair
-from .quantize import Agreement, calibration_photos, export_int8
-from .ray_data import refine_files_with_ray
-from .refiner import Refiner
+from mmseg_cascadepsp.apis.memory import keep_freed_memory
+from mmseg_cascadepsp.apis.refiner import Refiner
+from mmseg_cascadepsp.files.folder_run import Report, join_processes, refine_files
+from mmseg_cascadepsp.files.large import refine_file
+from mmseg_cascadepsp.files.pairs import EXTRAS, Pair, find_pairs, refine_pair
+from mmseg_cascadepsp.files.ray_run import refine_files_with_ray
+from mmseg_cascadepsp.models.refiner.checkpoint import (
+    convert_checkpoint,
+    load_weights,
+    publish_checkpoint,
+    read_state_dict,
+)
+from mmseg_cascadepsp.models.refiner.onnx import OnnxRefiner, export_refiner
+from mmseg_cascadepsp.models.refiner.zoo import ZOO, build_model, find_config, find_weights
 
 __all__ = [
     'EXTRAS',
     'ZOO',
-    'Agreement',
     'OnnxRefiner',
     'Pair',
     'Refiner',
     'Report',
     'build_model',
-    'calibration_photos',
     'convert_checkpoint',
-    'export_int8',
     'export_refiner',
     'find_config',
     'find_pairs',

@@ -9,6 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mmseg_cascadepsp.errors import InvalidValueError
+
 UNITS = {'': 1, 'B': 1, 'KB': 2**10, 'MB': 2**20, 'GB': 2**30}
 MARGIN = 1.25
 """For what tensors do not show: scratch memory of convolutions, fragmentation."""
@@ -86,7 +88,7 @@ def parse_bytes(value: int | str | None) -> int | None:
         unit = found[2] if found[2] in UNITS else f'{found[2]}B'
         size = int(float(found[1]) * UNITS[unit])
     if size <= 0 or isinstance(value, bool):
-        raise ValueError(
+        raise InvalidValueError(
             f"max_memory must be a number of bytes or such as '500MB' or '2GB', got {value!r}."
         )
     return size
@@ -114,7 +116,7 @@ def batch_that_fits(
         side = int((max(left, 0) / pixel_bytes) ** 0.5) // DIVISOR * DIVISOR
         hint = f'give L={side} or less' if side >= 66 else 'this photo cannot be refined within it'
         needed = (taken + image_bytes) / 2**20
-        raise ValueError(
+        raise InvalidValueError(
             f'max_memory is {max_memory / 2**20:.0f} MB, but one pass at L={L} needs '
             f'{needed:.0f} MB, the photo included: {hint}, or more memory.'
         )

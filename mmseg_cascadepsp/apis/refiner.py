@@ -18,15 +18,22 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from mmseg_cascadepsp import cascade
-from mmseg_cascadepsp.models.inference import InferencePass
-from mmseg_cascadepsp.models.segmentors import cascade_psp
-from mmseg_cascadepsp.models.strategies import Strategy, build_strategy, choose_strategy
-
-from . import model_zoo
-from .checkpoint import load_weights, read_state_dict
-from .export import OnnxRefiner, is_exported
-from .memory import IMAGE_BYTES, MARGIN, PROBE, PeakMemory, batch_that_fits, parse_bytes
-from .validation import check_image, check_mask
+from mmseg_cascadepsp.apis.memory import (
+    IMAGE_BYTES,
+    MARGIN,
+    PROBE,
+    PeakMemory,
+    batch_that_fits,
+    parse_bytes,
+)
+from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.files.arrays import check_image, check_mask
+from mmseg_cascadepsp.models.chain import Strategy, build_strategy, choose_strategy
+from mmseg_cascadepsp.models.refiner import cascade_psp
+from mmseg_cascadepsp.models.refiner import zoo as model_zoo
+from mmseg_cascadepsp.models.refiner.checkpoint import load_weights, read_state_dict
+from mmseg_cascadepsp.models.refiner.inference import InferencePass
+from mmseg_cascadepsp.models.refiner.onnx import OnnxRefiner, is_exported
 
 PRECISIONS = (*cascade_psp.PRECISIONS, 'auto')
 
@@ -95,7 +102,7 @@ class Refiner:
         progress: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
-            raise ValueError(
+            raise InvalidValueError(
                 f'precision must be one of {", ".join(map(repr, PRECISIONS))}, got {precision!r}.'
             )
         cascade.check_crops(crops, crop_filter)
@@ -115,7 +122,7 @@ class Refiner:
             named = model_zoo.is_name(model)
             model, self.name = model_zoo.build_model(model)
             if checkpoint is None and not named:
-                raise ValueError(
+                raise InvalidValueError(
                     f'checkpoint must be given for {self.name}; only the names '
                     f'{", ".join(map(repr, model_zoo.ZOO))} know their weights.'
                 )
@@ -243,7 +250,7 @@ class Refiner:
             strategy: ``'scene'``: each connected component in a region of its own, fast, for many
                 classes; ``'semantic'``: each class over the whole image with Global and Local
                 step; ``'binary'``: one class; ``'auto'``: by ``classes``, logged. Or the config of
-                a strategy or a strategy (:mod:`mmseg_cascadepsp.models.strategies`), for all other
+                a strategy or a strategy (:mod:`mmseg_cascadepsp.models.chain`), for all other
                 settings.
             stuff: Classes behind the objects, which win over them only where they are nearly
                 certain: ids, names, or that of a set: ``'ade20k'``, ``'cityscapes'``,
@@ -292,7 +299,7 @@ class Refiner:
     def _strategy(self, strategy, stuff, background, classes) -> Strategy:
         if not isinstance(strategy, str):
             if len(stuff) or background is not None:
-                raise ValueError(
+                raise InvalidValueError(
                     'stuff and background are settings of the strategy given: set them there.'
                 )
             chosen = build_strategy(strategy, classes)
@@ -304,18 +311,18 @@ class Refiner:
         settings = {'type': strategy, 'stuff': stuff}
         if strategy == 'auto':
             if classes is None:
-                raise ValueError("strategy 'auto' chooses by the names of the classes: give them.")
+                raise InvalidValueError(
+                    "strategy 'auto' chooses by the names of the classes: give them."
+                )
             settings['type'], reason = choose_strategy(classes)
             print_log(f'refinement strategy (auto): {settings["type"]}: {reason}', 'current')
             if background is None:
                 background = 'auto'
             settings['stuff'] = stuff if len(stuff) else 'auto'
         if settings['type'] in ('semantic', 'binary'):
-            settings.update(
-                background=background, crops=self.crops, crop_filter=self.crop_filter
-            )
+            settings.update(background=background, crops=self.crops, crop_filter=self.crop_filter)
         elif background not in (None, 'auto'):
-            raise ValueError(
+            raise InvalidValueError(
                 "background is for strategy 'semantic' or 'binary'; the scene strategy refines "
                 f'every class, got background {background!r}.'
             )
@@ -376,7 +383,7 @@ def _check_device(device: str | torch.device) -> torch.device:
         device = torch.device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
-        raise ValueError(
+        raise InvalidValueError(
             f'device {str(device)!r} cannot be used: {str(error).splitlines()[0]}'
         ) from None
     return device

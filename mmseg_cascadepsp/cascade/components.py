@@ -1,4 +1,5 @@
 """Divide: the connected components of a label map and their regions (paper, section 4.3)."""
+
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .geometry import Box
+from mmseg_cascadepsp.cascade.geometry import Box
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
 #: Radius of the disc that closes small gaps between the parts of a component.
 RADIUS = 5
@@ -34,10 +36,12 @@ class Component(NamedTuple):
     mask: np.ndarray
 
 
-def check_labels(labels: np.ndarray,
-                 size: Sequence[int] | None = None,
-                 num_classes: int | None = None,
-                 ignore_index: int | None = 255) -> np.ndarray:
+def check_labels(
+    labels: np.ndarray,
+    size: Sequence[int] | None = None,
+    num_classes: int | None = None,
+    ignore_index: int | None = 255,
+) -> np.ndarray:
     """Return ``labels``, or say what is wrong with them.
 
     Args:
@@ -51,38 +55,49 @@ def check_labels(labels: np.ndarray,
         ValueError: other shape than the image's, negative ids, ids out of range.
     """
     if not isinstance(labels, np.ndarray):
-        raise TypeError(f'labels must be a numpy array (H, W), got {type(labels).__name__}.')
+        raise InvalidTypeError(
+            f'labels must be a numpy array (H, W), got {type(labels).__name__}.'
+        )
     if labels.dtype.kind not in 'iu':
-        raise TypeError(f'labels must be an integer array of class ids, got {labels.dtype}; '
-                        'for a mask use labels.astype(np.uint8).')
+        raise InvalidTypeError(
+            f'labels must be an integer array of class ids, got {labels.dtype}; '
+            'for a mask use labels.astype(np.uint8).'
+        )
     if labels.ndim != 2 or not labels.size:
-        raise ValueError('labels must have the shape (H, W) with at least one pixel, '
-                         f'got {labels.shape}.')
+        raise InvalidValueError(
+            f'labels must have the shape (H, W) with at least one pixel, got {labels.shape}.'
+        )
     if size is not None and labels.shape != tuple(size):
-        raise ValueError(f'labels must have the size of the image, {tuple(size)} (H, W), got '
-                         f'{labels.shape}; resize them with nearest neighbours.')
+        raise InvalidValueError(
+            f'labels must have the size of the image, {tuple(size)} (H, W), got '
+            f'{labels.shape}; resize them with nearest neighbours.'
+        )
     ids = [int(value) for value in np.unique(labels) if value != ignore_index]
-    wrong = [value for value in ids
-             if value < 0 or (num_classes is not None and value >= num_classes)]
+    wrong = [
+        value for value in ids if value < 0 or (num_classes is not None and value >= num_classes)
+    ]
     if wrong:
         top = 'up' if num_classes is None else f'to {num_classes - 1}'
         shown = ', '.join(map(str, wrong[:5])) + (', ...' if len(wrong) > 5 else '')
-        raise ValueError(f'labels must have ids from 0 {top}, or ignore_index {ignore_index}, '
-                         f'got {shown}; if they start at 1 reduce them by one, or set '
-                         'ignore_index.')
+        raise InvalidValueError(
+            f'labels must have ids from 0 {top}, or ignore_index {ignore_index}, '
+            f'got {shown}; if they start at 1 reduce them by one, or set '
+            'ignore_index.'
+        )
     return labels
 
 
 def disc(compat: str | None = None) -> np.ndarray:
     """The disc, uint8: symmetric, 11 x 11; the release's lacks the last row and column (10 x 10,
     offsets -5..4), so that dilating and eroding with it shifts by a pixel."""
-    y, x = np.ogrid[-RADIUS:RADIUS + 1, -RADIUS:RADIUS + 1]
+    y, x = np.ogrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]
     full = (x * x + y * y <= RADIUS**2).astype(np.uint8)
     return np.ascontiguousarray(full[:-1, :-1]) if compat == 'release' else full
 
 
-def region(bounds: Box, height: int, width: int, padding: float = PADDING,
-           compat: str | None = None) -> Box:
+def region(
+    bounds: Box, height: int, width: int, padding: float = PADDING, compat: str | None = None
+) -> Box:
     """The box refined around a component whose bounding box is ``bounds``.
 
     Args:
@@ -100,8 +115,10 @@ def region(bounds: Box, height: int, width: int, padding: float = PADDING,
         Box(top=5, left=0, bottom=53, right=98)
     """
     ends = []
-    for start, stop, side in ((bounds.top, bounds.bottom, height),
-                              (bounds.left, bounds.right, width)):
+    for start, stop, side in (
+        (bounds.top, bounds.bottom, height),
+        (bounds.left, bounds.right, width),
+    ):
         if compat == 'release':
             grow = padding * (stop - 1 - start) / 2
             first, last = int(max(0, start - grow)), int(min(side - 1, stop - 1 + grow))
@@ -117,16 +134,22 @@ def _bounds(mask: np.ndarray, margin: int = 0) -> Box:
     """Bounding box of a uint8 mask, grown by ``margin`` inside the array."""
     left, top, width, height = cv2.boundingRect(mask)
     rows, columns = mask.shape
-    return Box(max(0, top - margin), max(0, left - margin),
-               min(rows, top + height + margin), min(columns, left + width + margin))
+    return Box(
+        max(0, top - margin),
+        max(0, left - margin),
+        min(rows, top + height + margin),
+        min(columns, left + width + margin),
+    )
 
 
-def divide(labels: np.ndarray,
-           *,
-           ignore_index: int | None = 255,
-           min_area: int = MIN_AREA,
-           padding: float = PADDING,
-           compat: str | None = None) -> list[Component]:
+def divide(
+    labels: np.ndarray,
+    *,
+    ignore_index: int | None = 255,
+    min_area: int = MIN_AREA,
+    padding: float = PADDING,
+    compat: str | None = None,
+) -> list[Component]:
     """Connected components of every class (paper, section 4.3, and the release's script).
 
     Each class is dilated by the :func:`disc`; each 8-connected component of that is eroded by the
@@ -155,13 +178,16 @@ def divide(labels: np.ndarray,
         frame = _bounds(whole, 2 * RADIUS)
         of_class = np.ascontiguousarray(whole[frame.slices])
         count, parts, stats, _ = cv2.connectedComponentsWithStats(
-            cv2.dilate(of_class, kernel), connectivity=8)
+            cv2.dilate(of_class, kernel), connectivity=8
+        )
         for index in range(1, count):
             left, top, width, height, area = stats[index].tolist()
             if area <= min_area:
                 continue
-            window = (slice(max(0, top - RADIUS), top + height + RADIUS),
-                      slice(max(0, left - RADIUS), left + width + RADIUS))
+            window = (
+                slice(max(0, top - RADIUS), top + height + RADIUS),
+                slice(max(0, left - RADIUS), left + width + RADIUS),
+            )
             part = cv2.erode((parts[window] == index).view(np.uint8), kernel)
             if cv2.countNonZero(part) <= min_area:
                 continue
@@ -170,8 +196,12 @@ def divide(labels: np.ndarray,
                 continue
             tight = _bounds(part)
             offset = (frame.top + window[0].start, frame.left + window[1].start)
-            bounds = Box(tight.top + offset[0], tight.left + offset[1],
-                         tight.bottom + offset[0], tight.right + offset[1])
+            bounds = Box(
+                tight.top + offset[0],
+                tight.left + offset[1],
+                tight.bottom + offset[0],
+                tight.right + offset[1],
+            )
             box = region(bounds, *labels.shape, padding, compat)
             # A box of the release can end before its component does, or hold nothing at all.
             if box.top == box.bottom or box.left == box.right:
@@ -180,7 +210,7 @@ def divide(labels: np.ndarray,
             rows = slice(bounds.top - box.top, bounds.bottom - box.top)
             columns = slice(bounds.left - box.left, bounds.right - box.left)
             kept = mask[rows, columns].shape
-            mask[rows, columns] = part[tight.slices][:kept[0], :kept[1]]
+            mask[rows, columns] = part[tight.slices][: kept[0], : kept[1]]
             found.append(Component(int(label), cv2.countNonZero(part), box, mask))
     if compat is None:
         found.sort(key=lambda component: -component.area)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from .geometry import CHIP, Box, Crop, crop_at, crop_grid
-from .windows import strips
+from mmseg_cascadepsp.cascade.geometry import CHIP, Box, Crop, crop_at, crop_grid
+from mmseg_cascadepsp.cascade.windows import strips
 
 #: Side of the squares in which the boundary is told.
 CELL = 8
@@ -45,7 +45,7 @@ def boundary_cells(hard: Callable[[int, int], Tensor], height: int, width: int) 
         marked[:, :-1] |= right
         found = np.logical_or.reduceat(marked, np.arange(0, len(rows), CELL), axis=0)
         found = np.logical_or.reduceat(found, np.arange(0, width, CELL), axis=1)
-        cells[start // CELL:start // CELL + len(found)] |= found
+        cells[start // CELL : start // CELL + len(found)] |= found
     return cells
 
 
@@ -61,8 +61,9 @@ def _core(start: np.ndarray, side: int, L: int, margin: int) -> tuple[np.ndarray
     return lower, np.where(start + L >= side, side, start + L - margin)
 
 
-def _sweep(first: np.ndarray, last: np.ndarray, size: np.ndarray, L: int,
-           margin: int) -> list[np.ndarray]:
+def _sweep(
+    first: np.ndarray, last: np.ndarray, size: np.ndarray, L: int, margin: int
+) -> list[np.ndarray]:
     """Cover cells from top to bottom: the topmost one left lies at the top of the next crop's
     core, which is moved sideways to where it covers most.
 
@@ -125,8 +126,10 @@ def adaptive_crops(cells: np.ndarray, height: int, width: int, L: int) -> list[C
         return sorted(grid)
     crops = []
     for own in best:
-        starts = [sum(_range(first[own, axis].min(), last[own, axis].max(), size[axis], L,
-                             margin)) // 2 for axis in (0, 1)]
+        starts = [
+            sum(_range(first[own, axis].min(), last[own, axis].max(), size[axis], L, margin)) // 2
+            for axis in (0, 1)
+        ]
         crops.append(crop_at(int(starts[0]), int(starts[1]), height, width, L))
     return sorted(crops)
 

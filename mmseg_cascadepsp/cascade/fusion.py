@@ -1,12 +1,13 @@
 """Fuse: one label map from the refined probabilities of its parts (paper, section 4.3)."""
+
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .components import Component
-from .geometry import Box
+from mmseg_cascadepsp.cascade.components import Component
+from mmseg_cascadepsp.cascade.geometry import Box
 
 #: Probability above which a part takes a pixel; below it the input label stays.
 THRESHOLD = 0.5
@@ -57,17 +58,19 @@ class Fusion:
         prior_weight: see above; 0 does without the logits.
     """
 
-    def __init__(self,
-                 labels: np.ndarray,
-                 *,
-                 stuff: frozenset[int] = frozenset(),
-                 attenuation: float = ATTENUATION,
-                 threshold: float = THRESHOLD,
-                 ignore_index: int | None = 255,
-                 background: int | None = None,
-                 protect: bool = False,
-                 logits: Tensor | np.ndarray | None = None,
-                 prior_weight: float = PRIOR_WEIGHT) -> None:
+    def __init__(
+        self,
+        labels: np.ndarray,
+        *,
+        stuff: frozenset[int] = frozenset(),
+        attenuation: float = ATTENUATION,
+        threshold: float = THRESHOLD,
+        ignore_index: int | None = 255,
+        background: int | None = None,
+        protect: bool = False,
+        logits: Tensor | np.ndarray | None = None,
+        prior_weight: float = PRIOR_WEIGHT,
+    ) -> None:
         self.labels, self.stuff, self.attenuation = labels, stuff, attenuation
         self.threshold, self.background = threshold, background
         self.protect, self.weight = protect, prior_weight
@@ -92,8 +95,9 @@ class Fusion:
         prior = (self.logits[label][where].float() - self.normalizer[where]).exp().cpu().numpy()
         return (score + np.float32(self.weight) * prior) / np.float32(1 + self.weight)
 
-    def add(self, rank: int, label: int, box: Box, mask: np.ndarray,
-            probability: np.ndarray) -> None:
+    def add(
+        self, rank: int, label: int, box: Box, mask: np.ndarray, probability: np.ndarray
+    ) -> None:
         """Add one part.
 
         Args:

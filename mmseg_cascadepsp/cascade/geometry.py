@@ -2,6 +2,7 @@
 
 Each of these rules is written here and nowhere else.
 """
+
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
 #: Pixels dropped from each side of a crop's result, but at image borders (paper, section 3.2.2).
 CHIP = 16
@@ -31,8 +34,12 @@ class Box(NamedTuple):
 
     def relative_to(self, other: 'Box') -> 'Box':
         """The same rectangle in coordinates that start at ``other``'s upper left corner."""
-        return Box(self.top - other.top, self.left - other.left,
-                   self.bottom - other.top, self.right - other.left)
+        return Box(
+            self.top - other.top,
+            self.left - other.left,
+            self.bottom - other.top,
+            self.right - other.left,
+        )
 
 
 class Crop(NamedTuple):
@@ -50,11 +57,14 @@ def check_crop_size(L: int) -> int:
         ValueError: ``L < 66``: the crop grid could not move.
     """
     if isinstance(L, bool) or not hasattr(L, '__index__'):
-        raise TypeError('L must be an integer (the longer side that the network sees, 900 in the '
-                        f'paper), got {L!r}')
+        raise InvalidTypeError(
+            'L must be an integer (the longer side that the network sees, 900 in the '
+            f'paper), got {L!r}'
+        )
     if L < MIN_L:
-        raise ValueError(f'L must be at least {MIN_L} (crops advance by L // 2 - {2 * CHIP} '
-                         f'pixels), got {L}')
+        raise InvalidValueError(
+            f'L must be at least {MIN_L} (crops advance by L // 2 - {2 * CHIP} pixels), got {L}'
+        )
     return int(L)
 
 
@@ -74,7 +84,7 @@ def padded_size(height: int, width: int, divisor: int = 8) -> tuple[int, int]:
     return (height // divisor + 1) * divisor, (width // divisor + 1) * divisor
 
 
-def pad(tensor: Tensor, value: float = 0., divisor: int = 8) -> Tensor:
+def pad(tensor: Tensor, value: float = 0.0, divisor: int = 8) -> Tensor:
     """Pad (..., H, W) right and bottom to :func:`padded_size`.
 
     ``value`` is 0 for a normalised image and -1 for masks in [-1, 1].
@@ -115,8 +125,12 @@ def resize_longer_side(tensor: Tensor, size: int, mode: str) -> Tensor:
     if mode != 'area':
         target['align_corners'] = False
     dtype = tensor.dtype if tensor.is_floating_point() else torch.float32
-    return torch.cat([F.interpolate(channel[None, None].to(dtype), mode=mode, **target)[0]
-                      for channel in tensor])
+    return torch.cat(
+        [
+            F.interpolate(channel[None, None].to(dtype), mode=mode, **target)[0]
+            for channel in tensor
+        ]
+    )
 
 
 def crop_starts(side: int, L: int) -> tuple[int, ...]:
@@ -132,10 +146,15 @@ def crop_starts(side: int, L: int) -> tuple[int, ...]:
 def crop_at(top: int, left: int, height: int, width: int, L: int) -> Crop:
     """The crop with this upper left corner, see :func:`crop_grid`."""
     outer = Box(top, left, min(top + L, height), min(left + L, width))
-    return Crop(outer, Box(outer.top + CHIP * (outer.top > 0),
-                           outer.left + CHIP * (outer.left > 0),
-                           outer.bottom - CHIP * (outer.bottom < height),
-                           outer.right - CHIP * (outer.right < width)))
+    return Crop(
+        outer,
+        Box(
+            outer.top + CHIP * (outer.top > 0),
+            outer.left + CHIP * (outer.left > 0),
+            outer.bottom - CHIP * (outer.bottom < height),
+            outer.right - CHIP * (outer.right < width),
+        ),
+    )
 
 
 def crop_grid(height: int, width: int, L: int) -> Iterator[Crop]:

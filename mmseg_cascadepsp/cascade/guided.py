@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_cascadepsp.errors import InvalidValueError
+
 
 @dataclass(frozen=True)
 class GuidedFilter:
@@ -32,7 +34,7 @@ class GuidedFilter:
     def __post_init__(self) -> None:
         for name in ('radius', 'eps', 'cells'):
             if not getattr(self, name) > 0:
-                raise ValueError(f'{name} must be above 0, got {getattr(self, name)!r}')
+                raise InvalidValueError(f'{name} must be above 0, got {getattr(self, name)!r}')
 
     def __call__(self, image: Tensor, probability: Tensor) -> Tensor:
         """Filter.

@@ -1,15 +1,17 @@
 """Local step: crops at full resolution (paper, section 3.2.2), which of them, and how they come
 together, from top to bottom."""
+
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .crops import adaptive_crops, boundary_cells
-from .geometry import Box, Crop, crop_grid
-from .passes import STRIDES, Normalize, RefinePass, padded_cascade
-from .windows import Picture, RowReader, resize_window, strips
+from mmseg_cascadepsp.cascade.crops import adaptive_crops, boundary_cells
+from mmseg_cascadepsp.cascade.geometry import Box, Crop, crop_grid
+from mmseg_cascadepsp.cascade.passes import STRIDES, Normalize, RefinePass, padded_cascade
+from mmseg_cascadepsp.cascade.windows import Picture, RowReader, resize_window, strips
+from mmseg_cascadepsp.errors import InvalidValueError
 
 #: Called with (crops done, crops to do).
 Progress = Callable[[int, int], None]
@@ -45,15 +47,20 @@ def check_crops(crops: str, crop_filter: str) -> None:
         ValueError: unknown ones, or a filter that asks for crops away from the boundary, or for
             the authors' own, with ``adaptive``.
     """
-    for name, value, known in (('crops', crops, CROPS),
-                               ('crop_filter', crop_filter, tuple(CROP_FILTERS))):
+    for name, value, known in (
+        ('crops', crops, CROPS),
+        ('crop_filter', crop_filter, tuple(CROP_FILTERS)),
+    ):
         if value not in known:
-            raise ValueError(f'{name} must be one of {", ".join(map(repr, known))}, '
-                             f'got {value!r}.')
+            raise InvalidValueError(
+                f'{name} must be one of {", ".join(map(repr, known))}, got {value!r}.'
+            )
     if crops == 'adaptive' and crop_filter != 'boundary':
-        raise ValueError("crops='adaptive' lays crops along the boundary alone, so crop_filter "
-                         f"must be 'boundary', got {crop_filter!r}; it goes with "
-                         "crops='uniform'.")
+        raise InvalidValueError(
+            "crops='adaptive' lays crops along the boundary alone, so crop_filter "
+            f"must be 'boundary', got {crop_filter!r}; it goes with "
+            "crops='uniform'."
+        )
 
 
 class _Sums:
@@ -93,20 +100,22 @@ class _Sums:
 
 
 @torch.no_grad()
-def local_rows(refine_pass: RefinePass,
-               image: Tensor | RowReader,
-               coarse: dict[int, Tensor],
-               *,
-               L: int = 900,
-               crops: str = 'uniform',
-               crop_filter: str = 'boundary',
-               normalize: Normalize | None = None,
-               strides: Sequence[int] = STRIDES,
-               final: Sequence[int] | None = None,
-               batch_size: int = 1,
-               start: int = 0,
-               last: bool = False,
-               progress: Progress | None = None) -> Iterator[tuple[int, dict[int, Tensor]]]:
+def local_rows(
+    refine_pass: RefinePass,
+    image: Tensor | RowReader,
+    coarse: dict[int, Tensor],
+    *,
+    L: int = 900,
+    crops: str = 'uniform',
+    crop_filter: str = 'boundary',
+    normalize: Normalize | None = None,
+    strides: Sequence[int] = STRIDES,
+    final: Sequence[int] | None = None,
+    batch_size: int = 1,
+    start: int = 0,
+    last: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, dict[int, Tensor]]]:
     """The :func:`local_step` from top to bottom: rows come as soon as no crop changes them, and
     nothing of the image's size exists.
 
@@ -154,7 +163,7 @@ def local_rows(refine_pass: RefinePass,
             yield top, values
 
     for first in range(0, len(todo), batch_size):
-        batch = todo[first:first + batch_size]
+        batch = todo[first : first + batch_size]
         # Few rows at a time would be copied often.
         if batch[0].inner.top - sums.first >= L // 8:
             yield from finished(batch[0].inner.top)
@@ -166,8 +175,9 @@ def local_rows(refine_pass: RefinePass,
             soft = torch.stack([resize_window(middle, size, crop.outer) for crop in batch])
             given = dict.fromkeys(strides[:-1], soft[:, None] * 2 - 1)
         masks = torch.stack([hard(crop.outer) for crop in batch])[:, None].float() * 2 - 1
-        outputs = padded_cascade(refine_pass, part, masks, strides, given=given, final=final,
-                                 last=last)
+        outputs = padded_cascade(
+            refine_pass, part, masks, strides, given=given, final=final, last=last
+        )
         for index, crop in enumerate(batch):
             sums.add(crop, {stride: output[index, 0] for stride, output in outputs.items()})
         if progress is not None:
@@ -175,13 +185,15 @@ def local_rows(refine_pass: RefinePass,
     yield from finished(height)
 
 
-def local_step(refine_pass: RefinePass,
-               image: Tensor | RowReader,
-               coarse: dict[int, Tensor],
-               *,
-               strides: Sequence[int] = STRIDES,
-               final: Sequence[int] | None = None,
-               **settings) -> dict[int, Tensor]:
+def local_step(
+    refine_pass: RefinePass,
+    image: Tensor | RowReader,
+    coarse: dict[int, Tensor],
+    *,
+    strides: Sequence[int] = STRIDES,
+    final: Sequence[int] | None = None,
+    **settings,
+) -> dict[int, Tensor]:
     """Local step (paper, section 3.2.2): crops at full resolution, refined and averaged.
 
     The coarse mask of a crop, M1, is the binarised finest output of the step before (S1); its
@@ -206,8 +218,9 @@ def local_step(refine_pass: RefinePass,
     """
     final = tuple(final or strides[-1:])
     total = {stride: torch.empty(1, 1, *image.shape[-2:]) for stride in final}
-    for top, values in local_rows(refine_pass, image, coarse, strides=strides, final=final,
-                                  **settings):
+    for top, values in local_rows(
+        refine_pass, image, coarse, strides=strides, final=final, **settings
+    ):
         for stride, rows in values.items():
-            total[stride][0, 0, top:top + len(rows)] = rows
+            total[stride][0, 0, top : top + len(rows)] = rows
     return total

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import pad
+from mmseg_cascadepsp.cascade.geometry import pad
+from mmseg_cascadepsp.errors import InvalidValueError
 
 #: One pass of the network: normalised image (B, 3, H, W), masks (B, 3, H, W) in [-1, 1] and the
 #: output strides wanted -> {stride: logits (B, 1, H, W)}, resized to the input. H and W are
@@ -55,9 +56,7 @@ class FinishedPass:
     finish: Finish | None = None
     overview: float | None = None
 
-    def __call__(
-        self, image: Tensor, masks: Tensor, strides: Sequence[int]
-    ) -> dict[int, Tensor]:
+    def __call__(self, image: Tensor, masks: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
         """One pass."""
         return self.refine_pass(image, masks, strides)
 
@@ -155,7 +154,7 @@ def check_overview(share: float | None) -> float | None:
         ValueError: it is not from 0 to below 1.
     """
     if share is not None and not 0 <= share < 1:
-        raise ValueError(
+        raise InvalidValueError(
             'overview must be a share of the size, from 0 (none) to below 1, such as 0.5, got '
             f'{share!r}'
         )

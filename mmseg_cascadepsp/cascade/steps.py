@@ -4,6 +4,7 @@ Where the paper and the authors' package differ, the package is followed; the ar
 :func:`refine` name the other choices. Probabilities live on the CPU, so that the memory of the
 device depends on ``L`` alone (paper, section 3.2.3).
 """
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,23 +12,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import Box, check_crop_size, resize_longer_side
-from .local import Progress, check_crops, local_rows, local_step
-from .passes import STRIDES, Normalize, RefinePass, finished, padded_cascade
-from .windows import Picture, RowReader, resize_window, strips
+from mmseg_cascadepsp.cascade.geometry import Box, check_crop_size, resize_longer_side
+from mmseg_cascadepsp.cascade.local import Progress, check_crops, local_rows, local_step
+from mmseg_cascadepsp.cascade.passes import (
+    STRIDES,
+    Normalize,
+    RefinePass,
+    finished,
+    padded_cascade,
+)
+from mmseg_cascadepsp.cascade.windows import Picture, RowReader, resize_window, strips
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
 
 @torch.no_grad()
-def global_step(refine_pass: RefinePass,
-                image: Tensor | RowReader,
-                mask: Tensor | RowReader,
-                *,
-                L: int = 900,
-                enlarge: bool = True,
-                normalize: Normalize | None = None,
-                strides: Sequence[int] = STRIDES,
-                final: Sequence[int] | None = None,
-                last: bool = False) -> dict[int, Tensor]:
+def global_step(
+    refine_pass: RefinePass,
+    image: Tensor | RowReader,
+    mask: Tensor | RowReader,
+    *,
+    L: int = 900,
+    enlarge: bool = True,
+    normalize: Normalize | None = None,
+    strides: Sequence[int] = STRIDES,
+    final: Sequence[int] | None = None,
+    last: bool = False,
+) -> dict[int, Tensor]:
     """Global step (paper, section 3.2.1): all passes of the cascade over the whole, resized image.
 
     Args:
@@ -64,16 +74,21 @@ def global_step(refine_pass: RefinePass,
 
 def _check_inputs(image: Tensor, mask: Tensor, normalize: Normalize | None) -> None:
     if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
-        raise ValueError('image must have shape (3, H, W) with at least one pixel, '
-                         f'got {tuple(image.shape)}')
+        raise InvalidValueError(
+            f'image must have shape (3, H, W) with at least one pixel, got {tuple(image.shape)}'
+        )
     if mask.shape != (1, *image.shape[-2:]):
-        raise ValueError(f'mask must have shape {(1, *image.shape[-2:])} like the image, '
-                         f'got {tuple(mask.shape)}')
+        raise InvalidValueError(
+            f'mask must have shape {(1, *image.shape[-2:])} like the image, '
+            f'got {tuple(mask.shape)}'
+        )
     if normalize is None and not image.is_floating_point():
-        raise TypeError(f'image must be normalised float, got {image.dtype}: normalise it first '
-                        'or pass normalize')
+        raise InvalidTypeError(
+            f'image must be normalised float, got {image.dtype}: normalise it first '
+            'or pass normalize'
+        )
     if mask.dtype != torch.bool and not mask.is_floating_point():
-        raise TypeError(f'mask must be bool or float in [-1, 1], got {mask.dtype}')
+        raise InvalidTypeError(f'mask must be bool or float in [-1, 1], got {mask.dtype}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +122,17 @@ class Refinement:
         check_crop_size(self.L)
         check_crops(self.crops, self.crop_filter)
         if self.local not in ('always', 'auto', 'only'):
-            raise ValueError("local must be one of ('always', 'auto', 'only'), "
-                             f'got {self.local!r}')
+            raise InvalidValueError(
+                f"local must be one of ('always', 'auto', 'only'), got {self.local!r}"
+            )
         if self.fast and self.local == 'only':
-            raise ValueError("fast=True leaves out the Local step and local='only' the Global "
-                             'step; give one of the two')
+            raise InvalidValueError(
+                "fast=True leaves out the Local step and local='only' the Global "
+                'step; give one of the two'
+            )
         for name in ('levels', 'batch_size'):
             if getattr(self, name) < 1:
-                raise ValueError(f'{name} must be at least 1, got {getattr(self, name)}')
+                raise InvalidValueError(f'{name} must be at least 1, got {getattr(self, name)}')
 
     def _with_local(self, size: Sequence[int]) -> bool:
         return not self.fast and (self.local != 'auto' or max(size) >= self.L)
@@ -127,8 +145,9 @@ class Refinement:
         return {name: getattr(self, name) for name in names}
 
     @torch.no_grad()
-    def first_steps(self, image: Tensor | RowReader,
-                    mask: Tensor | RowReader) -> dict[int, Tensor]:
+    def first_steps(
+        self, image: Tensor | RowReader, mask: Tensor | RowReader
+    ) -> dict[int, Tensor]:
         """Global step, and all Local steps but the last.
 
         Args:
@@ -147,20 +166,29 @@ class Refinement:
             signed = isinstance(mask, Tensor) and mask.dtype != torch.bool
             whole = (whole + 1) / 2 if signed else whole.float()
             return dict.fromkeys(two_finest, whole[None].cpu())
-        output = global_step(self.refine_pass, image, mask, L=L, enlarge=self.enlarge,
-                             normalize=self.normalize, strides=self.strides,
-                             final=two_finest if with_local else finest,
-                             last=not with_local and not self._enlarges(size))
+        output = global_step(
+            self.refine_pass,
+            image,
+            mask,
+            L=L,
+            enlarge=self.enlarge,
+            normalize=self.normalize,
+            strides=self.strides,
+            final=two_finest if with_local else finest,
+            last=not with_local and not self._enlarges(size),
+        )
         count = self.levels if with_local and max(size) > L else 1
         for level in range(1, count):
-            scaled = Picture(image).shrink(round(L * (max(size) / L)**(level / count)))
-            output = local_step(self.refine_pass, scaled, output, final=two_finest,
-                                **self._local())
+            scaled = Picture(image).shrink(round(L * (max(size) / L) ** (level / count)))
+            output = local_step(
+                self.refine_pass, scaled, output, final=two_finest, **self._local()
+            )
         return output
 
     @torch.no_grad()
-    def last_step(self, image: Tensor | RowReader, coarse: dict[int, Tensor],
-                  start: int = 0) -> Iterator[tuple[int, Tensor]]:
+    def last_step(
+        self, image: Tensor | RowReader, coarse: dict[int, Tensor], start: int = 0
+    ) -> Iterator[tuple[int, Tensor]]:
         """The last Local step, or the way back to the image's size without one.
 
         Args:
@@ -174,39 +202,45 @@ class Refinement:
         size = image.shape[-2:] if isinstance(image, Tensor) else image.shape
         finest = self.strides[-1]
         if self._with_local(size):
-            for top, values in local_rows(self.refine_pass, image, coarse, start=start,
-                                          last=True, **self._local()):
+            for top, values in local_rows(
+                self.refine_pass, image, coarse, start=start, last=True, **self._local()
+            ):
                 yield top, values[finest]
             return
         probability = coarse[finest]
         if max(size) <= self.L:
             if self._enlarges(size):
                 probability = F.interpolate(probability, size=tuple(size), mode='area')
-                probability = finished(self.refine_pass, Picture(image).whole()[None], probability,
-                                       self.normalize).cpu()
+                probability = finished(
+                    self.refine_pass, Picture(image).whole()[None], probability, self.normalize
+                ).cpu()
             yield start, probability[0, 0, start:]
             return
         for top, stop in strips(start, size[0], size[1]):
-            yield top, resize_window(probability, size, Box(top, 0, stop, size[1]),
-                                     align_corners=True)
+            yield (
+                top,
+                resize_window(probability, size, Box(top, 0, stop, size[1]), align_corners=True),
+            )
 
 
 @torch.no_grad()
-def refine(refine_pass: RefinePass,
-           image: Tensor,
-           mask: Tensor,
-           *,
-           fast: bool = False,
-           L: int = 900,
-           crops: str = 'uniform',
-           crop_filter: str = 'boundary',
-           local: str = 'always',
-           enlarge: bool = True,
-           levels: int = 1,
-           normalize: Normalize | None = None,
-           strides: Sequence[int] = STRIDES,
-           batch_size: int = 1,
-           progress: Progress | None = None) -> Tensor:
+def refine(
+    refine_pass: RefinePass,
+    image: Tensor,
+    mask: Tensor,
+    *,
+    fast: bool = False,
+    L: int = 900,
+    crops: str = 'uniform',
+    crop_filter: str = 'boundary',
+    local: str = 'always',
+    enlarge: bool = True,
+    levels: int = 1,
+    normalize: Normalize | None = None,
+    strides: Sequence[int] = STRIDES,
+    batch_size: int = 1,
+    progress: Progress | None = None,
+) -> Tensor:
     """Refine one mask of one image: Global step, then Local step (paper, section 3.2).
 
     Args:
@@ -246,12 +280,22 @@ def refine(refine_pass: RefinePass,
             ``batch_size`` below 1.
         TypeError: wrong dtypes.
     """
-    job = Refinement(refine_pass=refine_pass, fast=fast, L=L, crops=crops,
-                     crop_filter=crop_filter, local=local, enlarge=enlarge, levels=levels,
-                     normalize=normalize, strides=strides, batch_size=batch_size,
-                     progress=progress)
+    job = Refinement(
+        refine_pass=refine_pass,
+        fast=fast,
+        L=L,
+        crops=crops,
+        crop_filter=crop_filter,
+        local=local,
+        enlarge=enlarge,
+        levels=levels,
+        normalize=normalize,
+        strides=strides,
+        batch_size=batch_size,
+        progress=progress,
+    )
     _check_inputs(image, mask, normalize)
     result = torch.empty(image.shape[-2:])
     for top, rows in job.last_step(image, job.first_steps(image, mask)):
-        result[top:top + len(rows)] = rows
+        result[top : top + len(rows)] = rows
     return result

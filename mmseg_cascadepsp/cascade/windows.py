@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import Box, resize_longer_side, resized_sides
+from mmseg_cascadepsp.cascade.geometry import Box, resize_longer_side, resized_sides
 
 #: Pixels of a strip of rows: what is made at full width is made in strips of about so many.
 STRIP_PIXELS = 2**22
@@ -69,7 +69,7 @@ class Picture:
             self._first, self._rows = box.top, self._read(box.top, box.bottom)
         end = self._first + self._rows.shape[1]
         if end < box.bottom:  # the rows are stored as (n, W, C)
-            kept, new = self._rows[:, box.top - self._first:], self._read(end, box.bottom)
+            kept, new = self._rows[:, box.top - self._first :], self._read(end, box.bottom)
             joined = torch.cat([kept.permute(1, 2, 0), new.permute(1, 2, 0)])
             self._first, self._rows = box.top, joined.permute(2, 0, 1)
         return self._rows[(..., *box.relative_to(Box(self._first, 0, 0, 0)).slices)]
@@ -81,15 +81,19 @@ class Picture:
             return resize_longer_side(self.source, side, 'area')
         (height, width), (new_height, new_width) = self.size, resized_sides(*self.size, side)
         # Output row i averages the rows from floor(i H / h) to ceil((i + 1) H / h).
-        ends = [(i * height // new_height, -(-(i + 1) * height // new_height))
-                for i in range(new_height)]
+        ends = [
+            (i * height // new_height, -(-(i + 1) * height // new_height))
+            for i in range(new_height)
+        ]
         parts = []
         per_read = max(1, STRIP_PIXELS * new_height // (width * height))
         for first in range(0, new_height, per_read):
-            group = ends[first:first + per_read]
+            group = ends[first : first + per_read]
             rows = self._read(group[0][0], group[-1][1])
-            means = [rows[:, start - group[0][0]:stop - group[0][0]].float().mean(1)
-                     for start, stop in group]
+            means = [
+                rows[:, start - group[0][0] : stop - group[0][0]].float().mean(1)
+                for start, stop in group
+            ]
             averaged = torch.stack(means, dim=1)
             parts.append(F.adaptive_avg_pool2d(averaged, (len(group), new_width)))
         return torch.cat(parts, dim=1)
@@ -99,20 +103,22 @@ class Picture:
         return self.source if self.in_memory else self._read(0, self.size[0]).contiguous()
 
 
-def _taps(length: int, size: int, start: int, stop: int,
-          align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _taps(
+    length: int, size: int, start: int, stop: int, align_corners: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """Lower and upper neighbours of the samples ``start`` to ``stop``, and the upper's weight."""
     samples = torch.arange(start, stop, dtype=torch.float32)
     if align_corners:
-        position = samples * ((length - 1) / (size - 1) if size > 1 else 0.)
+        position = samples * ((length - 1) / (size - 1) if size > 1 else 0.0)
     else:
         position = ((samples + 0.5) * (torch.tensor(float(length)) / size) - 0.5).clamp_(min=0)
     lower = position.long().clamp_(max=length - 1)
     return lower, (lower + 1).clamp_(max=length - 1), (position - lower).clamp_(0, 1)
 
 
-def resize_window(value: Tensor, size: tuple[int, int], box: Box,
-                  align_corners: bool = False) -> Tensor:
+def resize_window(
+    value: Tensor, size: tuple[int, int], box: Box, align_corners: bool = False
+) -> Tensor:
     """The part ``box`` of ``F.interpolate(value, size, mode='bilinear')``, without the rest.
 
     Args:
@@ -127,7 +133,7 @@ def resize_window(value: Tensor, size: tuple[int, int], box: Box,
     top, below, down = _taps(value.shape[-2], size[0], box.top, box.bottom, align_corners)
     left, right, across = _taps(value.shape[-1], size[1], box.left, box.right, align_corners)
     first = int(top[0])
-    rows = value[0, 0, first:int(below[-1]) + 1]
+    rows = value[0, 0, first : int(below[-1]) + 1]
     rows = rows[:, left] * (1 - across) + rows[:, right] * across
     down = down[:, None]
     return rows[top - first].mul_(1 - down).add_(rows[below - first].mul_(down))

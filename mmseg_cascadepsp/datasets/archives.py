@@ -13,6 +13,8 @@ from pathlib import Path
 from shutil import copyfileobj
 from typing import BinaryIO, NamedTuple
 
+from mmseg_cascadepsp.errors import MissingFileError
+
 ARCHIVE_SUFFIXES = ('.zip', '.tar', '.tgz', '.gz', '.tbz2', '.bz2', '.txz', '.xz', '.rar', '.7z')
 KINDS = {'.jpg': '.jpg', '.jpeg': '.jpg', '.png': '.png'}
 """Suffix in an archive -> suffix it is laid out with: photos are JPEG, masks PNG in all sets."""
@@ -43,7 +45,7 @@ def find_archives(
     """
     for source in map(Path, sources):
         if not source.exists():
-            raise FileNotFoundError(f'archives: there is no {source}')
+            raise MissingFileError(f'archives: there is no {source}')
         if not source.is_dir():
             yield source, _without_suffix(source.name)
             continue

@@ -4,7 +4,8 @@ import re
 
 from mmseg.registry import DATASETS
 
-from .single_object import SingleObjectDataset
+from mmseg_cascadepsp.datasets.single_object import SingleObjectDataset
+from mmseg_cascadepsp.errors import InvalidValueError
 
 
 @DATASETS.register_module()
@@ -26,7 +27,7 @@ class BIGDataset(SingleObjectDataset):
             hits = [name for name in self.NAMES if matches(name)]
             if hits:
                 return self.NAMES[max(hits, key=len)]
-        raise ValueError(
+        raise InvalidValueError(
             f'BIGDataset: the file name {stem!r} contains none of the class names '
             f'{", ".join(self.NAMES)}'
         )

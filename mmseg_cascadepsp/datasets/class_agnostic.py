@@ -9,7 +9,8 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.utils import IMAGE_SUFFIXES
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+from mmseg_cascadepsp.files import IMAGE_SUFFIXES
 
 
 def files_by_stem(folder: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, str]:
@@ -29,7 +30,7 @@ def files_by_stem(folder: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> di
             continue
         stem, path = name[: -len(suffix)], osp.join(folder, name)
         if stem in found:
-            raise ValueError(
+            raise InvalidValueError(
                 f'data_root: {found[stem]} and {path} have the same stem; which one is meant '
                 'cannot be told'
             )
@@ -99,7 +100,7 @@ class ClassAgnosticDataset(BaseSegDataset):
         """Names of the sub-folders that hold a set each, or one empty name for the root itself."""
         image_prefix = self.data_prefix['img_path']
         if not isdir(self.data_root):
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'data_root: there is no folder {self.data_root}; give yours with --data-root '
                 'or in MMSEG_CASCADEPSP_DATA (docs/training.md shows the layouts)'
             )
@@ -124,9 +125,7 @@ class ClassAgnosticDataset(BaseSegDataset):
                 found = dict(img_path=images, seg_map_path=masks)
             else:
                 found = {
-                    key: files_by_stem(folder)
-                    for key, folder in folders.items()
-                    if isdir(folder)
+                    key: files_by_stem(folder) for key, folder in folders.items() if isdir(folder)
                 }
             stems = [
                 s for s in found['img_path'] if all(s in found.get(key, ()) for key in folders)
@@ -148,7 +147,7 @@ class ClassAgnosticDataset(BaseSegDataset):
             ]
             pairs += new * self.repeat.get(name, 1)
         if not pairs:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'data_root: {self.data_root} holds no photo with a partner of the same stem '
                 f'in each of {dict(self.data_prefix)} (docs/training.md shows the layouts)'
             )

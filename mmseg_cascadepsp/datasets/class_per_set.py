@@ -2,7 +2,8 @@
 
 from mmseg.registry import DATASETS
 
-from .class_agnostic import ClassAgnosticDataset
+from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 
 
 @DATASETS.register_module()
@@ -30,7 +31,7 @@ class ClassPerSetDataset(ClassAgnosticDataset):
         classes = list(metainfo['classes'])
         unknown = sorted(set(class_of_set.values()) - set(classes[1:]))
         if unknown:
-            raise ValueError(
+            raise InvalidValueError(
                 f'class_of_set: {", ".join(unknown)} not among the classes after the background, '
                 f'{classes[1:]}'
             )
@@ -45,7 +46,7 @@ class ClassPerSetDataset(ClassAgnosticDataset):
         found = super()._sets()
         lacking = sorted(set(self.id_of_set) - set(found))
         if lacking:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'class_of_set: {self.data_root} has no set {", ".join(lacking)} with a folder '
                 f'{self.data_prefix["img_path"]}'
             )

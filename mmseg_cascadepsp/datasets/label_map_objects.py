@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from .class_agnostic import ClassAgnosticDataset
+from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset
+from mmseg_cascadepsp.errors import InvalidValueError
 
 
 @DATASETS.register_module()
@@ -38,7 +39,7 @@ class LabelMapObjectsDataset(BaseSegDataset):
             else:
                 steps.append(step)
         if len(steps) == len(pipeline):
-            raise ValueError(
+            raise InvalidValueError(
                 'pipeline must have a LoadMasks, in whose place label maps are loaded, got '
                 f'{[step["type"] for step in pipeline]}'
             )

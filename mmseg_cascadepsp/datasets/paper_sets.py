@@ -9,7 +9,8 @@ from mmengine.fileio import isdir
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
-from .class_agnostic import ClassAgnosticDataset
+from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class PaperTrainingSet(ClassAgnosticDataset):
 
     def __init__(self, data_root: str, folder: str, **kwargs) -> None:
         if folder not in TRAINING_SETS:
-            raise ValueError(f'folder must be one of {", ".join(TRAINING_SETS)}, got {folder!r}')
+            raise InvalidValueError(
+                f'folder must be one of {", ".join(TRAINING_SETS)}, got {folder!r}'
+            )
         self.training_set = TRAINING_SETS[folder]
         super().__init__(data_root=osp.join(data_root, folder), **kwargs)
 
@@ -121,7 +124,7 @@ class PaperTrainingSet(ClassAgnosticDataset):
         """Find the pairs."""
         wanted = self.training_set
         if not isdir(self.data_root):
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'data_root: {wanted.title} is not at {self.data_root}; download '
                 f'{wanted.how_to_get} and run tools/dataset_converters/prepare_training_data.py '
                 '(docs/training.md)'

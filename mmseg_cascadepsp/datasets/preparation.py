@@ -13,10 +13,10 @@ from pathlib import Path
 from PIL import Image, ImageOps
 from prettytable import PrettyTable
 
-from mmseg_cascadepsp.utils import atomic_open
-
-from .archives import KINDS, Member, archive_members, find_archives
-from .paper_sets import TRAINING_SETS, TrainingSet
+from mmseg_cascadepsp.datasets.archives import KINDS, Member, archive_members, find_archives
+from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS, TrainingSet
+from mmseg_cascadepsp.errors import FileError, InvalidValueError
+from mmseg_cascadepsp.files import atomic_open
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 """Faults of the disk of temporary files, not of an archive."""
@@ -186,7 +186,7 @@ def _index(
             faults.append(f'{path} cannot be opened ({error})')
         except Exception as error:  # each compression has errors of its own
             if getattr(error, 'errno', None) in FULL:
-                raise OSError(
+                raise FileError(
                     error.errno,
                     f'the disk of temporary files is full: {path} is unpacked there; set TMPDIR '
                     'to a folder with more room',
@@ -268,7 +268,9 @@ def _lay_out(target: Path, pair: Copies) -> str:
 def _read(pair: dict[str, Member], kind: str, contents: dict[str, bytes]) -> bytes:
     """Bytes of a picture, kept in ``contents``."""
     if pair[kind].size > MAX_BYTES:
-        raise ValueError(f'{pair[kind].size:,} bytes are too many for a picture of this set')
+        raise InvalidValueError(
+            f'{pair[kind].size:,} bytes are too many for a picture of this set'
+        )
     contents[kind] = pair[kind].read()
     return contents[kind]
 

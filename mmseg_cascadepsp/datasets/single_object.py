@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from mmengine.fileio import isdir
 from mmseg.datasets import BaseSegDataset, PascalVOCDataset
 
-from .class_agnostic import files_by_stem, warn_of_lone
+from mmseg_cascadepsp.datasets.class_agnostic import files_by_stem, warn_of_lone
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 
 
 class SingleObjectDataset(BaseSegDataset, ABC):
@@ -81,7 +82,7 @@ class SingleObjectDataset(BaseSegDataset, ABC):
                 f'STEM{self.SUFFIXES[key][0]} in {folder}'
                 for key, folder in self.data_prefix.items()
             )
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'data_root: {self.data_root} holds no object; expected {wanted} '
                 '(docs/chaining.md says where to get this set)'
             )
@@ -92,7 +93,7 @@ class SingleObjectDataset(BaseSegDataset, ABC):
         shown = {stem: self.object_class(osp.basename(stem)) for stem in stems}
         if not set(shown.values()) & set(self.known):
             missing = sorted({self.METAINFO['classes'][index] for index in shown.values()})
-            raise ValueError(
+            raise InvalidValueError(
                 f'classes: none of {", ".join(missing)} is among them; give aliases, such as '
                 f'dict({missing[0]}=NAME)'
             )
@@ -112,7 +113,7 @@ class SingleObjectDataset(BaseSegDataset, ABC):
 def _files(folder: str, suffixes: Sequence[str]) -> dict[str, str]:
     """Relative path without suffix -> path, of the files in a folder and its sub-folders."""
     if not isdir(folder):
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'data_root: there is no folder {folder} (docs/chaining.md says '
             'where to get this set and where to put it)'
         )

@@ -4,7 +4,8 @@ import re
 
 from mmseg.registry import DATASETS
 
-from .single_object import SingleObjectDataset
+from mmseg_cascadepsp.datasets.single_object import SingleObjectDataset
+from mmseg_cascadepsp.errors import InvalidValueError
 
 
 @DATASETS.register_module()
@@ -19,7 +20,7 @@ class RelabelledVOCDataset(SingleObjectDataset):
         """See the base class."""
         number = re.fullmatch(r'.+_(\d\d)', stem)
         if number is None or not 1 <= int(number[1]) < len(self.METAINFO['classes']):
-            raise ValueError(
+            raise InvalidValueError(
                 f'RelabelledVOCDataset: the file name {stem!r} does not end in a class '
                 'from _01 to _20, as 2007_000033_01 does'
             )

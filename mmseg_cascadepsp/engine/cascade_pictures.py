@@ -6,9 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmseg_cascadepsp.engine.cascade_recorder import CascadeRecorder
 from mmseg_cascadepsp.visualization import cascade_panels
-
-from .cascade_recorder import CascadeRecorder
 
 
 @HOOKS.register_module()

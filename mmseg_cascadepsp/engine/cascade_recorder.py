@@ -4,7 +4,8 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from mmseg_cascadepsp.models.segmentors import CascadePSP
+from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.models.refiner import CascadePSP
 
 
 class CascadeRecorder:
@@ -21,7 +22,7 @@ class CascadeRecorder:
     def __init__(self, model: nn.Module) -> None:
         model = model.module if is_model_wrapper(model) else model
         if not isinstance(model, CascadePSP):
-            raise ValueError(
+            raise InvalidValueError(
                 f'model: the hooks that watch a cascade are for CascadePSP, got '
                 f'{type(model).__name__}; leave them out of its config'
             )

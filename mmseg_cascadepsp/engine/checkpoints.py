@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner, find_latest_checkpoint
 from mmseg.registry import HOOKS
 
-from mmseg_cascadepsp.utils import atomic_open
+from mmseg_cascadepsp.files import atomic_open
 
 
 @register_backend('atomic')

@@ -11,7 +11,8 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from .cascade_recorder import CascadeRecorder
+from mmseg_cascadepsp.engine.cascade_recorder import CascadeRecorder
+from mmseg_cascadepsp.errors import InvalidValueError
 
 #: The paper's, and the clipping that this project's small refiner trains with.
 SAFE_LR, SAFE_NORM = 3e-4, 5.0
@@ -54,7 +55,7 @@ class CollapseGuardHook(Hook):
         options = dict(not_finite=not_finite, interval=interval, patience=patience)
         for name, value in options.items():
             if value < 1:
-                raise ValueError(f'{name} must be at least 1, got {value}')
+                raise InvalidValueError(f'{name} must be at least 1, got {value}')
         self.not_finite, self.interval, self.begin = not_finite, interval, begin
         self.patience, self.min_share = patience, min_share
         self._recorder: CascadeRecorder | None = None
@@ -131,14 +132,16 @@ class CollapseGuardHook(Hook):
             mask = mask[: truth.shape[0], : truth.shape[1]]
             mixed = 0.01 < truth.float().mean() < 0.99
             uniform = not 0.001 <= mask.float().mean() <= 0.999
-            counts += torch.stack([
-                (mask & truth).sum(),
-                (mask | truth).sum(),
-                (coarse & truth).sum(),
-                (coarse | truth).sum(),
-                mixed,
-                mixed & uniform,
-            ])
+            counts += torch.stack(
+                [
+                    (mask & truth).sum(),
+                    (mask | truth).sum(),
+                    (coarse & truth).sum(),
+                    (coarse | truth).sum(),
+                    mixed,
+                    mixed & uniform,
+                ]
+            )
         dist.all_reduce(counts)
         inside, union, coarse_inside, coarse_union, mixed, uniform = counts.tolist()
         if not mixed:
@@ -188,5 +191,5 @@ def _advice(runner: Runner) -> list[str]:
             'in param_scheduler'
         )
     if runner.train_dataloader.batch_size * dist.get_world_size() <= SMALL_BATCH:
-        advice.append('batches of more than ' f'{SMALL_BATCH}')
+        advice.append(f'batches of more than {SMALL_BATCH}')
     return advice

@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from mmengine.runner import CheckpointLoader
 
+from mmseg_cascadepsp.errors import MissingFileError
+
 
 @CheckpointLoader.register_scheme(prefixes='package://', force=True)
 def load_from_package(filename: str, map_location=None) -> dict:
@@ -20,8 +22,8 @@ def load_from_package(filename: str, map_location=None) -> dict:
     except (ImportError, ValueError):  # no name, or a part of a package that is not there
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f'the package {package!r} is not installed')
+        raise MissingFileError(f'the package {package!r} is not installed')
     path = Path(spec.submodule_search_locations[0]) / file
     if not path.is_file():
-        raise FileNotFoundError(f'the package {package!r} has no file {file!r}')
+        raise MissingFileError(f'the package {package!r} has no file {file!r}')
     return torch.load(path, map_location=map_location, weights_only=True)

@@ -14,12 +14,13 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.evaluation.metrics.samples import numbered
-from mmseg_cascadepsp.models.segmentors import RefinedSegmentor, StoredPredictions
-from mmseg_cascadepsp.models.segmentors.building import check_segmentor_weights
-from mmseg_cascadepsp.models.segmentors.original_pixels import original_pixels
-from mmseg_cascadepsp.utils import write_image, write_png
-from mmseg_cascadepsp.utils.files import folder_around
+from mmseg_cascadepsp.files import write_image, write_png
+from mmseg_cascadepsp.files.paths import folder_around
+from mmseg_cascadepsp.models.chain import RefinedSegmentor, StoredPredictions
+from mmseg_cascadepsp.models.chain.building import check_segmentor_weights
+from mmseg_cascadepsp.models.chain.original_pixels import original_pixels
 from mmseg_cascadepsp.visualization import before_after_change
 
 
@@ -125,7 +126,7 @@ class RefinedResultsHook(Hook):
         named: dict[str, str] = {}
         for photo in photos:
             if named.setdefault(self._name(photo), photo) != photo:
-                raise ValueError(
+                raise InvalidValueError(
                     f'{named[self._name(photo)]} and {photo} would both be written as '
                     f'{self._name(photo)}.png; rename one of them'
                 )

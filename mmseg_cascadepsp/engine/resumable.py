@@ -18,6 +18,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_cascadepsp.errors import InvalidValueError
+
 #: The two kinds of places that randomness is seeded from.
 SAMPLE, ITERATION = 0, 1
 
@@ -122,7 +124,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self._seed = runner.seed
         self._sampler = getattr(self.dataloader.batch_sampler, 'sampler', None)
         if not isinstance(self._sampler, ResumableSampler):
-            raise ValueError(
+            raise InvalidValueError(
                 'train_dataloader.sampler: ResumableTrainLoop needs one that can begin anywhere, '
                 f'got {type(self._sampler).__name__}; give type=ResumableSampler, or '
                 'train_cfg.type=IterBasedTrainLoop'

@@ -1,7 +1,7 @@
 """IoU, mBA and Boundary IoU: functions, and the MMSeg metrics that wrap them."""
 
-from .functional import *  # noqa: F401,F403
-from .functional import __all__ as _functions
-from .metrics import BoundarySegMetric, RefinementMetric
+from mmseg_cascadepsp.evaluation.functional import *  # noqa: F401,F403
+from mmseg_cascadepsp.evaluation.functional import __all__ as _functions
+from mmseg_cascadepsp.evaluation.metrics import BoundarySegMetric, RefinementMetric
 
 __all__ = ['BoundarySegMetric', 'RefinementMetric', *_functions]

@@ -15,9 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mmseg_cascadepsp.utils.io import IMAGE_SUFFIXES, read_image, read_mask
-
-from .functional.scores import MASK_SCORES, mask_scores_compute, mask_scores_update
+from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
+from mmseg_cascadepsp.evaluation.functional.scores import (
+    MASK_SCORES,
+    mask_scores_compute,
+    mask_scores_update,
+)
+from mmseg_cascadepsp.files.reading import IMAGE_SUFFIXES, read_image, read_mask
 
 ROOT_VARIABLE = 'MMSEG_CASCADEPSP_DATA'
 THRESHOLD = 127
@@ -58,9 +62,13 @@ def kind_of(folder: str | os.PathLike) -> str:
     return 'simulated' if 'simulated' in Path(folder).name else 'networks'
 
 
-def find_examples(images: str | os.PathLike, masks: str | os.PathLike,
-                  coarse: Sequence[str | os.PathLike], name: str | None = None,
-                  kinds: Sequence[str] | None = None) -> list[Example]:
+def find_examples(
+    images: str | os.PathLike,
+    masks: str | os.PathLike,
+    coarse: Sequence[str | os.PathLike],
+    name: str | None = None,
+    kinds: Sequence[str] | None = None,
+) -> list[Example]:
     """Match the files of one set by stem; each coarse mask is an example. Those without photo or
     truth are left out, with a warning.
 
@@ -83,16 +91,24 @@ def find_examples(images: str | os.PathLike, masks: str | os.PathLike,
     examples = []
     for folder, kind in zip(coarse, kinds, strict=True):
         paths = _by_stem(folder)
-        found = [Example(name, kind, photos[stem], truths[stem], path)
-                 for stem, path in sorted(paths.items()) if stem in photos and stem in truths]
+        found = [
+            Example(name, kind, photos[stem], truths[stem], path)
+            for stem, path in sorted(paths.items())
+            if stem in photos and stem in truths
+        ]
         if not found:
-            raise OSError(f'No coarse mask in {folder} has the name of a photo in {images} and of '
-                          f'a mask in {masks}; files that belong together need the same stem.')
+            raise FileError(
+                f'No coarse mask in {folder} has the name of a photo in {images} and of '
+                f'a mask in {masks}; files that belong together need the same stem.'
+            )
         lone = sorted(set(paths) - {example.coarse.stem for example in found})
         if lone:
-            warnings.warn(f'{folder}: {len(lone)} of {len(paths)} coarse masks have no photo in '
-                          f'{images} or no mask in {masks} of the same stem and are left out, '
-                          f'first {paths[lone[0]].name}.', stacklevel=2)
+            warnings.warn(
+                f'{folder}: {len(lone)} of {len(paths)} coarse masks have no photo in '
+                f'{images} or no mask in {masks} of the same stem and are left out, '
+                f'first {paths[lone[0]].name}.',
+                stacklevel=2,
+            )
         examples += found
     return examples
 
@@ -105,34 +121,44 @@ def find_sets(root: str | os.PathLike | None = None) -> list[Example]:
     """
     root = root or os.environ.get(ROOT_VARIABLE)
     if not root:
-        raise OSError(f'No data root: give --root, or set {ROOT_VARIABLE} to the folder that '
-                      'holds val/<set>/{images,masks,coarse_*}.')
+        raise FileError(
+            f'No data root: give --root, or set {ROOT_VARIABLE} to the folder that '
+            'holds val/<set>/{images,masks,coarse_*}.'
+        )
     root = Path(root)
     root = root / 'val' if (root / 'val').is_dir() else root
     if not root.is_dir():
-        raise FileNotFoundError(f'The data root {root} does not exist.')
+        raise MissingFileError(f'The data root {root} does not exist.')
     examples = []
     for folder in (root, *sorted(root.iterdir())):
         coarse = sorted(path for path in folder.glob('coarse*') if path.is_dir())
         if coarse and (folder / 'images').is_dir() and (folder / 'masks').is_dir():
-            examples += find_examples(folder / 'images', folder / 'masks', coarse, folder.name,
-                                      [kind_of(path) for path in coarse])
+            examples += find_examples(
+                folder / 'images',
+                folder / 'masks',
+                coarse,
+                folder.name,
+                [kind_of(path) for path in coarse],
+            )
     if not examples:
-        raise OSError(f'No set lies in {root}; expected <set>/images, <set>/masks and '
-                      '<set>/coarse_* in it.')
+        raise FileError(
+            f'No set lies in {root}; expected <set>/images, <set>/masks and <set>/coarse_* in it.'
+        )
     return examples
 
 
 def _by_stem(folder: str | os.PathLike) -> dict[str, Path]:
     folder = Path(folder)
     if not folder.is_dir():
-        raise NotADirectoryError(f'{folder} is no folder.')
+        raise FileError(f'{folder} is no folder.')
     paths: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             if path.stem in paths:
-                raise ValueError(f'{paths[path.stem]} and {path} have the same stem; which one is '
-                                 'meant cannot be told.')
+                raise InvalidValueError(
+                    f'{paths[path.stem]} and {path} have the same stem; which one is '
+                    'meant cannot be told.'
+                )
             paths[path.stem] = path
     return paths
 
@@ -149,8 +175,10 @@ def load_example(example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for path in (example.mask, example.coarse):
         masks.append(read_mask(path) > THRESHOLD)
         if masks[-1].shape != image.shape[:2]:
-            raise ValueError(f'{path} is of (height, width) {masks[-1].shape}, its photo '
-                             f'{example.image} of {image.shape[:2]}; they have to be equal.')
+            raise InvalidValueError(
+                f'{path} is of (height, width) {masks[-1].shape}, its photo '
+                f'{example.image} of {image.shape[:2]}; they have to be equal.'
+            )
     return image, *masks
 
 
@@ -187,10 +215,14 @@ def summarise(records: Iterable[Record]) -> list[dict]:
     rows = []
     for key in sorted(groups, key=lambda key: (order[key[:2]], key[2] != POOLED, key[2])):
         group = groups[key]
-        before, after = (mask_scores_compute([record.counts[i] for record in group])
-                         for i in (0, 1))
-        row = dict(zip(('kind', 'method', 'set'), key, strict=True), n=len(group),
-                   seconds=float(np.mean([record.seconds for record in group])))
+        before, after = (
+            mask_scores_compute([record.counts[i] for record in group]) for i in (0, 1)
+        )
+        row = dict(
+            zip(('kind', 'method', 'set'), key, strict=True),
+            n=len(group),
+            seconds=float(np.mean([record.seconds for record in group])),
+        )
         for score in MASK_SCORES:
             row[f'{score}_before'], row[score] = 100 * before[score], 100 * after[score]
             row[f'{score}_gain'] = row[score] - row[f'{score}_before']
@@ -198,11 +230,17 @@ def summarise(records: Iterable[Record]) -> list[dict]:
     return rows
 
 
-def worst_set(rows: Sequence[Mapping], kind: str, method: str,
-              minimum: int = 10) -> Mapping | None:
+def worst_set(
+    rows: Sequence[Mapping], kind: str, method: str, minimum: int = 10
+) -> Mapping | None:
     """The row of the set of at least ``minimum`` coarse masks whose IoU gained least, or None."""
-    rows = [row for row in rows if (row['kind'], row['method']) == (kind, method)
-            and row['set'] != POOLED and row['n'] >= minimum]
+    rows = [
+        row
+        for row in rows
+        if (row['kind'], row['method']) == (kind, method)
+        and row['set'] != POOLED
+        and row['n'] >= minimum
+    ]
     return min(rows, key=lambda row: row['IoU_gain'], default=None)
 
 
@@ -210,25 +248,37 @@ def to_markdown(rows: Sequence[Mapping], minimum: int = 10) -> str:
     """The rows as a Markdown table for each kind and method, each with its worst set."""
     lines = []
     for kind, method in dict.fromkeys((row['kind'], row['method']) for row in rows):
-        lines += [f'{kind}, {method}', '',
-                  '| set | n | IoU | mBA | Boundary IoU | IoU per image | s per mask |',
-                  '|---|---:|---|---|---|---|---:|']
+        lines += [
+            f'{kind}, {method}',
+            '',
+            '| set | n | IoU | mBA | Boundary IoU | IoU per image | s per mask |',
+            '|---|---:|---|---|---|---|---:|',
+        ]
         for row in rows:
             if (row['kind'], row['method']) == (kind, method):
-                scores = ('{:.2f} -> {:.2f} ({:+.2f})'.format(
-                    *(row[f'{key}{state}'] for state in ('_before', '', '_gain')))
-                    for key in MASK_SCORES[:4])
-                lines.append(f'| {row["set"]} | {row["n"]} | {" | ".join(scores)} | '
-                             f'{row["seconds"]:.2f} |')
+                scores = (
+                    '{:.2f} -> {:.2f} ({:+.2f})'.format(
+                        *(row[f'{key}{state}'] for state in ('_before', '', '_gain'))
+                    )
+                    for key in MASK_SCORES[:4]
+                )
+                lines.append(
+                    f'| {row["set"]} | {row["n"]} | {" | ".join(scores)} | {row["seconds"]:.2f} |'
+                )
         worst = worst_set(rows, kind, method, minimum)
         if worst:
-            lines += ['', f'Least IoU gain of a set of {minimum} masks or more: '
-                          f'{worst["IoU_gain"]:+.2f} ({worst["set"]}).']
+            lines += [
+                '',
+                f'Least IoU gain of a set of {minimum} masks or more: '
+                f'{worst["IoU_gain"]:+.2f} ({worst["set"]}).',
+            ]
         lines.append('')
     return '\n'.join(lines)
 
 
 def to_json(rows: Sequence[Mapping]) -> str:
     """The rows as JSON; what has no value is null."""
-    return json.dumps([{key: None if value != value else value for key, value in row.items()}
-                       for row in rows], indent=1)
+    return json.dumps(
+        [{key: None if value != value else value for key, value in row.items()} for row in rows],
+        indent=1,
+    )

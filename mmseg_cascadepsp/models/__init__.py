@@ -1,8 +1,16 @@
-from .backbones import EfficientNetLite, RefinementEfficientNetLite, RefinementResNet
-from .data_preprocessor import RefinementPreProcessor
-from .decode_heads import RefinementHead
-from .losses import GradientLoss, L1L2Loss
-from .segmentors import CascadePSP, RefinedSegmentor, RefinedSegTTAModel, StoredPredictions
+"""Networks registered with MMSegmentation: the refiner, and the chain of a segmentor and it."""
+
+from .chain import RefinedSegmentor, RefinedSegTTAModel, StoredPredictions
+from .refiner import (
+    CascadePSP,
+    EfficientNetLite,
+    GradientLoss,
+    L1L2Loss,
+    RefinementEfficientNetLite,
+    RefinementHead,
+    RefinementPreProcessor,
+    RefinementResNet,
+)
 
 __all__ = [
     'CascadePSP',

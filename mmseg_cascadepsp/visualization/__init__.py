@@ -1,6 +1,6 @@
-from .cascade import cascade_panels
-from .drawing import default_palette, overlay, paint_labels
-from .panels import before_after, before_after_change, most_changed
+from mmseg_cascadepsp.visualization.cascade import cascade_panels
+from mmseg_cascadepsp.visualization.drawing import default_palette, overlay, paint_labels
+from mmseg_cascadepsp.visualization.panels import before_after, before_after_change, most_changed
 
 __all__ = [
     'before_after',

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from .drawing import CYAN, INK, ORANGE, title_strip
+from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.visualization.drawing import CYAN, INK, ORANGE, title_strip
 
 
 def cascade_panels(
@@ -40,7 +41,9 @@ def cascade_panels(
     ]
     for name, maps in (('coarse', coarse), ('truth', truth), *outputs):
         if maps.shape != shape:
-            raise ValueError(f'{name} must have the shape {shape} of images, got {maps.shape}')
+            raise InvalidValueError(
+                f'{name} must have the shape {shape} of images, got {maps.shape}'
+            )
     columns = [('photo', INK, images), ('coarse', ORANGE, coarse)]
     for name, maps in outputs:
         grey = np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0).clip(0, 1) * 255

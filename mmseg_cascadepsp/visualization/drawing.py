@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mmseg_cascadepsp.errors import InvalidValueError
+
 #: Told apart by people with any colour vision: before (and removed), after (and added).
 ORANGE, CYAN = (255, 122, 26), (0, 200, 255)
 WHITE, INK = (255, 255, 255), (24, 24, 28)
@@ -14,7 +16,7 @@ WHITE, INK = (255, 255, 255), (24, 24, 28)
 def as_mask(mask: np.ndarray) -> np.ndarray:
     """Bool ``(H, W)`` of a mask that is bool, 0/1, a fraction or 0..255."""
     if mask.ndim != 2:
-        raise ValueError(f'mask must have the shape (H, W), got {mask.shape}.')
+        raise InvalidValueError(f'mask must have the shape (H, W), got {mask.shape}.')
     if mask.dtype == bool:
         return mask
     return mask > (0.5 if mask.dtype.kind == 'f' or mask.max(initial=0) <= 1 else 127)
@@ -23,12 +25,12 @@ def as_mask(mask: np.ndarray) -> np.ndarray:
 def check_pair(image: np.ndarray, *maps: np.ndarray) -> None:
     """Raise ``ValueError`` unless ``image`` is RGB uint8 and the maps have its size."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(
+        raise InvalidValueError(
             f'image must be RGB uint8 (H, W, 3), got {image.dtype} of shape {image.shape}.'
         )
     for array in maps:
         if array.shape != image.shape[:2]:
-            raise ValueError(
+            raise InvalidValueError(
                 f'mask must have the size of the image, {image.shape[:2]}, got {array.shape}.'
             )
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from .drawing import (
+from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.visualization.drawing import (
     CYAN,
     INK,
     ORANGE,
@@ -127,7 +128,7 @@ def _compose(
 ) -> np.ndarray:
     """One column for each (words, paint): all of the photo, and its most changed place."""
     if width < 64 * len(columns):
-        raise ValueError(f'width must be at least {64 * len(columns)} pixels, got {width}.')
+        raise InvalidValueError(f'width must be at least {64 * len(columns)} pixels, got {width}.')
     gap = max(4, width // 130)
     panel, zoom, upright = _layout(image.shape, len(columns), width, gap)
     top, left, bottom, right = most_changed(before, after, zoom[0] / zoom[1])

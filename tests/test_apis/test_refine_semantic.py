@@ -1,4 +1,5 @@
 """``Refiner.refine_semantic``: label maps at the border of the package."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 from mmseg_cascadepsp.apis import refiner as module
-from mmseg_cascadepsp.models.strategies import SceneParsingStrategy, build_strategy
+from mmseg_cascadepsp.models.chain import SceneParsingStrategy, build_strategy
 
 NAMES = ('background', 'cat', 'dog')
 
@@ -21,29 +22,39 @@ def labels(mask):
 
 
 def direct(refiner, photo, labels, strategy, classes=None):
-    return strategy.refine(refiner.model.refine_pass, torch.from_numpy(photo.transpose(2, 0, 1)),
-                           labels, normalize=refiner.model.normalize, strides=(8, 4, 1),
-                           classes=classes).labels
+    return strategy.refine(
+        refiner.model.refine_pass,
+        torch.from_numpy(photo.transpose(2, 0, 1)),
+        labels,
+        normalize=refiner.model.normalize,
+        strides=(8, 4, 1),
+        classes=classes,
+    ).labels
 
 
-@pytest.mark.parametrize('options, settings', [
-    ({}, {'type': 'scene', 'stuff': ()}),
-    ({'stuff': [0]}, {'type': 'scene', 'stuff': [0]}),
-    ({'stuff': ['background'], 'classes': NAMES}, {'type': 'scene', 'stuff': [0]}),
-    ({'strategy': 'semantic'}, {'type': 'semantic', 'background': None}),
-    ({'strategy': 'semantic', 'background': 0}, {'type': 'semantic', 'background': 0}),
-    ({'strategy': 'auto', 'classes': NAMES}, {'type': 'semantic', 'background': 0}),
-    ({'strategy': 'auto', 'classes': NAMES, 'background': 'cat'},
-     {'type': 'semantic', 'background': 1}),
-    ({'strategy': 'auto', 'classes': ('car', 'sky', 'road')}, {'type': 'scene'}),
-    ({'strategy': {'type': 'scene', 'min_area': 9}}, {'type': 'scene', 'min_area': 9}),
-    ({'strategy': SceneParsingStrategy(padding=1)}, {'type': 'scene', 'padding': 1}),
-], ids=str)
+@pytest.mark.parametrize(
+    'options, settings',
+    [
+        ({}, {'type': 'scene', 'stuff': ()}),
+        ({'stuff': [0]}, {'type': 'scene', 'stuff': [0]}),
+        ({'stuff': ['background'], 'classes': NAMES}, {'type': 'scene', 'stuff': [0]}),
+        ({'strategy': 'semantic'}, {'type': 'semantic', 'background': None}),
+        ({'strategy': 'semantic', 'background': 0}, {'type': 'semantic', 'background': 0}),
+        ({'strategy': 'auto', 'classes': NAMES}, {'type': 'semantic', 'background': 0}),
+        (
+            {'strategy': 'auto', 'classes': NAMES, 'background': 'cat'},
+            {'type': 'semantic', 'background': 1},
+        ),
+        ({'strategy': 'auto', 'classes': ('car', 'sky', 'road')}, {'type': 'scene'}),
+        ({'strategy': {'type': 'scene', 'min_area': 9}}, {'type': 'scene', 'min_area': 9}),
+        ({'strategy': SceneParsingStrategy(padding=1)}, {'type': 'scene', 'padding': 1}),
+    ],
+    ids=str,
+)
 def test_it_is_the_strategy(refiner, photo, labels, options, settings):
     before = labels.copy()
     result = refiner.refine_semantic(photo, labels, **options)
-    np.testing.assert_array_equal(result,
-                                  direct(refiner, photo, labels, build_strategy(settings)))
+    np.testing.assert_array_equal(result, direct(refiner, photo, labels, build_strategy(settings)))
     np.testing.assert_array_equal(labels, before)
     assert result.dtype == labels.dtype and (result != labels).any()
     assert ((result == 255) == (labels == 255)).all()
@@ -55,12 +66,16 @@ def test_auto_looks_for_stuff_unless_it_is_named(refiner):
     assert refiner._strategy('auto', ['sky'], None, names).stuff == ['sky']
 
 
-@pytest.mark.parametrize('strategy, expected', [
-    ({'type': 'semantic', 'background': 0}, ('uniform', 'all')),
-    ({'type': 'semantic', 'background': 0, 'crops': 'adaptive'}, ('adaptive', 'boundary')),
-    ({'type': 'binary'}, ('uniform', 'all')),
-    ({'type': 'scene'}, (None, None)),
-], ids=str)
+@pytest.mark.parametrize(
+    'strategy, expected',
+    [
+        ({'type': 'semantic', 'background': 0}, ('uniform', 'all')),
+        ({'type': 'semantic', 'background': 0, 'crops': 'adaptive'}, ('adaptive', 'boundary')),
+        ({'type': 'binary'}, ('uniform', 'all')),
+        ({'type': 'scene'}, (None, None)),
+    ],
+    ids=str,
+)
 def test_a_config_leaves_its_crops_to_the_refiner(refiner, strategy, expected):
     own = module.Refiner(refiner.model, crop_filter='all')
     chosen = own._strategy(strategy, (), None, NAMES)
@@ -110,28 +125,38 @@ def test_auto_says_what_it_chose(refiner, photo, labels, monkeypatch):
     said = []
     monkeypatch.setattr(module, 'print_log', lambda text, logger: said.append(text))
     refiner.refine_semantic(photo, labels, 'auto', classes=NAMES)
-    assert said == ['refinement strategy (auto): semantic: the other 2 classes stand before class '
-                    "0, 'background'."]
+    assert said == [
+        'refinement strategy (auto): semantic: the other 2 classes stand before class '
+        "0, 'background'."
+    ]
 
 
-@pytest.mark.parametrize('change, options, error, words', [
-    (lambda a: a[:-1], {}, ValueError, 'size of the image'),
-    (lambda a: a[None], {}, ValueError, r'\(H, W\)'),
-    (lambda a: a / 2, {}, TypeError, 'integer'),
-    (lambda a: a == 2, {}, TypeError, 'uint8'),
-    (lambda a: a.tolist(), {}, TypeError, 'numpy array'),
-    (lambda a: a, {'classes': NAMES[:2]}, ValueError, '0 to 1.*got 2'),
-    (lambda a: a.astype(int) - 1, {}, ValueError, 'got -1'),
-    (lambda a: a, {'strategy': 'best'}, ValueError, "'scene', 'semantic', 'binary'"),
-    (lambda a: a, {'strategy': 'auto'}, ValueError, 'give them'),
-    (lambda a: a, {'strategy': 'binary'}, ValueError, 'semantic or the scene'),
-    (lambda a: a, {'strategy': 7}, TypeError, 'int'),
-    (lambda a: a, {'strategy': SceneParsingStrategy(), 'stuff': [0]}, ValueError, 'them there'),
-    (lambda a: a, {'background': 0}, ValueError, "'semantic' or 'binary'"),
-    (lambda a: a, {'stuff': 'ade'}, ValueError, "'ade20k'"),
-    (lambda a: a, {'stuff': ['catt'], 'classes': NAMES}, ValueError, 'near: cat'),
-    (lambda a: a, {'stuff': ['sky']}, ValueError, 'names of the classes are not known'),
-])
+@pytest.mark.parametrize(
+    'change, options, error, words',
+    [
+        (lambda a: a[:-1], {}, ValueError, 'size of the image'),
+        (lambda a: a[None], {}, ValueError, r'\(H, W\)'),
+        (lambda a: a / 2, {}, TypeError, 'integer'),
+        (lambda a: a == 2, {}, TypeError, 'uint8'),
+        (lambda a: a.tolist(), {}, TypeError, 'numpy array'),
+        (lambda a: a, {'classes': NAMES[:2]}, ValueError, '0 to 1.*got 2'),
+        (lambda a: a.astype(int) - 1, {}, ValueError, 'got -1'),
+        (lambda a: a, {'strategy': 'best'}, ValueError, "'scene', 'semantic', 'binary'"),
+        (lambda a: a, {'strategy': 'auto'}, ValueError, 'give them'),
+        (lambda a: a, {'strategy': 'binary'}, ValueError, 'semantic or the scene'),
+        (lambda a: a, {'strategy': 7}, TypeError, 'int'),
+        (
+            lambda a: a,
+            {'strategy': SceneParsingStrategy(), 'stuff': [0]},
+            ValueError,
+            'them there',
+        ),
+        (lambda a: a, {'background': 0}, ValueError, "'semantic' or 'binary'"),
+        (lambda a: a, {'stuff': 'ade'}, ValueError, "'ade20k'"),
+        (lambda a: a, {'stuff': ['catt'], 'classes': NAMES}, ValueError, 'near: cat'),
+        (lambda a: a, {'stuff': ['sky']}, ValueError, 'names of the classes are not known'),
+    ],
+)
 def test_bad_input_gets_a_sentence(refiner, photo, labels, change, options, error, words):
     with pytest.raises(error, match=words):
         refiner.refine_semantic(photo, change(labels), **options)
@@ -148,8 +173,9 @@ def test_logits_of_the_model_count_in_a_scene(refiner, photo, labels):
     logits = np.stack([np.where(labels == label, 3, 0) for label in range(3)]).astype(np.float32)
     plain = refiner.refine_semantic(photo, labels)
     weighed = refiner.refine_semantic(photo, labels, logits=logits)
-    trusted = refiner.refine_semantic(photo, labels, {'type': 'scene', 'prior_weight': 1000},
-                                      logits=torch.from_numpy(logits))
+    trusted = refiner.refine_semantic(
+        photo, labels, {'type': 'scene', 'prior_weight': 1000}, logits=torch.from_numpy(logits)
+    )
     assert (plain != weighed).any()
     np.testing.assert_array_equal(trusted, labels)
     with pytest.raises(ValueError, match='logits must be'):

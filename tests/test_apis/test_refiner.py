@@ -13,8 +13,8 @@ from torch import nn
 from mmseg_cascadepsp import cascade
 from mmseg_cascadepsp.apis import Refiner, build_model
 from mmseg_cascadepsp.evaluation.functional import binary_iou
+from mmseg_cascadepsp.files.reading import read_mask
 from mmseg_cascadepsp.models import CascadePSP
-from mmseg_cascadepsp.utils.io import read_mask
 
 TRUE_MASKS = Path(__file__).resolve().parents[2] / 'demo' / 'masks' / 'true'
 
@@ -320,8 +320,13 @@ def test_a_config_may_have_a_guided_filter(tiny_config, tiny_checkpoint, refiner
     expected = same.refine(photo, mask, L=80)
     np.testing.assert_array_equal(found.refine(photo, mask, L=80), expected)
     # A test of MMEngine's runner gives the same.
-    inputs = torch.cat((found.model.normalize(torch.from_numpy(photo).permute(2, 0, 1)[None]),
-                        torch.from_numpy(mask)[None, None] * 2.0 - 1), dim=1)
+    inputs = torch.cat(
+        (
+            found.model.normalize(torch.from_numpy(photo).permute(2, 0, 1)[None]),
+            torch.from_numpy(mask)[None, None] * 2.0 - 1,
+        ),
+        dim=1,
+    )
     found.model.test_cfg = dict(L=80)
     with torch.inference_mode():
         (sample,) = found.model.predict(inputs)

@@ -1,4 +1,5 @@
 """The authors' package ``segmentation-refinement``, where it is installed, beside ours."""
+
 import importlib
 import importlib.machinery
 import sys
@@ -36,8 +37,11 @@ def as_authors_model(refine_pass):
         second = refine_pass(image, torch.cat([mask, inter_s8, inter_s8], 1), (8, 4))
         masks = torch.cat([mask, torch.tanh(second[8]), torch.tanh(second[4])], 1)
         third = refine_pass(image, masks, (8, 4, 1))
-        return {'pred_224': third[1].sigmoid(), 'pred_56_2': third[4].sigmoid(),
-                'pred_28_3': third[8].sigmoid()}
+        return {
+            'pred_224': third[1].sigmoid(),
+            'pred_56_2': third[4].sigmoid(),
+            'pred_28_3': third[8].sigmoid(),
+        }
 
     return model
 

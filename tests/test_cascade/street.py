@@ -1,4 +1,5 @@
 """Synthetic label maps with gaps, thin parts, objects at the border and small fragments."""
+
 import numpy as np
 
 from .toy_refiner import scene
@@ -14,18 +15,18 @@ def street(height, width):
     """
     y, x = np.mgrid[:height, :width]
     labels = np.full((height, width), 3)
-    labels[y > .3 * height + 9 * np.sin(x / 17)] = 2
-    labels[y > .66 * height + 5 * np.cos(x / 23)] = 7
+    labels[y > 0.3 * height + 9 * np.sin(x / 17)] = 2
+    labels[y > 0.66 * height + 5 * np.cos(x / 23)] = 7
 
     def ellipse(cy, cx, ry, rx):
-        return ((y - cy * height) / ry)**2 + ((x - cx * width) / rx)**2 <= 1
+        return ((y - cy * height) / ry) ** 2 + ((x - cx * width) / rx) ** 2 <= 1
 
-    labels[ellipse(.7, .25, 21, 34)] = 21
-    labels[ellipse(.74, .6, 24, 31)] = 21
+    labels[ellipse(0.7, 0.25, 21, 34)] = 21
+    labels[ellipse(0.74, 0.6, 24, 31)] = 21
     # The gap of three pixels is closed, the one of thirty is not.
-    labels[:, int(.6 * width):int(.6 * width) + 3] = 13
-    labels[ellipse(.55, .9, 32, 17)] = 13
-    labels[ellipse(.98, .985, 30, 40)] = 21
-    labels[:int(.8 * height), int(.42 * width):int(.42 * width) + 12] = 83
-    labels[ellipse(.2, .12, 6, 6)] = 13
+    labels[:, int(0.6 * width) : int(0.6 * width) + 3] = 13
+    labels[ellipse(0.55, 0.9, 32, 17)] = 13
+    labels[ellipse(0.98, 0.985, 30, 40)] = 21
+    labels[: int(0.8 * height), int(0.42 * width) : int(0.42 * width) + 12] = 83
+    labels[ellipse(0.2, 0.12, 6, 6)] = 13
     return scene(height, width)[0], labels

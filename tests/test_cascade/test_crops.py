@@ -38,12 +38,18 @@ def boundary_by_definition(mask):
     """Pixels that differ from one of their four neighbours."""
     padded = np.pad(mask, 1, mode='edge')
     inner = padded[1:-1, 1:-1]
-    return sum(inner != other for other in (padded[:-2, 1:-1], padded[2:, 1:-1],
-                                            padded[1:-1, :-2], padded[1:-1, 2:])) > 0
+    return (
+        sum(
+            inner != other
+            for other in (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+        )
+        > 0
+    )
 
 
-masks = st.builds(random_mask, st.integers(1, 400), st.integers(1, 400), st.integers(0, 4),
-                  st.integers(0, 10**6))
+masks = st.builds(
+    random_mask, st.integers(1, 400), st.integers(1, 400), st.integers(0, 4), st.integers(0, 10**6)
+)
 
 
 @given(masks, st.integers(20, 10**5))
@@ -73,8 +79,9 @@ def test_every_boundary_pixel_is_kept_by_a_crop_and_there_are_no_more_than_in_th
     assert kept[boundary].all()
     assert bool(crops) == boundary.any()
     both = [crop for crop in crops if np.ptp(mask[crop.outer.slices].astype(int))]
-    uniform = [crop for crop in crop_grid(height, width, L)
-               if np.ptp(mask[crop.outer.slices].astype(int))]
+    uniform = [
+        crop for crop in crop_grid(height, width, L) if np.ptp(mask[crop.outer.slices].astype(int))
+    ]
     assert len(both) <= len(uniform)
     assert adaptive_crops(cells_of(mask), height, width, L) == crops == sorted(crops)
 
@@ -85,8 +92,10 @@ def test_a_boundary_is_far_from_the_sides_of_its_crop():
     L = 160
     crops = adaptive_crops(cells_of(mask), *mask.shape, L)
     for top, left, bottom, right in (crop.outer for crop in crops):
-        far[top + context(L) * (top > 0):bottom - context(L) * (bottom < 900),
-            left + context(L) * (left > 0):right - context(L) * (right < 1200)] = True
+        far[
+            top + context(L) * (top > 0) : bottom - context(L) * (bottom < 900),
+            left + context(L) * (left > 0) : right - context(L) * (right < 1200),
+        ] = True
     assert far[boundary_by_definition(mask)].all()
 
 
@@ -96,8 +105,9 @@ def test_an_outline_takes_a_few_crops():
     crops = adaptive_crops(cells_of(mask), *mask.shape, 200)
     # 4400 pixels of outline, of which a crop has at most 150 along a side: 30 would be ideal.
     assert 26 <= len(crops) <= 40
-    grid = [crop for crop in crop_grid(*mask.shape, 200)
-            if np.ptp(mask[crop.outer.slices].astype(int))]
+    grid = [
+        crop for crop in crop_grid(*mask.shape, 200) if np.ptp(mask[crop.outer.slices].astype(int))
+    ]
     assert len(grid) > 5 * len(crops)
 
 
@@ -106,8 +116,14 @@ def test_empty_and_full_masks_need_no_crop(value):
     mask = np.full((300, 200), value)
     assert adaptive_crops(cells_of(mask), 300, 200, 100) == []
     calls = []
-    result = refine(mask_as_logits, torch.zeros(3, 300, 200), torch.from_numpy(mask)[None],
-                    L=100, crops='adaptive', progress=lambda *counts: calls.append(counts))
+    result = refine(
+        mask_as_logits,
+        torch.zeros(3, 300, 200),
+        torch.from_numpy(mask)[None],
+        L=100,
+        crops='adaptive',
+        progress=lambda *counts: calls.append(counts),
+    )
     assert not calls and ((result > 0.5) == value).all()
 
 
@@ -122,10 +138,23 @@ def test_same_as_uniform_where_the_same_crop_sits(size):
 def test_pixels_in_no_crop_keep_the_binarised_mask_and_others_are_refined():
     image, mask = scene(400, 500)
     seen = []
-    result = refine(refine_pass, image, mask, L=96, normalize=normalize, crops='adaptive',
-                    progress=lambda *counts: seen.append(counts))
-    uniform = refine(refine_pass, image, mask, L=96, normalize=normalize,
-                     progress=lambda *counts: seen.append(counts))
+    result = refine(
+        refine_pass,
+        image,
+        mask,
+        L=96,
+        normalize=normalize,
+        crops='adaptive',
+        progress=lambda *counts: seen.append(counts),
+    )
+    uniform = refine(
+        refine_pass,
+        image,
+        mask,
+        L=96,
+        normalize=normalize,
+        progress=lambda *counts: seen.append(counts),
+    )
     adaptive, grid = sorted({total for _, total in seen})
     assert adaptive < grid / 2
     soft = (result > 0) & (result < 1)
@@ -136,15 +165,21 @@ def test_batches_and_levels_of_adaptive_crops():
     image, mask = scene(300, 260)
     settings_ = dict(L=96, normalize=normalize, crops='adaptive')
     expected = refine(refine_pass, image, mask, **settings_)
-    torch.testing.assert_close(refine(refine_pass, image, mask, batch_size=5, **settings_),
-                               expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        refine(refine_pass, image, mask, batch_size=5, **settings_), expected, rtol=0, atol=1e-6
+    )
     assert refine(refine_pass, image, mask, levels=2, **settings_).shape == (300, 260)
 
 
 @pytest.mark.parametrize('crop_filter', ['release', 'all'])
 def test_filters_that_do_not_go_with_adaptive_crops(crop_filter):
     with pytest.raises(ValueError, match="crop_filter must be 'boundary', got "):
-        refine(refine_pass, *scene(90, 90), normalize=normalize, crops='adaptive',
-               crop_filter=crop_filter)
+        refine(
+            refine_pass,
+            *scene(90, 90),
+            normalize=normalize,
+            crops='adaptive',
+            crop_filter=crop_filter,
+        )
     with pytest.raises(ValueError, match="crops must be one of 'uniform', 'adaptive', got 'x'"):
         refine(refine_pass, *scene(90, 90), normalize=normalize, crops='x')

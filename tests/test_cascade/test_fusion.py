@@ -17,8 +17,13 @@ def fuse(labels, *parts, **options):
         fusion = Fusion(labels, **options)
         for rank in order:
             label, mask, probability = parts[rank]
-            fusion.add(rank, label, Box(0, 0, *labels.shape), np.array([mask], bool),
-                       np.array([probability], np.float32))
+            fusion.add(
+                rank,
+                label,
+                Box(0, 0, *labels.shape),
+                np.array([mask], bool),
+                np.array([probability], np.float32),
+            )
         outcomes.append(fusion.result([], len(parts)))
     first, second = outcomes
     assert np.array_equal(first.labels, second.labels)
@@ -27,44 +32,51 @@ def fuse(labels, *parts, **options):
 
 
 def test_highest_probability_wins_and_half_is_not_enough():
-    labels, confidence = fuse([1, 1, 2, 9],
-                              (1, [1, 1, 0, 0], [.9, .6, .5, .2]),
-                              (2, [0, 0, 1, 0], [.8, .7, .4, .5]))
+    labels, confidence = fuse(
+        [1, 1, 2, 9],
+        (1, [1, 1, 0, 0], [0.9, 0.6, 0.5, 0.2]),
+        (2, [0, 0, 1, 0], [0.8, 0.7, 0.4, 0.5]),
+    )
     assert labels == [1, 2, 2, 9]
-    assert confidence == [.9, .7, .5, .5]
+    assert confidence == [0.9, 0.7, 0.5, 0.5]
 
 
 def test_earlier_part_wins_ties():
-    assert fuse([5, 5], (1, [0, 0], [.8, .8]), (2, [0, 0], [.8, .9]))[0] == [1, 2]
+    assert fuse([5, 5], (1, [0, 0], [0.8, 0.8]), (2, [0, 0], [0.8, 0.9]))[0] == [1, 2]
 
 
 def test_stuff_gives_way_to_objects():
-    parts = [(1, [1, 1, 0, 0], [.99, .99, .99, .9]), (2, [0, 0, 1, 1], [.4, .51, .51, .3])]
-    options = {'stuff': frozenset([1]), 'attenuation': .51}
+    parts = [(1, [1, 1, 0, 0], [0.99, 0.99, 0.99, 0.9]), (2, [0, 0, 1, 1], [0.4, 0.51, 0.51, 0.3])]
+    options = {'stuff': frozenset([1]), 'attenuation': 0.51}
     # The last pixel is given up by its object, but stuff claims it at less than 0.5 attenuated.
-    assert fuse([1, 1, 2, 2], *parts, **options) == ([1, 2, 2, 2], [.5049, .51, .51, .5])
+    assert fuse([1, 1, 2, 2], *parts, **options) == ([1, 2, 2, 2], [0.5049, 0.51, 0.51, 0.5])
 
 
 def test_void_stays_and_background_takes_what_is_given_up():
-    parts = [(1, [1, 1, 0, 0], [.9, .2, .9, .9]), (2, [0, 0, 0, 1], [.1, .1, .1, .2])]
+    parts = [(1, [1, 1, 0, 0], [0.9, 0.2, 0.9, 0.9]), (2, [0, 0, 0, 1], [0.1, 0.1, 0.1, 0.2])]
     assert fuse([1, 1, 255, 2], *parts)[0] == [1, 1, 255, 1]
     labels, confidence = fuse([1, 1, 255, 0], *parts, background=0)
     assert labels == [1, 0, 255, 1]
-    assert confidence == [.9, .5, 0, .9]
+    assert confidence == [0.9, 0.5, 0, 0.9]
     assert fuse([1, 1, 255, 0], *parts, ignore_index=None)[0][2] == 1
 
 
 def test_pixels_of_no_part_are_protected_on_request():
-    part = (1, [1, 1, 0, 0], [.9, .9, .9, .3])
+    part = (1, [1, 1, 0, 0], [0.9, 0.9, 0.9, 0.3])
     assert fuse([1, 1, 2, 2], part)[0] == [1, 1, 1, 2]
-    assert fuse([1, 1, 2, 2], part, protect=True) == ([1, 1, 2, 2], [.9, .9, .5, .5])
+    assert fuse([1, 1, 2, 2], part, protect=True) == ([1, 1, 2, 2], [0.9, 0.9, 0.5, 0.5])
     # The background is no part, but it is there to be claimed.
-    assert fuse([1, 1, 2, 0], (1, [1, 1, 0, 0], [.9, .9, .9, .8]), protect=True,
-                background=0)[0] == [1, 1, 2, 1]
+    assert fuse([1, 1, 2, 0], (1, [1, 1, 0, 0], [0.9, 0.9, 0.9, 0.8]), protect=True, background=0)[
+        0
+    ] == [1, 1, 2, 1]
 
 
-@given(st.integers(0, 999), st.sampled_from([.3, .5, 2.]), st.sampled_from([None, 0]),
-       st.booleans())
+@given(
+    st.integers(0, 999),
+    st.sampled_from([0.3, 0.5, 2.0]),
+    st.sampled_from([None, 0]),
+    st.booleans(),
+)
 @settings(max_examples=40, deadline=None)
 def test_fusion_with_the_segmentors_probabilities(seed, weight, background, as_tensor):
     """Against the mean of both probabilities of every class at every pixel."""
@@ -74,13 +86,19 @@ def test_fusion_with_the_segmentors_probabilities(seed, weight, background, as_t
     labels[0, :3] = 255
     prior = np.exp(logits) / np.exp(logits).sum(0)
     refined_by_class = np.zeros_like(prior)
-    fusion = Fusion(labels, stuff=frozenset([2]), attenuation=.7, background=background,
-                    logits=torch.from_numpy(logits) if as_tensor else logits, prior_weight=weight)
+    fusion = Fusion(
+        labels,
+        stuff=frozenset([2]),
+        attenuation=0.7,
+        background=background,
+        logits=torch.from_numpy(logits) if as_tensor else logits,
+        prior_weight=weight,
+    )
     claimed = np.zeros(labels.shape)
     for label in range(background is not None, 4):
         probability = rng.uniform(0, 1, labels.shape).astype(np.float32)
         claimed = np.maximum(claimed, probability)
-        refined_by_class[label] = probability * (.7 if label == 2 else 1)
+        refined_by_class[label] = probability * (0.7 if label == 2 else 1)
         fusion.add(label, label, Box(0, 0, *labels.shape), labels == label, probability)
     if background is not None:
         refined_by_class[0] = 1 - claimed

@@ -1,4 +1,5 @@
 """Padding, resizing and the crop grid against their definitions."""
+
 import math
 
 import numpy as np
@@ -21,9 +22,16 @@ sides = st.integers(1, 700)
 crop_sizes = st.integers(66, 500)
 
 
-@pytest.mark.parametrize('size, padded', [((64, 64), (64, 64)), ((64, 61), (72, 64)),
-                                          ((1, 1), (8, 8)), ((899, 600), (904, 608)),
-                                          ((8, 904), (8, 904))])
+@pytest.mark.parametrize(
+    'size, padded',
+    [
+        ((64, 64), (64, 64)),
+        ((64, 61), (72, 64)),
+        ((1, 1), (8, 8)),
+        ((899, 600), (904, 608)),
+        ((8, 904), (8, 904)),
+    ],
+)
 def test_padded_size(size, padded):
     assert padded_size(*size) == padded
 
@@ -39,14 +47,15 @@ def test_padded_size_is_the_next_multiple_on_both_sides_or_none(height, width, d
 
 
 def test_pad_fills_right_and_bottom():
-    padded = pad(torch.ones(2, 3, 9, 8), -1.)
+    padded = pad(torch.ones(2, 3, 9, 8), -1.0)
     assert padded.shape == (2, 3, 16, 16)
     assert (padded[..., :9, :8] == 1).all() and padded.sum() == 6 * (2 * 9 * 8 - 16 * 16)
 
 
 @pytest.mark.parametrize('mode', ['area', 'bilinear', 'bicubic'])
-@pytest.mark.parametrize('height, width, size', [(61, 40, 96), (97, 100, 66), (277, 161, 224),
-                                                 (94, 3, 96), (5, 5, 1)])
+@pytest.mark.parametrize(
+    'height, width, size', [(61, 40, 96), (97, 100, 66), (277, 161, 224), (94, 3, 96), (5, 5, 1)]
+)
 def test_resize_is_interpolation_by_scale_factor(height, width, size, mode):
     image = torch.rand(3, height, width)
     options = {} if mode == 'area' else {'align_corners': False}
@@ -64,7 +73,7 @@ def test_resize_never_loses_a_side(mode, long, short, size, transpose):
     resized = resize_longer_side(image, size, mode)
     assert resized.is_floating_point() and min(resized.shape) >= 1
     assert max(resized.shape) in (size, size - 1)
-    assert torch.allclose(resized, torch.tensor(7.))
+    assert torch.allclose(resized, torch.tensor(7.0))
 
 
 def test_area_keeps_the_mean_of_uint8():
@@ -83,10 +92,17 @@ def crops_by_definition(height, width, L):
             if (top, left) in seen:
                 continue
             seen.add((top, left))
-            crops.append(((top, left, bottom, right),
-                          (top + 16 if top else 0, left + 16 if left else 0,
-                           bottom if bottom == height else bottom - 16,
-                           right if right == width else right - 16)))
+            crops.append(
+                (
+                    (top, left, bottom, right),
+                    (
+                        top + 16 if top else 0,
+                        left + 16 if left else 0,
+                        bottom if bottom == height else bottom - 16,
+                        right if right == width else right - 16,
+                    ),
+                )
+            )
     return crops
 
 
@@ -106,7 +122,7 @@ def test_inner_boxes_cover_every_pixel_and_outer_boxes_have_one_size(height, wid
         for outer, inner in crops:
             assert 0 <= outer[axis] <= inner[axis] < inner[axis + 2] <= outer[axis + 2] <= side
             assert outer[axis + 2] - outer[axis] == min(L, side)
-            covered[inner[axis]:inner[axis + 2]] = True
+            covered[inner[axis] : inner[axis + 2]] = True
         assert covered.all()
     if L >= 80:
         pairs = len(list(crop_grid(height, 1, L))) * len(list(crop_grid(1, width, L)))
@@ -124,5 +140,5 @@ def test_small_crop_size_is_told():
     with pytest.raises(ValueError, match=r'L must be at least 66.*got 65'):
         next(crop_grid(100, 100, 65))
     with pytest.raises(TypeError, match='L must be an integer.*got 900.0'):
-        check_crop_size(900.)
+        check_crop_size(900.0)
     assert check_crop_size(np.int64(66)) == 66 and math.prod(next(crop_grid(9, 9, 66)).outer) == 0

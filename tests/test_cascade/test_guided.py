@@ -91,8 +91,9 @@ def test_what_is_even_stays_even_in_any_photo(height, width, level, radius, cell
 @given(seed=st.integers(0, 99), height=st.integers(1, 50), width=st.integers(1, 50))
 def test_probabilities_stay_probabilities(seed, height, width):
     rng = np.random.default_rng(seed)
-    found = run(GuidedFilter(radius=0.1), rng.normal(0, 3, (3, height, width)),
-                rng.random((height, width)))
+    found = run(
+        GuidedFilter(radius=0.1), rng.normal(0, 3, (3, height, width)), rng.random((height, width))
+    )
     assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
 
 

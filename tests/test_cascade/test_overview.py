@@ -47,9 +47,7 @@ def test_it_gives_half_of_the_mask_and_takes_the_place_of_the_first_pass():
     opened = [cv2.dilate(cv2.erode(one[0], np.ones((3, 3))), np.ones((5, 5))) for one in differ]
     share = torch.from_numpy(np.stack(opened)[:, None]).float()
     assert 0.03 < share.mean() < 0.9
-    seen, share = (
-        F.interpolate(part, size=(64, 96), mode='bilinear') for part in (small, share)
-    )
+    seen, share = (F.interpolate(part, size=(64, 96), mode='bilinear') for part in (small, share))
     mixed = (mask + share * seen + (1 - share) * mask) / 2
     second = toy_refiner.refine_pass(image, mixed.expand(-1, 3, -1, -1), (8, 4))
     given_ = {stride: torch.tanh(logits) for stride, logits in second.items()}
@@ -79,9 +77,7 @@ def test_strips_are_left_to_the_passes_that_see_every_pixel(gap, filled):
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    height=st.integers(1, 150), width=st.integers(1, 150), share=st.floats(0.01, 0.99)
-)
+@given(height=st.integers(1, 150), width=st.integers(1, 150), share=st.floats(0.01, 0.99))
 def test_any_size_and_share(height, width, share):
     """A pass takes only multiples of 8, as the toy asserts."""
     image, mask = inputs(height, width)
@@ -176,10 +172,13 @@ def reached(pieces, seeds):
 @given(st.integers(1, 24), st.integers(1, 24), st.integers(0, 2**32 - 1))
 def test_what_does_not_touch_the_mask_goes(height, width, seed):
     random = np.random.RandomState(seed)
-    smooth = cv2.GaussianBlur(random.normal(0, 30, (2, height, width)).astype(np.float32)[0],
-                              (0, 0), 1.5)
-    logits = {4: torch.from_numpy(random.normal(0, 5, (1, 1, height, width))).float(),
-              1: torch.from_numpy(smooth)[None, None]}
+    smooth = cv2.GaussianBlur(
+        random.normal(0, 30, (2, height, width)).astype(np.float32)[0], (0, 0), 1.5
+    )
+    logits = {
+        4: torch.from_numpy(random.normal(0, 5, (1, 1, height, width))).float(),
+        1: torch.from_numpy(smooth)[None, None],
+    }
     mask = torch.from_numpy(random.choice([-1.0, 1.0], (height, width), p=[0.95, 0.05]))
     found = remove_detached(logits, mask[None, None])
     own = mask.numpy() > 0

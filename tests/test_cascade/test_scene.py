@@ -1,4 +1,5 @@
 """Label maps: divide, conquer, fuse, and one mask per class."""
+
 from pathlib import Path
 
 import cv2
@@ -27,8 +28,9 @@ def mask_as_logits(image, masks, strides):
 
 
 def refined(image, labels, network=refine_pass, **options):
-    return refine_scene(network, image, labels, normalize=normalize, L=options.pop('L', 240),
-                        **options)
+    return refine_scene(
+        network, image, labels, normalize=normalize, L=options.pop('L', 240), **options
+    )
 
 
 @pytest.mark.parametrize('fast', [True, False], ids=['global', 'local'])
@@ -38,33 +40,39 @@ def test_release_to_the_pixel(size, fast):
     one, give for the street with the toy network: components, labels and confidences."""
     image, labels = street(*size)
     with np.load(FIXTURE) as numbers:
-        expected = {name: numbers[f'{size[0]}x{size[1]}_{"global" if fast else "local"}_{name}']
-                    for name in ('parts', 'labels', 'confidence')}
+        expected = {
+            name: numbers[f'{size[0]}x{size[1]}_{"global" if fast else "local"}_{name}']
+            for name in ('parts', 'labels', 'confidence')
+        }
     result = refined(image, labels, stuff=STUFF, L=L_OF[size], fast=fast, compat='release')
     parts = [(part.label, *part.mask.shape) for part in result.components]
     assert parts == [tuple(part) for part in expected['parts'].tolist()]
     assert (result.labels != expected['labels']).mean() < 1e-3
     assert np.abs(result.confidence - expected['confidence']).max() < 1.01 / 255
-    assert (expected['labels'] != labels).mean() > .04
+    assert (expected['labels'] != labels).mean() > 0.04
 
 
 def test_without_compat_result_is_close_to_release_but_covers_last_row_and_column():
     image, labels = street(180, 260)
     ours = refined(image, labels, stuff=STUFF)
     theirs = refined(image, labels, stuff=STUFF, compat='release')
-    assert (ours.labels != theirs.labels).mean() < .05
-    assert (theirs.confidence[-1] == .5).all() and (theirs.confidence[:, -1] == .5).all()
-    assert not (ours.confidence[-1] == .5).all()
+    assert (ours.labels != theirs.labels).mean() < 0.05
+    assert (theirs.confidence[-1] == 0.5).all() and (theirs.confidence[:, -1] == 0.5).all()
+    assert not (ours.confidence[-1] == 0.5).all()
     steps = theirs.confidence * 255
-    things = theirs.confidence > .51
+    things = theirs.confidence > 0.51
     assert np.allclose(steps[things], steps[things].round(), atol=1e-3)
-    assert not np.allclose(ours.confidence[ours.confidence > .51] * 255 % 1, 0, atol=1e-3)
+    assert not np.allclose(ours.confidence[ours.confidence > 0.51] * 255 % 1, 0, atol=1e-3)
 
 
 # Divide
 
-@given(st_np.arrays(np.uint8, (37, 43), elements=st.sampled_from([0, 0, 0, 1, 1, 4, 255])),
-       st.sampled_from([None, 'release']), st.integers(0, 60))
+
+@given(
+    st_np.arrays(np.uint8, (37, 43), elements=st.sampled_from([0, 0, 0, 1, 1, 4, 255])),
+    st.sampled_from([None, 'release']),
+    st.integers(0, 60),
+)
 @settings(max_examples=40, deadline=None)
 def test_components_are_those_of_the_whole_image(labels, compat, min_area):
     """Working inside bounding boxes changes nothing: against the plain, full-size procedure."""
@@ -85,8 +93,9 @@ def test_components_are_those_of_the_whole_image(labels, compat, min_area):
     for part in found:
         canvas = np.zeros(labels.shape, bool)
         canvas[part.box.slices] = part.mask
-        cut = [mask & _inside(part.box, mask.shape) for label, mask in expected
-               if label == part.label]
+        cut = [
+            mask & _inside(part.box, mask.shape) for label, mask in expected if label == part.label
+        ]
         assert any(np.array_equal(canvas, mask) for mask in cut)
         assert compat or part.area == part.mask.sum()
 
@@ -108,7 +117,7 @@ def test_small_gaps_are_closed_and_large_ones_divide():
 @pytest.mark.parametrize('area, count', [(32 * 32, 0), (32 * 32 + 32, 1)])
 def test_area_has_to_exceed_the_minimum(area, count):
     labels = np.full((80, 80), 255)
-    labels[10:10 + area // 32, 20:52] = 3
+    labels[10 : 10 + area // 32, 20:52] = 3
     assert len(divide(labels)) == count
     assert len(divide(labels, min_area=area)) == 0
 
@@ -117,8 +126,9 @@ def test_area_has_to_exceed_the_minimum(area, count):
 @settings(deadline=None)
 def test_region_holds_component_and_stays_inside(height, width, data, padding):
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
-    bounds = Box(top, left, data.draw(st.integers(top + 1, height)),
-                 data.draw(st.integers(left + 1, width)))
+    bounds = Box(
+        top, left, data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width))
+    )
     box = region(bounds, height, width, padding)
     assert 0 <= box.top <= top and bounds.bottom <= box.bottom <= height
     assert 0 <= box.left <= left and bounds.right <= box.right <= width
@@ -129,12 +139,13 @@ def test_region_holds_component_and_stays_inside(height, width, data, padding):
 
 # Conquer
 
+
 def test_batches_of_equal_padded_size_change_nothing():
     image, labels = street(180, 260)
     labels[:] = 1
     for top in (5, 95):
         for left in (6, 67, 130, 193):
-            labels[top + left % 3:top + 60, left:left + 50] = 2 + left % 3
+            labels[top + left % 3 : top + 60, left : left + 50] = 2 + left % 3
     calls = []
 
     def network(image, masks, strides):
@@ -181,13 +192,13 @@ def test_larger_buckets_fill_batches_and_lose_little():
 
     exact, bucketed = run(8), run(64)
     assert batches[64] < batches[8]
-    assert (exact.labels != bucketed.labels).mean() < .05
+    assert (exact.labels != bucketed.labels).mean() < 0.05
 
 
 @pytest.mark.parametrize('side, seen', [(40, 96), (96, 96), (110, 110), (200, 120)])
 def test_size_that_the_network_sees(side, seen):
     labels = np.zeros((side, side), np.uint8)
-    labels[:, side // 2:] = 1
+    labels[:, side // 2 :] = 1
     sizes = []
 
     def network(image, masks, strides):
@@ -201,19 +212,27 @@ def test_size_that_the_network_sees(side, seen):
 def test_region_is_refined_as_if_it_were_an_image():
     image, labels = street(180, 260)
     parts = divide(labels)
-    for index, probability in global_step_of_regions(refine_pass, image, parts, min_size=8,
-                                                     normalize=normalize):
+    for index, probability in global_step_of_regions(
+        refine_pass, image, parts, min_size=8, normalize=normalize
+    ):
         box, mask = parts[index].box, torch.from_numpy(parts[index].mask)[None]
-        alone = refine(refine_pass, image[(..., *box.slices)], mask, fast=True, enlarge=False,
-                       normalize=normalize).numpy()
+        alone = refine(
+            refine_pass,
+            image[(..., *box.slices)],
+            mask,
+            fast=True,
+            enlarge=False,
+            normalize=normalize,
+        ).numpy()
         assert np.abs(probability - alone).max() < 1e-5
 
 
 # Fuse
 
+
 def test_segmentors_probabilities_settle_what_the_refiner_leaves_open():
     image, labels = street(97, 140)
-    logits = np.stack([np.where(labels == label, 3., 0.) for label in range(labels.max() + 1)])
+    logits = np.stack([np.where(labels == label, 3.0, 0.0) for label in range(labels.max() + 1)])
 
     def undecided(image, masks, strides):
         return {stride: torch.zeros_like(masks[:, :1]) for stride in strides}
@@ -229,14 +248,18 @@ def test_segmentors_probabilities_settle_what_the_refiner_leaves_open():
     alone = refined(image, labels, L=112, logits=logits, prior_weight=0)
     assert np.array_equal(alone.labels, plain.labels)
     with_compat = refined(image, labels, L=112, logits=logits, compat='release')
-    assert np.array_equal(with_compat.labels, refined(image, labels, L=112,
-                                                      compat='release').labels)
+    assert np.array_equal(
+        with_compat.labels, refined(image, labels, L=112, compat='release').labels
+    )
 
 
 # Whole label maps
 
-LABEL_MAPS = st_np.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)),
-                          elements=st.sampled_from([0, 3, 5, 255]))
+LABEL_MAPS = st_np.arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    elements=st.sampled_from([0, 3, 5, 255]),
+)
 
 
 @given(LABEL_MAPS, st.sampled_from(['scene', 'classes']), st.booleans())
@@ -245,8 +268,9 @@ def test_network_that_agrees_changes_nothing(labels, how, fast):
     image = torch.zeros(3, *labels.shape)
     if how == 'scene':
         # Not enlarged: the way up and down again blurs single pixels.
-        result = refine_scene(mask_as_logits, image, labels, min_area=0, L=96, min_size=1,
-                              fast=fast)
+        result = refine_scene(
+            mask_as_logits, image, labels, min_area=0, L=96, min_size=1, fast=fast
+        )
     else:
         result = refine_classes(mask_as_logits, image, labels, L=96, fast=fast, enlarge=False)
     assert np.array_equal(result.labels, labels)
@@ -260,12 +284,16 @@ def test_any_network_leaves_void_and_invents_no_class(labels, background, seed):
 
     def network(image, masks, strides):
         generator = torch.Generator().manual_seed(seed)
-        return {stride: torch.randn(masks[:, :1].shape, generator=generator) * 9
-                for stride in strides}
+        return {
+            stride: torch.randn(masks[:, :1].shape, generator=generator) * 9 for stride in strides
+        }
 
-    for result in (refine_scene(network, image, labels, min_area=0, L=96, min_size=8),
-                   refine_classes(network, image, labels, L=96, fast=True, enlarge=False,
-                                  background=background)):
+    for result in (
+        refine_scene(network, image, labels, min_area=0, L=96, min_size=8),
+        refine_classes(
+            network, image, labels, L=96, fast=True, enlarge=False, background=background
+        ),
+    ):
         assert np.array_equal(result.labels == 255, labels == 255)
         assert set(np.unique(result.labels)) <= {*np.unique(labels), background}
         assert result.labels.dtype == labels.dtype and result.confidence.dtype == np.float32
@@ -288,14 +316,23 @@ def test_memory_layout_of_labels_does_not_matter():
         assert np.array_equal(refined(image, view).labels, expected)
 
 
-@pytest.mark.parametrize('labels', [np.full((50, 60), 255), np.full((50, 60), -1),
-                                    np.full((50, 60), 7), np.arange(3000).reshape(50, 60) % 90],
-                         ids=['all void', 'all -1', 'one class', 'one-pixel components'])
+@pytest.mark.parametrize(
+    'labels',
+    [
+        np.full((50, 60), 255),
+        np.full((50, 60), -1),
+        np.full((50, 60), 7),
+        np.arange(3000).reshape(50, 60) % 90,
+    ],
+    ids=['all void', 'all -1', 'one class', 'one-pixel components'],
+)
 def test_nothing_to_refine_comes_back_unchanged(labels):
     image = torch.zeros(3, *labels.shape)
     void = {'ignore_index': -1} if labels[0, 0] == -1 else {}
-    for result in (refine_scene(mask_as_logits, image, labels, **void),
-                   refine_classes(mask_as_logits, image, labels, min_area=2000, **void)):
+    for result in (
+        refine_scene(mask_as_logits, image, labels, **void),
+        refine_classes(mask_as_logits, image, labels, min_area=2000, **void),
+    ):
         assert np.array_equal(result.labels, labels)
 
 
@@ -303,13 +340,22 @@ def test_hundreds_of_components_and_their_limit():
     labels = np.zeros((420, 420), np.int64)
     for index in range(400):
         row, column = divmod(index, 20)
-        labels[21 * row + 3:21 * row + 12, 21 * column + 3:21 * column + 4 + index % 9] = 1
+        labels[21 * row + 3 : 21 * row + 12, 21 * column + 3 : 21 * column + 4 + index % 9] = 1
     image, progress = torch.zeros(3, 420, 420), []
-    result = refine_scene(mask_as_logits, image, labels, min_area=0, min_size=16, batch_size=64,
-                          max_components=300, progress=lambda *done: progress.append(done))
+    result = refine_scene(
+        mask_as_logits,
+        image,
+        labels,
+        min_area=0,
+        min_size=16,
+        batch_size=64,
+        max_components=300,
+        progress=lambda *done: progress.append(done),
+    )
     assert result.found == 401 and len(result.components) == 300
     assert [part.area for part in result.components] == sorted(
-        (part.area for part in result.components), reverse=True)
+        (part.area for part in result.components), reverse=True
+    )
     assert progress == [(done, 300) for done in range(1, 301)]
     assert np.array_equal(result.labels, labels)
     assert not refine_scene(mask_as_logits, image, labels, max_components=0).components
@@ -333,29 +379,37 @@ def test_classes_fused_from_one_refinement_each():
     image, labels = street(97, 120)
     options = {'normalize': normalize, 'L': 112}
     result = refine_classes(refine_pass, image, labels, **options)
-    masks = {label: refine(refine_pass, image, torch.from_numpy(labels == label)[None],
-                           **options).numpy() for label in np.unique(labels)}
+    masks = {
+        label: refine(
+            refine_pass, image, torch.from_numpy(labels == label)[None], **options
+        ).numpy()
+        for label in np.unique(labels)
+    }
     stack = np.stack(list(masks.values()))
-    expected = np.where(stack.max(0) > .5, np.array(list(masks))[stack.argmax(0)], labels)
+    expected = np.where(stack.max(0) > 0.5, np.array(list(masks))[stack.argmax(0)], labels)
     assert np.array_equal(result.labels, expected)
     assert result.found == len(result.components) == len(masks)
     filled = refine_classes(refine_pass, image, labels, background=2, **options)
     stack[list(masks).index(2)] = 0
-    unclaimed = stack.max(0) <= .5
+    unclaimed = stack.max(0) <= 0.5
     assert (filled.labels[unclaimed] == 2).all() and unclaimed.any()
 
 
 # Bad input
 
-@pytest.mark.parametrize('labels, error, words', [
-    (np.zeros((9, 9)), TypeError, 'integer'),
-    (np.zeros((9, 9), bool), TypeError, 'uint8'),
-    (torch.zeros(9, 9), TypeError, 'numpy'),
-    (np.zeros((1, 9, 9), int), ValueError, r'\(H, W\)'),
-    (np.zeros((9, 8), int), ValueError, 'size of the image'),
-    (np.full((9, 9), -3), ValueError, 'got -3'),
-    (np.full((9, 9), 150), ValueError, '0 to 149.*got 150'),
-])
+
+@pytest.mark.parametrize(
+    'labels, error, words',
+    [
+        (np.zeros((9, 9)), TypeError, 'integer'),
+        (np.zeros((9, 9), bool), TypeError, 'uint8'),
+        (torch.zeros(9, 9), TypeError, 'numpy'),
+        (np.zeros((1, 9, 9), int), ValueError, r'\(H, W\)'),
+        (np.zeros((9, 8), int), ValueError, 'size of the image'),
+        (np.full((9, 9), -3), ValueError, 'got -3'),
+        (np.full((9, 9), 150), ValueError, '0 to 149.*got 150'),
+    ],
+)
 def test_label_maps_that_cannot_be_right(labels, error, words):
     for run in (refine_scene, refine_classes):
         with pytest.raises(error, match=words):
@@ -378,11 +432,23 @@ def test_void_is_no_id_out_of_range():
         check_labels(labels, (4, 4), 150, ignore_index=None)
 
 
-@pytest.mark.parametrize('options', [
-    {'attenuation': 1.5}, {'threshold': -.1}, {'padding': -1}, {'min_area': -1}, {'bucket': 12},
-    {'bucket': 0}, {'batch_size': 0}, {'min_size': 0}, {'max_components': -1}, {'compat': 'paper'},
-    {'L': 60}, {'prior_weight': -1},
-])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'attenuation': 1.5},
+        {'threshold': -0.1},
+        {'padding': -1},
+        {'min_area': -1},
+        {'bucket': 12},
+        {'bucket': 0},
+        {'batch_size': 0},
+        {'min_size': 0},
+        {'max_components': -1},
+        {'compat': 'paper'},
+        {'L': 60},
+        {'prior_weight': -1},
+    ],
+)
 def test_settings_that_cannot_be_right(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         refine_scene(mask_as_logits, torch.zeros(3, 9, 9), np.zeros((9, 9), int), **options)

@@ -1,4 +1,5 @@
 """Global step and Local step with toy networks whose answer can be told without them."""
+
 import subprocess
 import sys
 
@@ -35,33 +36,56 @@ class Recorder:
         return [set(strides) for _, _, strides in self.calls]
 
 
-@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32 - 1), st.booleans(),
-       st.sampled_from(['boundary', 'release', 'all']))
+@given(
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+    st.sampled_from(['boundary', 'release', 'all']),
+)
 @settings(max_examples=40, deadline=None)
 def test_hard_mask_of_any_size_stays(height, width, seed, fast, crop_filter):
-    mask = torch.rand(1, height, width, generator=torch.Generator().manual_seed(seed)) > .5
-    result = refine(mask_as_logits, torch.zeros(3, height, width), mask, fast=fast, L=90,
-                    enlarge=False, crop_filter=crop_filter)
-    assert torch.equal(result > .5, mask[0])
+    mask = torch.rand(1, height, width, generator=torch.Generator().manual_seed(seed)) > 0.5
+    result = refine(
+        mask_as_logits,
+        torch.zeros(3, height, width),
+        mask,
+        fast=fast,
+        L=90,
+        enlarge=False,
+        crop_filter=crop_filter,
+    )
+    assert torch.equal(result > 0.5, mask[0])
 
 
 @pytest.mark.parametrize('fast', BOTH)
 @pytest.mark.parametrize('size, L', [((288, 384), 96), ((48, 24), 96), ((96, 64), 96)])
 def test_straight_edges_survive_resizing(size, L, fast):
     mask = torch.zeros(1, *size, dtype=torch.bool)
-    mask[:, :, size[1] // 2:] = True
+    mask[:, :, size[1] // 2 :] = True
     result = refine(mask_as_logits, torch.zeros(3, *size), mask, fast=fast, L=L)
-    assert torch.equal(result > .5, mask[0])
+    assert torch.equal(result > 0.5, mask[0])
 
 
-@pytest.mark.parametrize('size', [(1, 1), (1, 7), (2, 500), (500, 1), (8, 8), (97, 65), (96, 96),
-                                  (130, 100)])
-@pytest.mark.parametrize('options', [{}, {'fast': True}, {'local': 'auto'}, {'enlarge': False},
-                                     {'levels': 3}, {'crop_filter': 'all'}, {'local': 'only'}])
+@pytest.mark.parametrize(
+    'size', [(1, 1), (1, 7), (2, 500), (500, 1), (8, 8), (97, 65), (96, 96), (130, 100)]
+)
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'fast': True},
+        {'local': 'auto'},
+        {'enlarge': False},
+        {'levels': 3},
+        {'crop_filter': 'all'},
+        {'local': 'only'},
+    ],
+)
 def test_any_size(size, options):
     image = torch.full((3, *size), 77, dtype=torch.uint8)
     mask = torch.zeros(1, *size, dtype=torch.bool)
-    mask[..., :(size[1] + 1) // 2] = True
+    mask[..., : (size[1] + 1) // 2] = True
     result = refine(refine_pass, image, mask, L=96, normalize=normalize, **options)
     assert result.shape == size and result.dtype == torch.float32 and result.device.type == 'cpu'
     assert ((result >= 0) & (result <= 1)).all()
@@ -72,7 +96,7 @@ def test_any_size(size, options):
 def test_empty_and_full_masks_stay(value, crop_filter):
     mask = torch.full((1, 150, 110), value)
     result = refine(mask_as_logits, torch.zeros(3, 150, 110), mask, L=96, crop_filter=crop_filter)
-    assert ((result > .5) == value).all()
+    assert ((result > 0.5) == value).all()
 
 
 def test_strides_that_are_computed():
@@ -84,8 +108,9 @@ def test_strides_that_are_computed():
     assert full.strides == [{8}, {8, 4}, {1, 4}, {8, 4}, {1}]
 
 
-@pytest.mark.parametrize('strides, expected', [((8, 1), [{8}, {8, 1}, {1}]),
-                                               ((1,), [{1}, {1}]), ((8,), [{8}, {8}])])
+@pytest.mark.parametrize(
+    'strides, expected', [((8, 1), [{8}, {8, 1}, {1}]), ((1,), [{1}, {1}]), ((8,), [{8}, {8}])]
+)
 def test_ablated_cascades(strides, expected):
     image, mask = scene(80, 90)
     network = Recorder()
@@ -99,13 +124,18 @@ def test_local_step_reads_the_outputs_of_the_global_step():
     refine(network, image, mask, L=100, crop_filter='all', normalize=normalize)
     last = network.calls[2]
     outputs = refine_pass(*last[:2], (1, 4))
-    s1, s4 = (F.interpolate(outputs[stride][..., :80, :100].sigmoid(), size=(120, 150),
-                            mode='bilinear') for stride in (1, 4))
+    s1, s4 = (
+        F.interpolate(outputs[stride][..., :80, :100].sigmoid(), size=(120, 150), mode='bilinear')
+        for stride in (1, 4)
+    )
     masks = network.calls[3][1]
-    assert torch.equal(masks[:, :1, :100, :100], torch.where(s1 > .5, 1., -1.)[..., :100, :100])
+    assert torch.equal(masks[:, :1, :100, :100], torch.where(s1 > 0.5, 1.0, -1.0)[..., :100, :100])
     for slot in (1, 2):
-        assert torch.allclose(masks[:, slot], F.pad(s4[..., :100, :100] * 2 - 1, (0, 4, 0, 4),
-                                                    value=-1.)[:, 0], atol=1e-6)
+        assert torch.allclose(
+            masks[:, slot],
+            F.pad(s4[..., :100, :100] * 2 - 1, (0, 4, 0, 4), value=-1.0)[:, 0],
+            atol=1e-6,
+        )
 
 
 def test_global_step_sees_a_soft_mask_and_the_whole_image():
@@ -117,8 +147,12 @@ def test_global_step_sees_a_soft_mask_and_the_whole_image():
     assert ((masks > -1) & (masks < 1)).any()
     for rows, columns in ((slice(63, None), slice(None)), (slice(None), slice(96, None))):
         assert (seen[..., rows, columns] == 0).all() and (masks[..., rows, columns] == -1).all()
-    torch.testing.assert_close(seen[..., :63, :96].mean((2, 3)),
-                               normalize(image[None])[..., :450].mean((2, 3)), rtol=0, atol=.02)
+    torch.testing.assert_close(
+        seen[..., :63, :96].mean((2, 3)),
+        normalize(image[None])[..., :450].mean((2, 3)),
+        rtol=0,
+        atol=0.02,
+    )
 
 
 def test_overlaps_are_averaged_without_the_chips():
@@ -131,8 +165,13 @@ def test_overlaps_are_averaged_without_the_chips():
         step += 1
         return {stride: torch.full_like(masks[:, :1], step / 100) for stride in strides}
 
-    result = refine(counter, torch.zeros(3, height, width), torch.ones(1, height, width), L=L,
-                    crop_filter='all')
+    result = refine(
+        counter,
+        torch.zeros(3, height, width),
+        torch.ones(1, height, width),
+        L=L,
+        crop_filter='all',
+    )
     total, count = np.zeros((height, width)), np.zeros((height, width))
     for index, (_, (top, left, bottom, right)) in enumerate(sorted(crop_grid(height, width, L))):
         logit = (3 + 2 * (index + 1)) / 100  # three passes of the Global step, two per crop
@@ -144,7 +183,7 @@ def test_overlaps_are_averaged_without_the_chips():
 
 def disc(size=260, radius=18):
     y, x = np.ogrid[:size, :size]
-    return torch.from_numpy((y - 70)**2 + (x - 80)**2 < radius**2)[None]
+    return torch.from_numpy((y - 70) ** 2 + (x - 80) ** 2 < radius**2)[None]
 
 
 def test_filters_choose_crops_and_others_keep_the_binarised_mask():
@@ -152,8 +191,14 @@ def test_filters_choose_crops_and_others_keep_the_binarised_mask():
     refined = {}
     for crop_filter in ('boundary', 'release', 'all'):
         seen = []
-        result = refine(mask_as_logits, image, disc(), L=96, crop_filter=crop_filter,
-                        progress=lambda *counts, seen=seen: seen.append(counts))
+        result = refine(
+            mask_as_logits,
+            image,
+            disc(),
+            L=96,
+            crop_filter=crop_filter,
+            progress=lambda *counts, seen=seen: seen.append(counts),
+        )
         refined[crop_filter] = len(seen)
         hard = (result == 0) | (result == 1)
         assert hard.all() == (not seen) and hard.any() == (crop_filter != 'all')
@@ -177,8 +222,15 @@ def test_batches_of_crops_give_the_same(batch_size):
     image, mask = scene(150, 180)
     alone, together, seen = Recorder(), Recorder(), []
     expected = refine(alone, image, mask, L=96, normalize=normalize)
-    result = refine(together, image, mask, L=96, normalize=normalize, batch_size=batch_size,
-                    progress=lambda *counts: seen.append(counts))
+    result = refine(
+        together,
+        image,
+        mask,
+        L=96,
+        normalize=normalize,
+        batch_size=batch_size,
+        progress=lambda *counts: seen.append(counts),
+    )
     assert torch.allclose(result, expected, atol=1e-6)
     crops = (len(alone.calls) - 3) // 2
     assert len(together.calls) == 3 + 2 * -(-crops // batch_size)
@@ -232,8 +284,16 @@ def test_levels_go_from_coarse_to_fine():
     image, mask = scene(192, 384)
     network = Recorder()
     seen = []
-    refine(network, image, mask, L=96, levels=2, normalize=normalize, crop_filter='all',
-           progress=lambda *counts: seen.append(counts))
+    refine(
+        network,
+        image,
+        mask,
+        L=96,
+        levels=2,
+        normalize=normalize,
+        crop_filter='all',
+        progress=lambda *counts: seen.append(counts),
+    )
     coarse, fine = (sum(1 for _ in crop_grid(*size, 96)) for size in ((96, 192), (192, 384)))
     assert seen == [(index + 1, count) for count in (coarse, fine) for index in range(count)]
     # Only a level that another one follows needs its stride-4 output.
@@ -262,23 +322,38 @@ def test_half_precision_outputs_become_float32():
     assert outputs[1].dtype == torch.float32 and outputs[1].shape == (2, 1, 9, 9)
 
 
-@pytest.mark.parametrize('options, error, message', [
-    ({'L': 65}, ValueError, 'L must be at least 66'),
-    ({'L': 96.}, TypeError, 'L must be an integer'),
-    ({'crop_filter': 'some'}, ValueError, "crop_filter must be one of .*got 'some'"),
-    ({'local': 'never'}, ValueError, "local must be one of .*got 'never'"),
-    ({'local': 'only', 'fast': True}, ValueError, 'give one of the two'),
-    ({'levels': 0}, ValueError, 'levels must be at least 1, got 0'),
-    ({'batch_size': 0}, ValueError, 'batch_size must be at least 1, got 0'),
-    ({'normalize': None}, TypeError, 'image must be normalised float, got torch.uint8'),
-    ({'image': torch.zeros(1, 9, 9)}, ValueError, r'image must have shape.*got \(1, 9, 9\)'),
-    ({'image': torch.zeros(3, 0, 9)}, ValueError, r'at least one pixel, got \(3, 0, 9\)'),
-    ({'mask': torch.zeros(9, 9)}, ValueError, r'mask must have shape \(1, 9, 9\).*got \(9, 9\)'),
-    ({'mask': torch.zeros(1, 9, 9, dtype=torch.uint8)}, TypeError, 'mask must be bool or float'),
-])
+@pytest.mark.parametrize(
+    'options, error, message',
+    [
+        ({'L': 65}, ValueError, 'L must be at least 66'),
+        ({'L': 96.0}, TypeError, 'L must be an integer'),
+        ({'crop_filter': 'some'}, ValueError, "crop_filter must be one of .*got 'some'"),
+        ({'local': 'never'}, ValueError, "local must be one of .*got 'never'"),
+        ({'local': 'only', 'fast': True}, ValueError, 'give one of the two'),
+        ({'levels': 0}, ValueError, 'levels must be at least 1, got 0'),
+        ({'batch_size': 0}, ValueError, 'batch_size must be at least 1, got 0'),
+        ({'normalize': None}, TypeError, 'image must be normalised float, got torch.uint8'),
+        ({'image': torch.zeros(1, 9, 9)}, ValueError, r'image must have shape.*got \(1, 9, 9\)'),
+        ({'image': torch.zeros(3, 0, 9)}, ValueError, r'at least one pixel, got \(3, 0, 9\)'),
+        (
+            {'mask': torch.zeros(9, 9)},
+            ValueError,
+            r'mask must have shape \(1, 9, 9\).*got \(9, 9\)',
+        ),
+        (
+            {'mask': torch.zeros(1, 9, 9, dtype=torch.uint8)},
+            TypeError,
+            'mask must be bool or float',
+        ),
+    ],
+)
 def test_bad_input_is_told(options, error, message):
-    arguments = {'image': torch.zeros(3, 9, 9, dtype=torch.uint8), 'mask': torch.zeros(1, 9, 9),
-                 'normalize': normalize, **options}
+    arguments = {
+        'image': torch.zeros(3, 9, 9, dtype=torch.uint8),
+        'mask': torch.zeros(1, 9, 9),
+        'normalize': normalize,
+        **options,
+    }
     with pytest.raises(error, match=message):
         refine(refine_pass, arguments.pop('image'), arguments.pop('mask'), **arguments)
 
@@ -305,6 +380,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit - before)
 @pytest.mark.skipif(sys.platform == 'win32', reason='no getrusage')
 def test_large_photo_takes_little_memory():
     """5000 x 3600 at L=900 in less than 0.5 GB beside the image, the mask and the network."""
-    done = subprocess.run([sys.executable, '-c', MEMORY], capture_output=True, text=True,
-                          check=True)
-    assert float(done.stdout.split()[-1]) < .5
+    done = subprocess.run(
+        [sys.executable, '-c', MEMORY], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout.split()[-1]) < 0.5

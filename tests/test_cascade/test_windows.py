@@ -47,18 +47,30 @@ def test_areas_by_rows_equal_the_area_resize(height, width, side, strip_pixels):
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-3)
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 200), st.integers(1, 200),
-       st.booleans(), st.data())
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.booleans(),
+    st.data(),
+)
 @settings(max_examples=60, deadline=None)
 def test_a_window_of_a_resize_is_that_part_of_it(h, w, height, width, align_corners, data):
     value = torch.rand(1, 1, h, w, generator=torch.Generator().manual_seed(h * w))
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
-    box = Box(top, left, data.draw(st.integers(top + 1, height)),
-              data.draw(st.integers(left + 1, width)))
-    expected = F.interpolate(value, size=(height, width), mode='bilinear',
-                             align_corners=align_corners)
-    torch.testing.assert_close(resize_window(value, (height, width), box, align_corners),
-                               expected[0, 0][box.slices], rtol=0, atol=2e-6)
+    box = Box(
+        top, left, data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width))
+    )
+    expected = F.interpolate(
+        value, size=(height, width), mode='bilinear', align_corners=align_corners
+    )
+    torch.testing.assert_close(
+        resize_window(value, (height, width), box, align_corners),
+        expected[0, 0][box.slices],
+        rtol=0,
+        atol=2e-6,
+    )
 
 
 def test_cuts_from_top_to_bottom_read_each_row_once():
@@ -71,9 +83,17 @@ def test_cuts_from_top_to_bottom_read_each_row_once():
     assert reader.reads == [(3, 9), (9, 20), (20, 22), (30, 50)]
 
 
-@pytest.mark.parametrize('options', [{}, {'fast': True}, {'crops': 'adaptive'},
-                                     {'crop_filter': 'all', 'batch_size': 4}, {'levels': 2},
-                                     {'crop_filter': 'release', 'strides': (8, 1)}])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'fast': True},
+        {'crops': 'adaptive'},
+        {'crop_filter': 'all', 'batch_size': 4},
+        {'levels': 2},
+        {'crop_filter': 'release', 'strides': (8, 1)},
+    ],
+)
 @pytest.mark.parametrize('size', [(350, 281), (70, 96), (60, 40)])
 def test_rows_give_what_the_whole_image_gives(few_rows, options, size):
     image, mask = scene(*size)
@@ -91,8 +111,9 @@ def test_rows_give_what_the_whole_image_gives(few_rows, options, size):
     assert ((result - expected).abs() < 1e-4).float().mean() > 0.999
 
 
-@pytest.mark.parametrize('options', [{'crop_filter': 'all'}, {'crops': 'adaptive'},
-                                     {'fast': True}])
+@pytest.mark.parametrize(
+    'options', [{'crop_filter': 'all'}, {'crops': 'adaptive'}, {'fast': True}]
+)
 @pytest.mark.parametrize('start', [1, 77, 200, 349])
 def test_a_later_start_gives_the_same_rows_for_less(few_rows, options, start):
     image, mask = scene(350, 200)
@@ -110,8 +131,9 @@ def test_a_later_start_gives_the_same_rows_for_less(few_rows, options, start):
     calls.clear()
     parts = list(job.last_step(image, coarse, start))
     assert parts[0][0] == start
-    torch.testing.assert_close(torch.cat([rows for _, rows in parts]), whole[start:],
-                               rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        torch.cat([rows for _, rows in parts]), whole[start:], rtol=0, atol=1e-6
+    )
     assert len(calls) <= complete and (start < 200 or not calls or len(calls) < complete)
 
 

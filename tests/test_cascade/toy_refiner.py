@@ -1,14 +1,15 @@
 """A small network with the interface of a refiner, the same on every machine."""
+
 import math
 
 import torch
 import torch.nn.functional as F
 
-MEAN = torch.tensor([.485, .456, .406]).view(1, 3, 1, 1)
-STD = torch.tensor([.229, .224, .225]).view(1, 3, 1, 1)
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 #: Output layer of each stride: its bias sets the share of foreground.
 BIAS = {8: -1.1, 4: -1.5, 1: -1.4}
-PUSH = torch.tensor([.9, .5, .7]).view(1, 3, 1, 1)
+PUSH = torch.tensor([0.9, 0.5, 0.7]).view(1, 3, 1, 1)
 
 
 def normalize(image):
@@ -20,12 +21,12 @@ def weight(out_channels, in_channels, kernel, phase):
     """Weights that look random and are the same on every machine."""
     index = torch.arange(out_channels * in_channels * kernel**2, dtype=torch.float64)
     values = torch.sin(index * 12.9898 + phase) * 43758.5453
-    values = (values - values.floor() - .5) * 2 / math.sqrt(in_channels * kernel**2 / 3)
+    values = (values - values.floor() - 0.5) * 2 / math.sqrt(in_channels * kernel**2 / 3)
     return values.float().view(out_channels, in_channels, kernel, kernel)
 
 
-STEM, DEEP = weight(8, 6, 5, 1.), weight(8, 8, 3, 2.)
-HEADS = {stride: weight(1, 8, 3, 3. + stride) * 3 for stride in (8, 4, 1)}
+STEM, DEEP = weight(8, 6, 5, 1.0), weight(8, 8, 3, 2.0)
+HEADS = {stride: weight(1, 8, 3, 3.0 + stride) * 3 for stride in (8, 4, 1)}
 
 
 def refine_pass(image, masks, strides):
@@ -42,8 +43,9 @@ def refine_pass(image, masks, strides):
     for stride in strides:
         logits = F.conv2d(F.avg_pool2d(features, stride), HEADS[stride], padding=1) + BIAS[stride]
         logits = logits + F.avg_pool2d((masks * PUSH).sum(1, keepdim=True), stride)
-        outputs[stride] = F.interpolate(logits, scale_factor=stride, mode='bilinear',
-                                        align_corners=False)
+        outputs[stride] = F.interpolate(
+            logits, scale_factor=stride, mode='bilinear', align_corners=False
+        )
     return outputs
 
 
@@ -51,7 +53,8 @@ def scene(height, width):
     """A photo of waves, (3, H, W) uint8, and a mask of one disc, (1, H, W) bool."""
     y = torch.linspace(0, 1, height, dtype=torch.float64)[:, None]
     x = torch.linspace(0, 1, width, dtype=torch.float64)[None]
-    photo = torch.stack([torch.sin(9 * x + 3 * y), torch.sin(23 * x * y + 2),
-                         torch.cos(31 * y - 5 * x)])
-    disc = (x - .3)**2 + (y - .4)**2 < .1
+    photo = torch.stack(
+        [torch.sin(9 * x + 3 * y), torch.sin(23 * x * y + 2), torch.cos(31 * y - 5 * x)]
+    )
+    disc = (x - 0.3) ** 2 + (y - 0.4) ** 2 < 0.1
     return (127.5 + 127.4 * photo).round().to(torch.uint8), disc[None]

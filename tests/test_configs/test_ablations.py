@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmseg_cascadepsp.apis.model_zoo import build_model
+from mmseg_cascadepsp.models.refiner.zoo import build_model
 from tests.training import ROOT, write_data
 
 CONFIGS = ROOT / 'configs/ablations'
@@ -47,8 +47,7 @@ def test_what_is_left(name, strides, losses, passes):
 
 def test_table_2_changes_inference_alone():
     final, *others = (
-        Config.fromfile(CONFIGS / f'{name}.py')
-        for name in ('final', 'global_only', 'local_only')
+        Config.fromfile(CONFIGS / f'{name}.py') for name in ('final', 'global_only', 'local_only')
     )
     for cfg, change in zip(others, (dict(fast=True), dict(local='only')), strict=True):
         assert cfg.model.test_cfg == {**final.model.test_cfg, **change}
@@ -80,7 +79,7 @@ def test_trains_measures_and_keeps_what_is_finished(tmp_path):
     assert run.returncode == 0, run.stderr[-3000:]
     assert [run.stderr.count(f'training {name}\n') for name in ('os1_only', 'final')] == [1, 1]
     lines = (tmp_path / 'table.md').read_text().splitlines()
-    assert '\n'.join(lines) == run.stdout[run.stdout.index('Table 1'):].strip()
+    assert '\n'.join(lines) == run.stdout[run.stdout.index('Table 1') :].strip()
     assert 'simulated, 2 masks of IoU' in lines[2]
     assert [line.split('|')[1:3] for line in lines if '`' in line] == [
         [' With OS1 only (`os1_only`) ', ' +1.63 / +9.81 '],
@@ -89,5 +88,5 @@ def test_trains_measures_and_keeps_what_is_finished(tmp_path):
         [' Both steps (`final`) ', ' +2.36 / +14.70 '],
     ]
     again = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=tmp_path)
-    assert again.stdout.endswith(run.stdout[run.stdout.index('Table 1'):])
+    assert again.stdout.endswith(run.stdout[run.stdout.index('Table 1') :])
     assert 'training' not in again.stderr and 'measuring' not in again.stderr

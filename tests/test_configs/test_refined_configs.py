@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmseg_cascadepsp.apis import testing
+from mmseg_cascadepsp.cli import testing
 from tests.chaining import (
     ROOT,
     SMALL_RUN,
@@ -95,8 +95,10 @@ def test_shipped_chain_runs_without_download(tmp_path):
             folder = tmp_path / 'val' / name / kind
             folder.mkdir(parents=True)
             assert cv2.imwrite(str(folder / 'a.png'), picture)
-    cfg = testing.read_config(str(SHIPPED), {'test_dataloader.num_workers': 0,
-                                             'test_dataloader.persistent_workers': False})
+    cfg = testing.read_config(
+        str(SHIPPED),
+        {'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers': False},
+    )
     cfg.work_dir = str(tmp_path / 'work')
     testing.chain(cfg)
     testing.check_data(cfg, str(tmp_path / 'val'))

@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
-from mmseg_cascadepsp.apis.checkpoint import load_weights, read_state_dict
-from mmseg_cascadepsp.apis.model_zoo import find_weights
+from mmseg_cascadepsp.models.refiner.checkpoint import load_weights, read_state_dict
+from mmseg_cascadepsp.models.refiner.zoo import find_weights
 from tests.training import write_data
 
 

@@ -6,7 +6,8 @@ import torch
 from mmengine.dataset import Compose
 from mmseg.registry import MODELS
 
-from mmseg_cascadepsp.apis import model_zoo, testing
+from mmseg_cascadepsp.cli import testing
+from mmseg_cascadepsp.models.refiner import zoo as model_zoo
 from tests.chaining import red_disc, write_picture
 
 CONFIGS = [

@@ -43,10 +43,12 @@ def authors_archives():
         name = ('ant', 'bee', 'cat')[n - 1]
         archives['fewshot_data.zip'].update(both(f'fewshot_data/fewshot_data/{name}/{n}'))
         for name in ('DUTS-TR', 'DUTS-TE'):
-            archives[f'{name}.zip'].update({
-                f'{name}/{name}-Image/ILSVRC2012_{n}.jpg': encoded('.jpg', seed=n),
-                f'{name}/{name}-Mask/ILSVRC2012_{n}.png': encoded('.png'),
-            })
+            archives[f'{name}.zip'].update(
+                {
+                    f'{name}/{name}-Image/ILSVRC2012_{n}.jpg': encoded('.jpg', seed=n),
+                    f'{name}/{name}-Mask/ILSVRC2012_{n}.png': encoded('.png'),
+                }
+            )
     return archives
 
 

@@ -68,7 +68,9 @@ def test_two_folders_and_several_sets(tmp_path):
     assert len(load(tmp_path / 'two', data_prefix=FOLDERS)) == 2
     assert names(load(tmp_path, data_prefix=FOLDERS)) == ['a.jpg', 'a.png', 'b.jpeg']
     assert names(load(tmp_path, data_prefix=FOLDERS, repeat=dict(one=3))) == [
-        *['a.jpg'] * 3, 'a.png', 'b.jpeg'
+        *['a.jpg'] * 3,
+        'a.png',
+        'b.jpeg',
     ]
 
 

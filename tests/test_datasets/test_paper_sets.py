@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.apis.training import check_data
+from mmseg_cascadepsp.cli.training import check_data
 from mmseg_cascadepsp.datasets import (
     LabelMapObjectsDataset,
     PaperTrainingSet,
@@ -152,8 +152,9 @@ def test_one_object_of_a_label_map():
     assert picked['class'] == {whole3, whole8}
     assert picked['component'] == {(400, 455), (400, 30 * 90 + 60), (400, 5 * 90 + 60)}
     only = PickObject(labels=(8,), min_area=100)
-    assert {np.count_nonzero(only.transform(dict(gt_seg_map=labels))['gt_seg_map'])
-            for _ in range(9)} == {409}
+    assert {
+        np.count_nonzero(only.transform(dict(gt_seg_map=labels))['gt_seg_map']) for _ in range(9)
+    } == {409}
     assert PickObject(exclude=(0,), min_area=900).transform(dict(gt_seg_map=labels)) is None
     assert PickObject(labels=(0,), max_share=0.5).transform(dict(gt_seg_map=labels)) is None
     with pytest.raises(ValueError, match="one must be 'class' or 'component', got 'object'"):

@@ -132,8 +132,9 @@ def batches(workers=0, start=0, seed=3):
     dataset = PlaceSeededDataset(Stream())
     sampler = ResumableSampler(dataset, seed=seed)
     sampler.start = start
-    loader = DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=workers,
-                        collate_fn=list)
+    loader = DataLoader(
+        dataset, batch_size=2, sampler=sampler, num_workers=workers, collate_fn=list
+    )
     return list(islice(loader, 9 - start // 2))
 
 

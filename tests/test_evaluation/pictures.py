@@ -7,8 +7,10 @@ def waves(seed: int, height: int, width: int, channels: int = 1, count: int = 6)
     """Smooth random fields, float (H, W, channels): sums of plane waves."""
     random = np.random.RandomState(seed)
     y, x = np.mgrid[:height, :width] / max(height, width)
-    fields = [sum(np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in random.rand(count, 3) * 4)
-              for _ in range(channels)]
+    fields = [
+        sum(np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in random.rand(count, 3) * 4)
+        for _ in range(channels)
+    ]
     return np.stack(fields, axis=-1)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmseg_cascadepsp.evaluation import folders, mask_scores
-from mmseg_cascadepsp.utils.io import write_png
+from mmseg_cascadepsp.files.reading import write_png
 
 from .pictures import masks
 
@@ -37,13 +37,21 @@ def test_sets_of_a_root_are_found_and_pooled(tmp_path, val, monkeypatch):
     (tmp_path / val / 'notes').mkdir()
     monkeypatch.setenv('MMSEG_CASCADEPSP_DATA', str(tmp_path))
     examples = folders.find_sets()
-    records = [record for example in examples for record in folders.measure(
-        example, {'perfect': the_truth(cats | dogs), 'none': lambda image, mask: mask})]
+    records = [
+        record
+        for example in examples
+        for record in folders.measure(
+            example, {'perfect': the_truth(cats | dogs), 'none': lambda image, mask: mask}
+        )
+    ]
     rows = {(row['kind'], row['method'], row['set']): row for row in folders.summarise(records)}
     assert {key: row['n'] for key, row in rows.items() if key[1] == 'none'} == {
-        ('networks', 'none', 'all'): 3, ('networks', 'none', 'cats'): 3,
-        ('simulated', 'none', 'all'): 3, ('simulated', 'none', 'cats'): 2,
-        ('simulated', 'none', 'dogs'): 1}
+        ('networks', 'none', 'all'): 3,
+        ('networks', 'none', 'cats'): 3,
+        ('simulated', 'none', 'all'): 3,
+        ('simulated', 'none', 'cats'): 2,
+        ('simulated', 'none', 'dogs'): 1,
+    }
     every = [*cats.values(), *dogs.values()]
     before = mask_scores([coarse for _, coarse, _ in every], [truth for truth, _, _ in every])
     row = rows['simulated', 'perfect', 'all']
@@ -62,7 +70,8 @@ def test_three_folders_are_matched_by_stem(tmp_path):
     with pytest.warns(UserWarning, match='1 of 3 coarse masks have no photo .* first photo4.png'):
         examples = folders.find_examples(
             *(tmp_path / 'mine' / name for name in ('images', 'masks')),
-            [tmp_path / 'mine/coarse_simulated'])
+            [tmp_path / 'mine/coarse_simulated'],
+        )
     assert [example.image.name for example in examples] == ['photo5.PNG', 'photo6.png']
     assert {(example.set, example.kind) for example in examples} == {('mine', 'coarse_simulated')}
 
@@ -76,19 +85,30 @@ def test_folders_of_the_same_name_are_not_pooled(tmp_path):
 
 def test_a_set_called_as_all_together_counts_once(tmp_path):
     write_set(tmp_path / 'all', (1, 2))
-    records = [record for example in folders.find_sets(tmp_path)
-               for record in folders.measure(example, {'none': lambda image, mask: mask})]
+    records = [
+        record
+        for example in folders.find_sets(tmp_path)
+        for record in folders.measure(example, {'none': lambda image, mask: mask})
+    ]
     assert [(row['set'], row['n']) for row in folders.summarise(records)] == [('all', 2)]
 
 
 def test_worst_set_and_tables():
     def row(name, n, gain, method='lite'):
-        scores = {f'{key}{state}': value for key in folders.MASK_SCORES
-                  for state, value in (('_before', 80.0), ('', 80 + gain), ('_gain', gain))}
+        scores = {
+            f'{key}{state}': value
+            for key in folders.MASK_SCORES
+            for state, value in (('_before', 80.0), ('', 80 + gain), ('_gain', gain))
+        }
         return dict(kind='networks', method=method, set=name, n=n, seconds=0.5) | scores
 
-    rows = [row('all', 30, 2.0), row('cats', 20, 1.5), row('dogs', 10, 2.5), row('few', 9, -3.0),
-            row('cats', 20, -1.0, 'guided')]
+    rows = [
+        row('all', 30, 2.0),
+        row('cats', 20, 1.5),
+        row('dogs', 10, 2.5),
+        row('few', 9, -3.0),
+        row('cats', 20, -1.0, 'guided'),
+    ]
     assert folders.worst_set(rows, 'networks', 'lite')['set'] == 'cats'
     assert folders.worst_set(rows, 'networks', 'lite', 9)['set'] == 'few'
     assert folders.worst_set(rows, 'networks', 'lite', 31) is None

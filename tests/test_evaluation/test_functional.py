@@ -50,8 +50,10 @@ def test_multiclass_mba_equals_release(picture, before, after):
     truth, *coarse = labels(*picture)
     for void in (0, 255):  # the release's void is 0, MMSeg's 255
         renamed = np.where(truth == 0, void, truth)
-        actual = [ev.multiclass_mean_boundary_accuracy(pred, renamed, ignore_index=void)
-                  for pred in coarse]
+        actual = [
+            ev.multiclass_mean_boundary_accuracy(pred, renamed, ignore_index=void)
+            for pred in coarse
+        ]
         np.testing.assert_allclose(actual, [before, after], rtol=0, atol=1e-9)
 
 
@@ -61,7 +63,7 @@ def brute_force_regions(mask, radii):
     for radius in radii:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
         padded = np.pad(mask.astype(int), radius, constant_values=-1)
-        shifts = [padded[y:y + height, x:x + width] for y, x in np.argwhere(kernel)]
+        shifts = [padded[y : y + height, x : x + width] for y, x in np.argwhere(kernel)]
         yield np.any([part == 0 for part in shifts], 0) & np.any([part == 1 for part in shifts], 0)
 
 
@@ -71,8 +73,10 @@ def test_mba_by_brute_force(size, r0):
     truth, pred, _ = masks(7, *size)
     radii = [r0 + int((sum(size) / 300 - r0) / 5 * i) for i in range(5)]
     assert ev.boundary_radii(*size, r0) == radii
-    expected = [np.mean((pred == truth)[near]) if near.any() else NAN
-                for near in brute_force_regions(truth, radii)]
+    expected = [
+        np.mean((pred == truth)[near]) if near.any() else NAN
+        for near in brute_force_regions(truth, radii)
+    ]
     actual = ev.mean_boundary_accuracy(pred, truth, r0)
     np.testing.assert_allclose(actual, np.mean(expected), rtol=0, atol=1e-12)
 
@@ -96,6 +100,7 @@ def test_multiclass_mba_by_brute_force(r0):
 @pytest.mark.parametrize('size', [(61, 47), (200, 300), (5, 400), (1, 1)])
 def test_boundary_iou_by_erosion(size):
     """The definition of Cheng et al.: pad by one, erode by 3x3 as often as the diagonal asks."""
+
     def boundary(mask):
         steps = max(1, int(round(0.02 * np.hypot(*size))))
         padded = np.pad(mask.astype(np.uint8), 1)
@@ -106,7 +111,9 @@ def test_boundary_iou_by_erosion(size):
     near_truth, near_pred = boundary(truth), boundary(pred)
     np.testing.assert_array_equal(ev.inner_boundary(truth), near_truth)
     assert ev.boundary_iou_update(pred, truth) == (
-        (near_truth & near_pred).sum(), (near_truth | near_pred).sum())
+        (near_truth & near_pred).sum(),
+        (near_truth | near_pred).sum(),
+    )
 
 
 def test_boundary_iou_is_not_asked_about_void():
@@ -190,18 +197,41 @@ def test_two_classes_are_a_mask_and_its_complement(seed, height, width):
 MASK, LABELS = np.zeros((4, 5), bool), np.zeros((4, 5), int)
 
 
-@pytest.mark.parametrize('call, error, words', [
-    (lambda: ev.binary_iou(MASK[:3], MASK), ValueError, r'\(4, 5\), got \(3, 5\)'),
-    (lambda: ev.binary_iou(MASK, MASK[None]), ValueError, r'target must be of shape \(H, W\)'),
-    (lambda: ev.binary_iou(MASK[:0], MASK[:0]), ValueError, 'at least one pixel'),
-    (lambda: ev.boundary_iou(MASK + 255, MASK), ValueError, 'pred must be .* 255; threshold it'),
-    (lambda: ev.mean_boundary_accuracy(MASK, MASK * NAN), ValueError, 'target must be .* float64'),
-    (lambda: ev.mean_boundary_accuracy(MASK, MASK, r0=0), ValueError, 'r0 must be between 1 and'),
-    (lambda: ev.mean_iou(LABELS, LABELS + 3, 3), ValueError, 'holds the class 3; expected 0 to 2'),
-    (lambda: ev.mean_iou(LABELS, LABELS - 1, 3), ValueError, 'holds the class -1'),
-    (lambda: ev.multiclass_mba_update(LABELS, LABELS - 1, num_classes=3), ValueError, 'class -1'),
-    (lambda: ev.mean_iou(LABELS * 1.0, LABELS, 3), TypeError, 'pred must hold class indices'),
-])
+@pytest.mark.parametrize(
+    'call, error, words',
+    [
+        (lambda: ev.binary_iou(MASK[:3], MASK), ValueError, r'\(4, 5\), got \(3, 5\)'),
+        (lambda: ev.binary_iou(MASK, MASK[None]), ValueError, r'target must be of shape \(H, W\)'),
+        (lambda: ev.binary_iou(MASK[:0], MASK[:0]), ValueError, 'at least one pixel'),
+        (
+            lambda: ev.boundary_iou(MASK + 255, MASK),
+            ValueError,
+            'pred must be .* 255; threshold it',
+        ),
+        (
+            lambda: ev.mean_boundary_accuracy(MASK, MASK * NAN),
+            ValueError,
+            'target must be .* float64',
+        ),
+        (
+            lambda: ev.mean_boundary_accuracy(MASK, MASK, r0=0),
+            ValueError,
+            'r0 must be between 1 and',
+        ),
+        (
+            lambda: ev.mean_iou(LABELS, LABELS + 3, 3),
+            ValueError,
+            'holds the class 3; expected 0 to 2',
+        ),
+        (lambda: ev.mean_iou(LABELS, LABELS - 1, 3), ValueError, 'holds the class -1'),
+        (
+            lambda: ev.multiclass_mba_update(LABELS, LABELS - 1, num_classes=3),
+            ValueError,
+            'class -1',
+        ),
+        (lambda: ev.mean_iou(LABELS * 1.0, LABELS, 3), TypeError, 'pred must hold class indices'),
+    ],
+)
 def test_bad_input_is_named(call, error, words):
     with pytest.raises(error, match=words):
         call()

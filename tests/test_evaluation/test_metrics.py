@@ -21,15 +21,22 @@ CLASSES = ('sky', 'road', 'tree', 'car', 'pole', 'sign', 'fence')
 
 def sample(**maps):
     result = SegDataSample(metainfo={'img_path': 'photos/a.jpg'})
-    result.set_data({key: PixelData(data=torch.tensor(np.ascontiguousarray(value))[None])
-                     for key, value in maps.items()})
+    result.set_data(
+        {
+            key: PixelData(data=torch.tensor(np.ascontiguousarray(value))[None])
+            for key, value in maps.items()
+        }
+    )
     return result
 
 
 def refined(seed, height=80, width=100):
     truth, coarse, pred = masks(seed, height, width)
-    return sample(gt_sem_seg=truth * np.uint8(255), coarse_mask=coarse * np.uint8(200),
-                  pred_sem_seg=pred.astype(np.uint8))
+    return sample(
+        gt_sem_seg=truth * np.uint8(255),
+        coarse_mask=coarse * np.uint8(200),
+        pred_sem_seg=pred.astype(np.uint8),
+    )
 
 
 def relabelled(seed, height=80, width=100):
@@ -85,8 +92,10 @@ def test_boundary_seg_metric_reports_before_after_and_gain():
     samples = [relabelled(seed, 60 + 9 * seed) for seed in range(3)]
     metrics = evaluate(dict(type='BoundarySegMetric'), samples)
     truths = [array(one, 'gt_sem_seg') for one in samples]
-    after, before = (ev.label_scores([array(one, key) for one in samples], truths, len(CLASSES))
-                     for key in ('pred_sem_seg', 'pred_sem_seg_coarse'))
+    after, before = (
+        ev.label_scores([array(one, key) for one in samples], truths, len(CLASSES))
+        for key in ('pred_sem_seg', 'pred_sem_seg_coarse')
+    )
     assert len(metrics) == 9
     for key in ('mIoU', 'mBA', 'BoundaryIoU'):
         assert metrics[key] == pytest.approx(100 * after[key])
@@ -118,12 +127,17 @@ def test_scores_of_every_class_on_request():
     assert np.isnan(metrics['mBA.car'])  # never in the truth
     assert 0 < metrics['mBA.road'] < 100
     assert metrics['mBA_gain.road'] == pytest.approx(
-        metrics['mBA.road'] - metrics['mBA_before.road'])
+        metrics['mBA.road'] - metrics['mBA_before.road']
+    )
 
 
-@pytest.mark.parametrize('config, make', [
-    (dict(type='RefinementMetric'), refined),
-    (dict(type='BoundarySegMetric', per_class=True), relabelled)])
+@pytest.mark.parametrize(
+    'config, make',
+    [
+        (dict(type='RefinementMetric'), refined),
+        (dict(type='BoundarySegMetric', per_class=True), relabelled),
+    ],
+)
 def test_what_is_kept_does_not_grow_with_the_image(config, make):
     sizes = []
     for scale in (1, 4):
@@ -137,8 +151,10 @@ def test_what_is_kept_does_not_grow_with_the_image(config, make):
 def _one_rank(rank, folder):
     torch.distributed.init_process_group('gloo', f'file://{folder}/meet', rank=rank, world_size=2)
     metrics = []
-    for config, make in ((dict(type='RefinementMetric'), refined),
-                         (dict(type='BoundarySegMetric', per_class=True), relabelled)):
+    for config, make in (
+        (dict(type='RefinementMetric'), refined),
+        (dict(type='BoundarySegMetric', per_class=True), relabelled),
+    ):
         evaluator = Evaluator(METRICS.build(config))
         evaluator.dataset_meta = {'classes': CLASSES}
         for seed in (rank, (rank + 2) % 3):  # 0 2 | 1 0: the last one fills up, as samplers do
@@ -158,9 +174,12 @@ def test_two_processes_report_what_one_does(tmp_path):
     for process in ranks:
         process.join(120)
     found = [pickle.loads((tmp_path / f'{rank}.pkl').read_bytes()) for rank in (0, 1)]
-    alone = [evaluate(dict(type='RefinementMetric'), [refined(seed) for seed in range(3)]),
-             evaluate(dict(type='BoundarySegMetric', per_class=True),
-                      [relabelled(seed) for seed in range(3)])]
+    alone = [
+        evaluate(dict(type='RefinementMetric'), [refined(seed) for seed in range(3)]),
+        evaluate(
+            dict(type='BoundarySegMetric', per_class=True), [relabelled(seed) for seed in range(3)]
+        ),
+    ]
     for metrics in found:
         for one, expected in zip(metrics, alone, strict=True):
             assert one == pytest.approx(expected, nan_ok=True)

@@ -47,15 +47,20 @@ def read(kind, name):
 
 def test_every_run_is_measured_and_pictured(demo, tmp_path, capsys):
     pytest.importorskip('skimage')
-    assert demo.main(['--out', str(tmp_path), '--small-l', '128', '--large', '600',
-                      '--no-chain']) == 0
+    assert (
+        demo.main(['--out', str(tmp_path), '--small-l', '128', '--large', '600', '--no-chain'])
+        == 0
+    )
     printed = capsys.readouterr().out
     for name in NAMES:
         assert (tmp_path / f'{name}.jpg').stat().st_size > 10_000
     assert (tmp_path / 'motorcycle_L128.jpg').exists()
     assert (tmp_path / 'astronaut_600.jpg').exists()
     assert [call[1:] for call in StandIn.calls] == [
-        *[(None, 900)] * 5, (True, 128), (None, 128), (None, 900)
+        *[(None, 900)] * 5,
+        (True, 128),
+        (None, 128),
+        (None, 900),
     ]
     assert StandIn.calls[-1][0] == (600, 600)
     assert 'mean' in printed and 'peak memory of this process' in printed
@@ -63,8 +68,19 @@ def test_every_run_is_measured_and_pictured(demo, tmp_path, capsys):
 
 def test_table_says_what_the_metrics_say(demo, tmp_path, capsys):
     pytest.importorskip('skimage')
-    demo.main(['--out', str(tmp_path), '--photos', 'coffee', '--small-l', '0', '--large', '0',
-               '--no-chain'])
+    demo.main(
+        [
+            '--out',
+            str(tmp_path),
+            '--photos',
+            'coffee',
+            '--small-l',
+            '0',
+            '--large',
+            '0',
+            '--no-chain',
+        ]
+    )
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('coffee'))
     coarse, true = read('coarse', 'coffee') > 127, read('true', 'coffee') > 127
     iou = 100 * (coarse & true).sum() / (coarse | true).sum()
@@ -87,8 +103,10 @@ def test_chain_finds_the_cat_and_refines_it(tmp_path, capsys):
 
 
 def test_mean_row_is_the_mean(demo):
-    rows = [demo.Row('a', '', 1.0, (0.5, 0.7), (0.1, 0.3)),
-            demo.Row('b', '', 3.0, (0.7, 0.9), (0.3, 0.5))]
+    rows = [
+        demo.Row('a', '', 1.0, (0.5, 0.7), (0.1, 0.3)),
+        demo.Row('b', '', 3.0, (0.7, 0.9), (0.3, 0.5)),
+    ]
     mean = demo.mean(rows)
     assert mean.seconds == 2 and mean.iou == pytest.approx((0.6, 0.8))
     assert '60.0 ->  80.0' in str(mean) and '20.0 ->  40.0' in str(mean)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmseg_cascadepsp.evaluation import binary_iou
-from mmseg_cascadepsp.utils.io import write_png
+from mmseg_cascadepsp.files.reading import write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,11 +68,26 @@ class StandIn:
 
 def test_refiner_beside_a_baseline(tool, data, monkeypatch, capsys):
     monkeypatch.setattr('mmseg_cascadepsp.Refiner', StandIn, raising=False)
-    assert tool.main([*folders_of(data), '--fast', '--L=300', '--baselines=guided',
-                      f'--json={data}/rows.json', f'--markdown={data}/rows.md']) == 0
+    assert (
+        tool.main(
+            [
+                *folders_of(data),
+                '--fast',
+                '--L=300',
+                '--baselines=guided',
+                f'--json={data}/rows.json',
+                f'--markdown={data}/rows.md',
+            ]
+        )
+        == 0
+    )
     rows = json.loads((data / 'rows.json').read_text())
     assert [(row['method'], row['set'], row['n']) for row in rows] == [
-        ('lite', 'all', 2), ('lite', data.name, 2), ('guided', 'all', 2), ('guided', data.name, 2)]
+        ('lite', 'all', 2),
+        ('lite', data.name, 2),
+        ('guided', 'all', 2),
+        ('guided', data.name, 2),
+    ]
     assert rows[0]['IoU'] == rows[0]['mBA'] == 100 >= rows[2]['IoU'] > rows[0]['IoU_before']
     assert (data / 'rows.md').read_text().strip() == capsys.readouterr().out.strip()
 
@@ -92,10 +107,13 @@ def test_a_bad_mask_is_told_and_the_rest_measured(tool, data, capsys):
     assert '| all | 1 |' in told.out
 
 
-@pytest.mark.parametrize('error, words', [
-    (RuntimeError('out of memory\nlong trace'), 'out of memory'), (MemoryError(), 'MemoryError')])
-def test_a_fault_of_the_method_does_not_lose_the_rest(tool, data, capsys, monkeypatch, error,
-                                                      words):
+@pytest.mark.parametrize(
+    'error, words',
+    [(RuntimeError('out of memory\nlong trace'), 'out of memory'), (MemoryError(), 'MemoryError')],
+)
+def test_a_fault_of_the_method_does_not_lose_the_rest(
+    tool, data, capsys, monkeypatch, error, words
+):
     calls = []
 
     def method(image, mask):  # fails once
@@ -112,15 +130,18 @@ def test_a_fault_of_the_method_does_not_lose_the_rest(tool, data, capsys, monkey
     assert '| all | 1 |' in told.out
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (['--images=x', '--refiner=none'], 'Give --images, --masks and --coarse together'),
-    (['--root=nowhere', '--refiner=none'], 'nowhere does not exist'),
-    (['--refiner=none'], 'Nothing to measure'),
-    (['--r0=0'], 'r0 must be between 1 and 5'),
-    (['--L=10'], 'L must be at least 66'),
-    (['--every=0'], '--every must be 1 (all masks) or more, got 0'),
-    (['--refiner=none', '--baselines=magic'], "knows grabcut, guided, densecrf, got 'magic'"),
-])
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (['--images=x', '--refiner=none'], 'Give --images, --masks and --coarse together'),
+        (['--root=nowhere', '--refiner=none'], 'nowhere does not exist'),
+        (['--refiner=none'], 'Nothing to measure'),
+        (['--r0=0'], 'r0 must be between 1 and 5'),
+        (['--L=10'], 'L must be at least 66'),
+        (['--every=0'], '--every must be 1 (all masks) or more, got 0'),
+        (['--refiner=none', '--baselines=magic'], "knows grabcut, guided, densecrf, got 'magic'"),
+    ],
+)
 def test_wrong_arguments_are_one_sentence(tool, data, arguments, words, capsys):
     needs_data = not arguments[0].startswith(('--images', '--root'))
     assert tool.main([*(folders_of(data) if needs_data else []), *arguments]) == 2
@@ -160,8 +181,10 @@ def test_guided_filter_solves_its_regressions(baselines):
         for x in range(2, 11):
             window = slice(y - radius, y + radius + 1), slice(x - radius, x + radius + 1)
             colours, values = guide[window].reshape(-1, 3), mask[window].reshape(-1)
-            slope = np.linalg.solve(np.cov(colours.T, bias=True) + eps * np.eye(3),
-                                    ((colours - colours.mean(0)).T * values).mean(1))
+            slope = np.linalg.solve(
+                np.cov(colours.T, bias=True) + eps * np.eye(3),
+                ((colours - colours.mean(0)).T * values).mean(1),
+            )
             fits[y, x] = slope, values.mean() - slope @ colours.mean(0)
     refined = baselines['guided'](image, mask, radius=2 / 13, eps=eps)
     for y in range(4, 9):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmseg_cascadepsp.apis import build_model
-from mmseg_cascadepsp.utils import read_mask, write_image, write_png
+from mmseg_cascadepsp.files import read_mask, write_image, write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / 'tests' / 'data' / 'cascadepsp_tiny.py'
@@ -203,7 +203,7 @@ def test_a_terminated_run_leaves_nothing_half_written(model, inputs, tmp_path):
     script = tmp_path / 'stuck.py'
     script.write_text(
         'import os, runpy, signal, sys\n'
-        'from mmseg_cascadepsp.utils import files\n'
+        'from mmseg_cascadepsp.files import files\n'
         'files.os.fsync = lambda number: os.kill(os.getpid(), signal.SIGTERM)\n'
         f'sys.argv = {[str(ROOT / "tools/refine.py"), *map(str, (*inputs, *model))]!r}\n'
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from mmseg_cascadepsp.utils import read_image, read_labels
+from mmseg_cascadepsp.files import read_image, read_labels
 from tests.chaining import (
     ROOT,
     SMALL_RUN,
@@ -182,7 +182,7 @@ def test_a_checkpoint_that_cannot_be_fetched(tool, root, monkeypatch, tmp_path):
 
 def test_the_command_itself_on_the_ade20k_config(root):
     """As a user calls it: configs/deeplabv3plus_refined_ade20k.py runs to the end and prints."""
-    from mmseg_cascadepsp.apis import testing
+    from mmseg_cascadepsp.cli import testing
 
     config = str(ROOT / 'configs/deeplabv3plus_refined_ade20k.py')
     options = {
@@ -208,7 +208,7 @@ def test_the_command_itself_on_the_ade20k_config(root):
 def test_a_dataset_is_known_by_its_class_and_an_unknown_one_is_told(root):
     from mmseg.datasets import ADE20KDataset
 
-    from mmseg_cascadepsp.apis import testing
+    from mmseg_cascadepsp.cli import testing
 
     cfg = testing.read_config(str(root / 'config.py'))
     for kind in ('ADE20KDataset', ADE20KDataset):
@@ -230,7 +230,7 @@ def test_a_dataset_is_known_by_its_class_and_an_unknown_one_is_told(root):
 
 
 def test_stored_predictions_take_the_place_of_a_segmentor_by_name(root):
-    from mmseg_cascadepsp.apis import testing
+    from mmseg_cascadepsp.cli import testing
 
     cfg = testing.chain(testing.read_config(str(root / 'config.py')))
     cfg.model.segmentor = 'mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py'  # is not built

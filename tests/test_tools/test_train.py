@@ -104,10 +104,15 @@ def test_r50_without_its_imagenet_file(data, tmp_path):
     result = train(data, tmp_path, iterations=1, config='cascadepsp_r50_photos', options=[missing])
     assert result.returncode != 0
     assert 'or start without it with model.backbone.init_cfg=None' in result.stderr
-    text = log(train(
-        data, tmp_path, iterations=1, config='cascadepsp_r50_photos',
-        options=['model.backbone.init_cfg=None'],
-    ))
+    text = log(
+        train(
+            data,
+            tmp_path,
+            iterations=1,
+            config='cascadepsp_r50_photos',
+            options=['model.backbone.init_cfg=None'],
+        )
+    )
     assert re.search(r'Iter\(train\) \[1/1\]', text)
 
 

@@ -24,9 +24,7 @@ def train(work_dir, *options, config='cascadepsp_r50', data=None):
     env = {key: value for key, value in os.environ.items() if key != 'MMSEG_CASCADEPSP_DATA'}
     if data is not None:
         env['MMSEG_CASCADEPSP_DATA'] = str(data)
-    return subprocess.run(
-        command, cwd=ROOT, env=env, text=True, capture_output=True, timeout=1500
-    )
+    return subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, timeout=1500)
 
 
 @pytest.mark.slow

@@ -43,17 +43,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '-o', '--out', required=True, help='file to write: .onnx, or .pt2 (torch.export)'
     )
     parser.add_argument(
-        '--int8', action='store_true',
+        '--int8',
+        action='store_true',
         help='.onnx with the 3x3 convolutions of the upsampling blocks in int8, checked against '
         'float32',
     )
     parser.add_argument(
-        '--calibrate', nargs='+', metavar='FOLDER',
+        '--calibrate',
+        nargs='+',
+        metavar='FOLDER',
         help='photos for int8: a folder of photos and one of masks with the same names, or one '
         'that holds [val/]<set>/{images,masks,coarse_*} (the photos of the demo)',
     )
     parser.add_argument(
-        '--photos', type=int, default=20, metavar='N',
+        '--photos',
+        type=int,
+        default=20,
+        metavar='N',
         help='how many of them at most, evenly spread (%(default)s)',
     )
     args = parser.parse_args(argv)

@@ -1,9 +1,15 @@
-from .augment import ColorJitter, RandomZoomCrop
-from .compose import PasteObject
-from .loading import LoadMasks, LoadPhoto, PackRefinementInputs
-from .objects import PickObject, fill_void
-from .original import KeepOriginalImage, PackRefinedInputs
-from .perturb import AverageCoarseMasks, LoseParts, PerturbMask, SimulateOutputStride, perturb_mask
+from mmseg_cascadepsp.datasets.transforms.augment import ColorJitter, RandomZoomCrop
+from mmseg_cascadepsp.datasets.transforms.compose import PasteObject
+from mmseg_cascadepsp.datasets.transforms.loading import LoadMasks, LoadPhoto, PackRefinementInputs
+from mmseg_cascadepsp.datasets.transforms.objects import PickObject, fill_void
+from mmseg_cascadepsp.datasets.transforms.original import KeepOriginalImage, PackRefinedInputs
+from mmseg_cascadepsp.datasets.transforms.perturb import (
+    AverageCoarseMasks,
+    LoseParts,
+    PerturbMask,
+    SimulateOutputStride,
+    perturb_mask,
+)
 
 __all__ = [
     'AverageCoarseMasks',

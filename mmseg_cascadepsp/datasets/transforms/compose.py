@@ -5,6 +5,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from mmseg_cascadepsp.errors import InvalidValueError
+
 
 @TRANSFORMS.register_module()
 class PasteObject(BaseTransform):
@@ -53,7 +55,7 @@ class PasteObject(BaseTransform):
             return results
         (other,) = results['mix_results']
         if other['img'].shape != results['img'].shape:
-            raise ValueError(
+            raise InvalidValueError(
                 f'PasteObject: crops must be of one size, got {results["img"].shape[:2]} and '
                 f'{other["img"].shape[:2]}; crop in the pipeline of the inner dataset'
             )

@@ -8,7 +8,8 @@ from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
-from mmseg_cascadepsp.utils import read_mask
+from mmseg_cascadepsp.errors import FileError, InvalidValueError
+from mmseg_cascadepsp.files import read_mask
 
 
 def _read(path: str) -> np.ndarray:
@@ -35,7 +36,7 @@ class LoadPhoto(LoadImageFromFile):
         except OSError:  # names the file
             raise
         except Exception as error:  # decoders raise whatever they stumble over
-            raise OSError(
+            raise FileError(
                 f'photo: {results["img_path"]} cannot be read, it is empty, cut or no picture '
                 f'({" ".join(str(error).split())})'
             ) from error
@@ -66,7 +67,7 @@ class LoadMasks(BaseTransform):
         size = tuple(results.get('ori_shape', results['img'].shape)[:2])
         for key, path in (('gt_seg_map', 'seg_map_path'), ('coarse_mask', 'coarse_path')):
             if key in results and results[key].shape != size:
-                raise ValueError(
+                raise InvalidValueError(
                     f'mask: {results[path]} is {results[key].shape[::-1]} (width, height), '
                     f'its photo {results["img_path"]} is {size[::-1]}; '
                     'they must agree'

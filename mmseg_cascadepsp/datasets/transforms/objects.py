@@ -7,6 +7,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from mmseg_cascadepsp.errors import InvalidValueError
+
 
 def fill_void(labels: np.ndarray, void: int = 255, distance: float = 8.0) -> np.ndarray:
     """Give void pixels the label of the nearest pixel that has one.
@@ -64,7 +66,7 @@ class PickObject(BaseTransform):
         void_distance: float = 8.0,
     ) -> None:
         if one not in ('class', 'component'):
-            raise ValueError(f"one must be 'class' or 'component', got {one!r}")
+            raise InvalidValueError(f"one must be 'class' or 'component', got {one!r}")
         self.labels = None if labels is None else set(labels)
         self.exclude = {*exclude, void}
         self.one = one

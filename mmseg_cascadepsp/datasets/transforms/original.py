@@ -5,6 +5,8 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
+from mmseg_cascadepsp.errors import InvalidValueError
+
 MORE_KEYS = ('ori_img', 'object_class')
 
 
@@ -21,7 +23,7 @@ class KeepOriginalImage(BaseTransform):
 
     def __init__(self, channel_order: str = 'bgr') -> None:
         if channel_order not in ('bgr', 'rgb'):
-            raise ValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
+            raise InvalidValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}")
         self.channel_order = channel_order
 
     def transform(self, results: dict) -> dict:
@@ -32,7 +34,7 @@ class KeepOriginalImage(BaseTransform):
         """
         image = results['img']
         if image.ndim != 3 or image.shape[2] != 3 or image.min() < 0 or image.max() > 255:
-            raise ValueError(
+            raise InvalidValueError(
                 'img must be of shape (H, W, 3) with values from 0 to 255 for '
                 f'KeepOriginalImage, got {image.shape} from {image.min()} to '
                 f'{image.max()}; put it before normalisation'

@@ -11,6 +11,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 from mmseg.registry import TRANSFORMS
 
+from mmseg_cascadepsp.errors import InvalidValueError
+
 ROUNDS = 250
 OPERATIONS = 4
 
@@ -229,7 +231,7 @@ class AverageCoarseMasks(BaseTransform):
 
     def __init__(self, masks: Sequence[Sequence[dict]]) -> None:
         if len(masks) < 2:
-            raise ValueError(f'masks must be at least two pipelines, got {len(masks)}')
+            raise InvalidValueError(f'masks must be at least two pipelines, got {len(masks)}')
         self.masks = [Compose(pipeline) for pipeline in masks]
 
     def transform(self, results: dict) -> dict:

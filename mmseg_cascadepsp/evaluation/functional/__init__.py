@@ -3,14 +3,14 @@
 ``*_update`` counts in one image, ``*_compute`` makes the value of those counts.
 """
 
-from .boundary_iou import (
+from mmseg_cascadepsp.evaluation.functional.boundary_iou import (
     boundary_iou,
     boundary_iou_update,
     inner_boundary,
     multiclass_boundary_iou,
     multiclass_boundary_iou_update,
 )
-from .iou import (
+from mmseg_cascadepsp.evaluation.functional.iou import (
     binary_iou,
     iou_compute,
     iou_update,
@@ -18,7 +18,7 @@ from .iou import (
     multiclass_iou_update,
     nan_mean,
 )
-from .mba import (
+from mmseg_cascadepsp.evaluation.functional.mba import (
     boundary_radii,
     boundary_region,
     mba_compute,
@@ -27,7 +27,7 @@ from .mba import (
     multiclass_mba_update,
     multiclass_mean_boundary_accuracy,
 )
-from .scores import (
+from mmseg_cascadepsp.evaluation.functional.scores import (
     label_scores,
     label_scores_compute,
     label_scores_update,
@@ -37,10 +37,28 @@ from .scores import (
 )
 
 __all__ = [
-    'binary_iou', 'boundary_iou', 'boundary_iou_update', 'boundary_radii', 'boundary_region',
-    'inner_boundary', 'iou_compute', 'iou_update', 'label_scores', 'label_scores_compute',
-    'label_scores_update', 'mask_scores', 'mask_scores_compute', 'mask_scores_update',
-    'mba_compute', 'mba_update', 'mean_boundary_accuracy', 'mean_iou', 'multiclass_boundary_iou',
-    'multiclass_boundary_iou_update', 'multiclass_iou_update', 'multiclass_mba_update',
-    'multiclass_mean_boundary_accuracy', 'nan_mean',
+    'binary_iou',
+    'boundary_iou',
+    'boundary_iou_update',
+    'boundary_radii',
+    'boundary_region',
+    'inner_boundary',
+    'iou_compute',
+    'iou_update',
+    'label_scores',
+    'label_scores_compute',
+    'label_scores_update',
+    'mask_scores',
+    'mask_scores_compute',
+    'mask_scores_update',
+    'mba_compute',
+    'mba_update',
+    'mean_boundary_accuracy',
+    'mean_iou',
+    'multiclass_boundary_iou',
+    'multiclass_boundary_iou_update',
+    'multiclass_iou_update',
+    'multiclass_mba_update',
+    'multiclass_mean_boundary_accuracy',
+    'nan_mean',
 ]

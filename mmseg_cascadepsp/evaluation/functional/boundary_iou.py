@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from .checks import check_binary, check_labels, check_range
-from .iou import iou_compute, nan_mean
+from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels, check_range
+from mmseg_cascadepsp.evaluation.functional.iou import iou_compute, nan_mean
 
 
 def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray:
@@ -39,8 +39,9 @@ def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray
     return boundary
 
 
-def boundary_iou_update(pred: np.ndarray, target: np.ndarray,
-                        dilation_ratio: float = 0.02) -> tuple[int, int]:
+def boundary_iou_update(
+    pred: np.ndarray, target: np.ndarray, dilation_ratio: float = 0.02
+) -> tuple[int, int]:
     """Pixels in the intersection and in the union of the inner boundaries of two masks.
 
     Masks are ``(H, W)`` of bool or 0/1.
@@ -65,9 +66,13 @@ def boundary_iou(pred: np.ndarray, target: np.ndarray, dilation_ratio: float = 0
     return iou_compute(*boundary_iou_update(pred, target, dilation_ratio))
 
 
-def multiclass_boundary_iou_update(pred: np.ndarray, target: np.ndarray, num_classes: int,
-                                   ignore_index: int = 255, dilation_ratio: float = 0.02
-                                   ) -> tuple[np.ndarray, np.ndarray]:
+def multiclass_boundary_iou_update(
+    pred: np.ndarray,
+    target: np.ndarray,
+    num_classes: int,
+    ignore_index: int = 255,
+    dilation_ratio: float = 0.02,
+) -> tuple[np.ndarray, np.ndarray]:
     """Intersection and union of the inner boundaries of every class, int64 ``(num_classes,)``.
 
     What is void in the truth is taken out of both label maps before boundaries are drawn, so that
@@ -87,8 +92,13 @@ def multiclass_boundary_iou_update(pred: np.ndarray, target: np.ndarray, num_cla
     return counts[0], counts[1]
 
 
-def multiclass_boundary_iou(pred: np.ndarray, target: np.ndarray, num_classes: int,
-                            ignore_index: int = 255, dilation_ratio: float = 0.02) -> float:
+def multiclass_boundary_iou(
+    pred: np.ndarray,
+    target: np.ndarray,
+    num_classes: int,
+    ignore_index: int = 255,
+    dilation_ratio: float = 0.02,
+) -> float:
     """Boundary IoU of two label maps ``(H, W)``: the mean over the classes that either contains.
 
     NaN if all is void.
@@ -96,6 +106,7 @@ def multiclass_boundary_iou(pred: np.ndarray, target: np.ndarray, num_classes: i
     >>> multiclass_boundary_iou(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]]), num_classes=3)
     0.5833333333333333
     """
-    counts = multiclass_boundary_iou_update(pred, target, num_classes, ignore_index,
-                                            dilation_ratio)
+    counts = multiclass_boundary_iou_update(
+        pred, target, num_classes, ignore_index, dilation_ratio
+    )
     return nan_mean(iou_compute(*counts))

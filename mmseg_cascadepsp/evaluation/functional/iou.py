@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .checks import check_binary, check_labels, check_range
+from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels, check_range
 
 
 def iou_update(pred: np.ndarray, target: np.ndarray) -> tuple[int, int]:
@@ -52,8 +52,9 @@ def binary_iou(pred: np.ndarray, target: np.ndarray) -> float:
     return iou_compute(*iou_update(pred, target))
 
 
-def multiclass_iou_update(pred: np.ndarray, target: np.ndarray, num_classes: int,
-                          ignore_index: int = 255) -> tuple[np.ndarray, np.ndarray]:
+def multiclass_iou_update(
+    pred: np.ndarray, target: np.ndarray, num_classes: int, ignore_index: int = 255
+) -> tuple[np.ndarray, np.ndarray]:
     """Intersection and union of every class, int64 ``(num_classes,)``, void in the truth left out.
 
     A predicted id outside ``0..num_classes-1`` is wrong and belongs to no class.
@@ -66,13 +67,15 @@ def multiclass_iou_update(pred: np.ndarray, target: np.ndarray, num_classes: int
     valid = target != ignore_index
     pred, target = pred[valid].astype(np.int64), target[valid].astype(np.int64)
     known = pred[(pred >= 0) & (pred < num_classes)]
-    intersection, in_target, in_pred = (np.bincount(ids, minlength=num_classes)
-                                        for ids in (target[pred == target], target, known))
+    intersection, in_target, in_pred = (
+        np.bincount(ids, minlength=num_classes) for ids in (target[pred == target], target, known)
+    )
     return intersection, in_target + in_pred - intersection
 
 
-def mean_iou(pred: np.ndarray, target: np.ndarray, num_classes: int,
-             ignore_index: int = 255) -> float:
+def mean_iou(
+    pred: np.ndarray, target: np.ndarray, num_classes: int, ignore_index: int = 255
+) -> float:
     """mIoU of two label maps ``(H, W)``: the mean over the classes that either contains.
 
     NaN if all is void. Over a set, sum what :func:`multiclass_iou_update` gives and take

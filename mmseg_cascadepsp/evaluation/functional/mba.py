@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from .checks import check_binary, check_labels, check_range
+from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels, check_range
 
 NUM_RADII = 5
 
@@ -24,7 +25,7 @@ def boundary_radii(height: int, width: int, r0: int = 1) -> list[int]:
     ([1, 2, 4, 6, 8], [3, 4, 5, 7, 8])
     """
     if not 1 <= r0 <= 5:
-        raise ValueError(f'r0 must be between 1 and 5 (1: release, 3: paper), got {r0}.')
+        raise InvalidValueError(f'r0 must be between 1 and 5 (1: release, 3: paper), got {r0}.')
     largest = (width + height) / 300
     return [r0 + int((largest - r0) / NUM_RADII * i) for i in range(NUM_RADII)]
 
@@ -101,8 +102,13 @@ def mean_boundary_accuracy(pred: np.ndarray, target: np.ndarray, r0: int = 1) ->
     return float(mba_compute(*mba_update(pred, target, r0)))
 
 
-def multiclass_mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1,
-                          ignore_index: int = 255, num_classes: int | None = None):
+def multiclass_mba_update(
+    pred: np.ndarray,
+    target: np.ndarray,
+    r0: int = 1,
+    ignore_index: int = 255,
+    num_classes: int | None = None,
+):
     """As :func:`mba_update` for label maps, with the union of the regions of all true classes.
 
     Void has no region of its own and its pixels do not count; where a class meets void, the
@@ -151,8 +157,9 @@ def multiclass_mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1,
     return (*counts, class_correct, class_total)
 
 
-def multiclass_mean_boundary_accuracy(pred: np.ndarray, target: np.ndarray, r0: int = 1,
-                                      ignore_index: int = 255) -> float:
+def multiclass_mean_boundary_accuracy(
+    pred: np.ndarray, target: np.ndarray, r0: int = 1, ignore_index: int = 255
+) -> float:
     """mBA of a label map ``(H, W)`` of integers against the true one.
 
     NaN if that has no boundary outside void.

@@ -2,17 +2,31 @@
 
 import numpy as np
 
-from .boundary_iou import boundary_iou_update, multiclass_boundary_iou_update
-from .checks import check_binary, check_labels
-from .iou import iou_compute, iou_update, multiclass_iou_update, nan_mean
-from .mba import NUM_RADII, mba_compute, mba_update, multiclass_mba_update
+from mmseg_cascadepsp.evaluation.functional.boundary_iou import (
+    boundary_iou_update,
+    multiclass_boundary_iou_update,
+)
+from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels
+from mmseg_cascadepsp.evaluation.functional.iou import (
+    iou_compute,
+    iou_update,
+    multiclass_iou_update,
+    nan_mean,
+)
+from mmseg_cascadepsp.evaluation.functional.mba import (
+    NUM_RADII,
+    mba_compute,
+    mba_update,
+    multiclass_mba_update,
+)
 
 MASK_SCORES = ('IoU', 'mBA', 'BoundaryIoU', 'IoU_per_image', 'BoundaryIoU_per_image')
 LABEL_SCORES = ('mIoU', 'mBA', 'BoundaryIoU')
 
 
-def mask_scores_update(pred: np.ndarray, target: np.ndarray, r0: int = 1,
-                       dilation_ratio: float = 0.02) -> np.ndarray:
+def mask_scores_update(
+    pred: np.ndarray, target: np.ndarray, r0: int = 1, dilation_ratio: float = 0.02
+) -> np.ndarray:
     """Counts of one image for :func:`mask_scores`.
 
     Args:
@@ -27,8 +41,10 @@ def mask_scores_update(pred: np.ndarray, target: np.ndarray, r0: int = 1,
     """
     pred, target = check_binary(pred, target)
     right, near = mba_update(pred, target, r0)
-    areas = [[*iou_update(mask, target), *boundary_iou_update(mask, target, dilation_ratio)]
-             for mask in pred.reshape(-1, *target.shape)]
+    areas = [
+        [*iou_update(mask, target), *boundary_iou_update(mask, target, dilation_ratio)]
+        for mask in pred.reshape(-1, *target.shape)
+    ]
     areas = np.array(areas, np.int64).reshape(*pred.shape[:-2], 4)
     return np.concatenate((areas, right, np.broadcast_to(near, right.shape)), axis=-1)
 
@@ -37,7 +53,7 @@ def mask_scores_compute(counts: np.ndarray) -> dict[str, float]:
     """Scores of a set from the counts of its images, ``(images, 14)``; see :func:`mask_scores`."""
     counts = np.asarray(counts).reshape(-1, 4 + 2 * NUM_RADII)
     total = counts.sum(axis=0)
-    accuracy = mba_compute(counts[:, 4:4 + NUM_RADII], counts[:, 4 + NUM_RADII:])
+    accuracy = mba_compute(counts[:, 4 : 4 + NUM_RADII], counts[:, 4 + NUM_RADII :])
     return {
         'IoU': iou_compute(*total[:2]),
         'mBA': nan_mean(accuracy),
@@ -64,13 +80,23 @@ def mask_scores(preds, targets, r0: int = 1, dilation_ratio: float = 0.02) -> di
     >>> round(scores['IoU'], 4), scores['mBA']
     (0.6667, 0.5)
     """
-    return mask_scores_compute([mask_scores_update(pred, target, r0, dilation_ratio)
-                                for pred, target in zip(preds, targets, strict=True)])
+    return mask_scores_compute(
+        [
+            mask_scores_update(pred, target, r0, dilation_ratio)
+            for pred, target in zip(preds, targets, strict=True)
+        ]
+    )
 
 
-def label_scores_update(pred: np.ndarray, target: np.ndarray, num_classes: int,
-                        ignore_index: int = 255, r0: int = 1, dilation_ratio: float = 0.02,
-                        per_class: bool = False) -> dict[str, np.ndarray]:
+def label_scores_update(
+    pred: np.ndarray,
+    target: np.ndarray,
+    num_classes: int,
+    ignore_index: int = 255,
+    r0: int = 1,
+    dilation_ratio: float = 0.02,
+    per_class: bool = False,
+) -> dict[str, np.ndarray]:
     """Counts of one image for :func:`label_scores`.
 
     Args:
@@ -89,14 +115,22 @@ def label_scores_update(pred: np.ndarray, target: np.ndarray, num_classes: int,
         ``(num_classes, 5)``.
     """
     pred, target = check_labels(pred, target)
-    areas = [[*multiclass_iou_update(labels, target, num_classes, ignore_index),
-              *multiclass_boundary_iou_update(labels, target, num_classes, ignore_index,
-                                              dilation_ratio)]
-             for labels in pred.reshape(-1, *target.shape)]
-    regions = multiclass_mba_update(pred, target, r0, ignore_index,
-                                    num_classes if per_class else None)
-    return dict(zip(('right', 'near', 'class_right', 'class_near'), regions, strict=False),
-                areas=np.array(areas).reshape(*pred.shape[:-2], 4, num_classes))
+    areas = [
+        [
+            *multiclass_iou_update(labels, target, num_classes, ignore_index),
+            *multiclass_boundary_iou_update(
+                labels, target, num_classes, ignore_index, dilation_ratio
+            ),
+        ]
+        for labels in pred.reshape(-1, *target.shape)
+    ]
+    regions = multiclass_mba_update(
+        pred, target, r0, ignore_index, num_classes if per_class else None
+    )
+    return dict(
+        zip(('right', 'near', 'class_right', 'class_near'), regions, strict=False),
+        areas=np.array(areas).reshape(*pred.shape[:-2], 4, num_classes),
+    )
 
 
 def label_scores_compute(counts: list[dict[str, np.ndarray]]) -> dict[str, float | np.ndarray]:
@@ -120,8 +154,14 @@ def label_scores_compute(counts: list[dict[str, np.ndarray]]) -> dict[str, float
     return scores
 
 
-def label_scores(preds, targets, num_classes: int, ignore_index: int = 255, r0: int = 1,
-                 dilation_ratio: float = 0.02) -> dict[str, float]:
+def label_scores(
+    preds,
+    targets,
+    num_classes: int,
+    ignore_index: int = 255,
+    r0: int = 1,
+    dilation_ratio: float = 0.02,
+) -> dict[str, float]:
     """mIoU, mBA and Boundary IoU of label maps, as fractions.
 
     mIoU and Boundary IoU are means over classes of areas summed over the set, mBA is a mean over
@@ -138,6 +178,9 @@ def label_scores(preds, targets, num_classes: int, ignore_index: int = 255, r0: 
     >>> label_scores([np.array([[0, 1, 1, 1]])], [np.array([[0, 0, 1, 255]])], num_classes=2)
     {'mIoU': 0.5, 'mBA': 0.5, 'BoundaryIoU': 0.5}
     """
-    return label_scores_compute([
-        label_scores_update(pred, target, num_classes, ignore_index, r0, dilation_ratio)
-        for pred, target in zip(preds, targets, strict=True)])
+    return label_scores_compute(
+        [
+            label_scores_update(pred, target, num_classes, ignore_index, r0, dilation_ratio)
+            for pred, target in zip(preds, targets, strict=True)
+        ]
+    )

@@ -8,8 +8,13 @@ from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
-from ..functional.scores import LABEL_SCORES, label_scores_compute, label_scores_update
-from .samples import percentages, pixels, save, where
+from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.evaluation.functional.scores import (
+    LABEL_SCORES,
+    label_scores_compute,
+    label_scores_update,
+)
+from mmseg_cascadepsp.evaluation.metrics.samples import percentages, pixels, save, where
 
 CLASS_SCORES = ('IoU', 'mBA', 'BoundaryIoU')
 
@@ -40,10 +45,17 @@ class BoundarySegMetric(BaseMetric):
             a ``mIoU``.
     """
 
-    def __init__(self, r0: int = 1, dilation_ratio: float = 0.02, ignore_index: int = 255,
-                 per_class: bool = False, output_dir: str | None = None,
-                 keep_results: bool = False, collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        r0: int = 1,
+        dilation_ratio: float = 0.02,
+        ignore_index: int = 255,
+        per_class: bool = False,
+        output_dir: str | None = None,
+        keep_results: bool = False,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.r0, self.dilation_ratio = r0, dilation_ratio
         self.ignore_index, self.per_class = ignore_index, per_class
@@ -60,23 +72,38 @@ class BoundarySegMetric(BaseMetric):
         for sample in data_samples:
             name = type(self).__name__
             truth = pixels(sample, 'gt_sem_seg', name)
-            labels = [pixels(sample, key, name) for key in ('pred_sem_seg', 'pred_sem_seg_coarse')
-                      if key in sample or key == 'pred_sem_seg']
+            labels = [
+                pixels(sample, key, name)
+                for key in ('pred_sem_seg', 'pred_sem_seg_coarse')
+                if key in sample or key == 'pred_sem_seg'
+            ]
             try:
-                self.results.append([
-                    label_scores_update(labels_, truth, num_classes, self.ignore_index, self.r0,
-                                        self.dilation_ratio, self.per_class)
-                    for labels_ in labels])
+                self.results.append(
+                    [
+                        label_scores_update(
+                            labels_,
+                            truth,
+                            num_classes,
+                            self.ignore_index,
+                            self.r0,
+                            self.dilation_ratio,
+                            self.per_class,
+                        )
+                        for labels_ in labels
+                    ]
+                )
             except ValueError as error:
-                raise ValueError(f'{where(sample)}: {error}') from error
+                raise InvalidValueError(f'{where(sample)}: {error}') from error
             if self.output_dir:
                 save(self.output_dir, labels[0], sample, self.dataset_meta, self._saved)
 
     def compute_metrics(self, results: list[list[dict[str, np.ndarray]]]) -> dict[str, float]:
         """Scores of the whole set from what :meth:`process` kept."""
         if len({len(counts) for counts in results}) > 1:
-            raise ValueError('Some data samples have a pred_sem_seg_coarse and some have none; '
-                             'all of them have to come from the same segmentor.')
+            raise InvalidValueError(
+                'Some data samples have a pred_sem_seg_coarse and some have none; '
+                'all of them have to come from the same segmentor.'
+            )
         after, *before = (label_scores_compute(counts) for counts in zip(*results, strict=True))
         metrics = percentages(after, before[0] if before else None, LABEL_SCORES)
         if self.per_class:
@@ -89,7 +116,8 @@ class BoundarySegMetric(BaseMetric):
         for index, name in enumerate(self.dataset_meta['classes']):
             scores, coarse = (
                 states and {key: float(states[f'{key}_of_class'][index]) for key in CLASS_SCORES}
-                for states in (after, before))
+                for states in (after, before)
+            )
             row = percentages(scores, coarse, CLASS_SCORES)
             table.field_names = ['class', *row]
             table.add_row([name, *(f'{value:.2f}' for value in row.values())])

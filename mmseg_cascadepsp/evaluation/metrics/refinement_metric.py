@@ -6,8 +6,13 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
-from ..functional.scores import MASK_SCORES, mask_scores_compute, mask_scores_update
-from .samples import percentages, pixels, save, where
+from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.evaluation.functional.scores import (
+    MASK_SCORES,
+    mask_scores_compute,
+    mask_scores_update,
+)
+from mmseg_cascadepsp.evaluation.metrics.samples import percentages, pixels, save, where
 
 
 @METRICS.register_module()
@@ -35,9 +40,16 @@ class RefinementMetric(BaseMetric):
         prefix: Put before the names of the scores.
     """
 
-    def __init__(self, r0: int = 1, dilation_ratio: float = 0.02, threshold: int = 127,
-                 output_dir: str | None = None, keep_results: bool = False,
-                 collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        r0: int = 1,
+        dilation_ratio: float = 0.02,
+        threshold: int = 127,
+        output_dir: str | None = None,
+        keep_results: bool = False,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.r0, self.dilation_ratio, self.threshold = r0, dilation_ratio, threshold
         self.output_dir, self._saved = output_dir, {}
@@ -56,18 +68,25 @@ class RefinementMetric(BaseMetric):
             if 'coarse_mask' in sample:
                 masks.append(pixels(sample, 'coarse_mask', name) > self.threshold)
             try:
-                self.results.append(np.stack([
-                    mask_scores_update(mask, truth, self.r0, self.dilation_ratio)
-                    for mask in masks]))
+                self.results.append(
+                    np.stack(
+                        [
+                            mask_scores_update(mask, truth, self.r0, self.dilation_ratio)
+                            for mask in masks
+                        ]
+                    )
+                )
             except ValueError as error:
-                raise ValueError(f'{where(sample)}: {error}') from error
+                raise InvalidValueError(f'{where(sample)}: {error}') from error
             if self.output_dir:
                 save(self.output_dir, masks[0], sample, {}, self._saved)
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
         """Scores of the whole set from what :meth:`process` kept."""
         if len({len(counts) for counts in results}) > 1:
-            raise ValueError('Some data samples have a coarse_mask and some have none; give it to '
-                             'all of them or to none.')
+            raise InvalidValueError(
+                'Some data samples have a coarse_mask and some have none; give it to '
+                'all of them or to none.'
+            )
         after, *before = (mask_scores_compute(counts) for counts in np.stack(results, axis=1))
         return percentages(after, before[0] if before else None, MASK_SCORES)

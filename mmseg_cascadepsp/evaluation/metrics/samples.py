@@ -5,8 +5,9 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 import numpy as np
 
-from mmseg_cascadepsp.utils import to_dataset_ids, write_png
-from mmseg_cascadepsp.utils.label_ids import VOID
+from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.files import to_dataset_ids, write_png
+from mmseg_cascadepsp.files.label_ids import VOID
 
 
 def pixels(sample: Mapping, key: str, metric: str) -> np.ndarray:
@@ -16,8 +17,10 @@ def pixels(sample: Mapping, key: str, metric: str) -> np.ndarray:
         ValueError: the sample has no such map.
     """
     if key not in sample:
-        raise ValueError(f'{metric} needs {key!r} in every data sample, that of {where(sample)} '
-                         f'holds {sorted(sample)}.')
+        raise InvalidValueError(
+            f'{metric} needs {key!r} in every data sample, that of {where(sample)} '
+            f'holds {sorted(sample)}.'
+        )
     data = sample[key]['data']
     data = np.asarray(data.cpu() if hasattr(data, 'cpu') else data)
     return data.reshape(data.shape[-2:])
@@ -44,8 +47,13 @@ def numbered(labels: np.ndarray, sample: Mapping, meta: Mapping) -> np.ndarray:
     return labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
 
 
-def save(folder: str, labels: np.ndarray, sample: Mapping, meta: Mapping,
-         saved: MutableMapping[str, str]) -> None:
+def save(
+    folder: str,
+    labels: np.ndarray,
+    sample: Mapping,
+    meta: Mapping,
+    saved: MutableMapping[str, str],
+) -> None:
     """Write a prediction into ``folder`` as PNG under the photo's name, as MMSeg's metrics do.
 
     Args:
@@ -56,13 +64,16 @@ def save(folder: str, labels: np.ndarray, sample: Mapping, meta: Mapping,
     """
     stem = osp.splitext(osp.basename(where(sample)))[0]
     if saved.setdefault(stem, where(sample)) != where(sample):
-        raise ValueError(f'output_dir: {saved[stem]} and {where(sample)} would both be written as '
-                         f"{stem}.png; --out of this package's tools/test.py keeps folders apart")
+        raise InvalidValueError(
+            f'output_dir: {saved[stem]} and {where(sample)} would both be written as '
+            f"{stem}.png; --out of this package's tools/test.py keeps folders apart"
+        )
     write_png(osp.join(folder, stem + '.png'), numbered(labels, sample, meta))
 
 
-def percentages(after: Mapping[str, float], before: Mapping[str, float] | None,
-                keys: Sequence[str]) -> dict[str, float]:
+def percentages(
+    after: Mapping[str, float], before: Mapping[str, float] | None, keys: Sequence[str]
+) -> dict[str, float]:
     """Scores in per cent; with ``before`` also ``KEY_before`` and ``KEY_gain``, the difference."""
     metrics = {}
     for key in keys:

@@ -1,0 +1,73 @@
+"""What the procedure asks of a network."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .settings import CascadeSettings
+
+#: Masks (B, 3, H, W) in [-1, 1] and output strides -> stride: logits (B, 1, H, W), resized to the
+#: input. The image is known already.
+Passes = Callable[[Tensor, Sequence[int]], dict[int, Tensor]]
+
+#: Called with (parts done, parts to do).
+Progress = Callable[[int, int], None]
+
+
+class Network(ABC):
+    """A refiner as the procedure sees it: whatever is behind it, a cascade needs no more.
+
+    The work on an image is split as in SAM's predictor: :meth:`for_image` computes once what
+    depends on the image alone, and what it returns is called once for each pass.
+
+    Attributes:
+        strides: Output strides of the cascade, coarse to fine. The paper's are ``(8, 4, 1)``.
+        device: Where passes are computed. :meth:`normalize` brings the image there.
+        defaults: Settings that this network gives its best results with. They hold wherever a
+            caller gives none.
+
+    Example:
+        >>> import torch
+        >>> from mmseg_cascadepsp.cascade import CascadeSettings, Network, refine
+        >>> class Unchanged(Network):
+        ...     def normalize(self, image):
+        ...         return image.float() / 255
+        ...     def for_image(self, image):
+        ...         return lambda masks, strides: {s: masks[:, :1] * 9 for s in strides}
+        >>> image = torch.zeros(3, 80, 80, dtype=torch.uint8)
+        >>> mask = torch.zeros(1, 80, 80, dtype=torch.bool)
+        >>> mask[:, 20:60, 20:60] = True
+        >>> refined = refine(Unchanged(), image, mask, CascadeSettings(L=80))
+        >>> bool(((refined > 0.5) == mask[0]).all())
+        True
+    """
+
+    strides: tuple[int, ...] = (8, 4, 1)
+    device: torch.device = torch.device('cpu')
+    defaults: 'CascadeSettings | None' = None
+
+    @abstractmethod
+    def normalize(self, image: Tensor) -> Tensor:
+        """Prepare an image.
+
+        Args:
+            image: (B, 3, H, W) RGB in 0..255, uint8 or float, on any device.
+
+        Returns:
+            (B, 3, H, W) float, normalised, on the network's device.
+        """
+
+    @abstractmethod
+    def for_image(self, image: Tensor) -> Passes:
+        """Compute what depends on the image alone.
+
+        Args:
+            image: (B, 3, H, W), normalised; H and W are multiples of 8.
+
+        Returns:
+            The passes over this image.
+        """

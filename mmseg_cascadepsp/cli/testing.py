@@ -1,0 +1,306 @@
+"""Testing a segmentor with a refiner behind it: what ``tools/test.py`` does with a config."""
+
+import os
+import os.path as osp
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
+from prettytable import PrettyTable
+
+from mmseg_cascadepsp.cli.training import inner_datasets
+from mmseg_cascadepsp.datasets import ClassAgnosticDataset
+from mmseg_cascadepsp.engine import prepare_processes
+from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
+from mmseg_cascadepsp.models.refiner.zoo import PACKAGE, download
+
+BEFORE_AND_AFTER = ('BoundarySegMetric', 'RefinementMetric')
+DATA_HELP = 'docs/chaining.md says what to download and where to put it'
+
+
+def read_config(path: str, options: Mapping | None = None) -> Config:
+    """Read a config file, or one of a package, as
+    ``mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py``.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    if '::' not in path and not osp.isfile(path):
+        raise MissingFileError(f'config: there is no file {path}')
+    cfg = get_config(path) if '::' in path else Config.fromfile(path)
+    cfg.merge_from_dict(dict(options or {}))
+    return cfg
+
+
+def is_chained(cfg: Config) -> bool:
+    """Whether the config's model has a refiner behind it."""
+    return _type(cfg.model) == 'RefinedSegmentor'
+
+
+def chain(
+    cfg: Config,
+    refiner: str | Mapping | None = None,
+    refiner_checkpoint: str | None = None,
+    strategy: str | Mapping | None = None,
+    precision: str | None = None,
+) -> Config:
+    """Put a refiner behind the model of any MMSeg config, and measure before and after.
+
+    A model that has one already gets what is given here in the place of its own.
+
+    Args:
+        cfg: The config, changed in place.
+        refiner: See :class:`~mmseg_cascadepsp.models.RefinedSegmentor`, as the others; ``'lite'``
+            by default.
+        refiner_checkpoint: Weights of the refiner.
+        strategy: ``'auto'`` by default.
+        precision: Of the refiner.
+
+    Returns:
+        ``cfg``.
+    """
+    options = dict(
+        refiner=refiner,
+        refiner_checkpoint=refiner_checkpoint,
+        strategy=strategy,
+        precision=precision,
+    )
+    options = {key: value for key, value in options.items() if value is not None}
+    if not is_chained(cfg):
+        cfg.model = dict(type='mmseg.RefinedSegmentor', segmentor=cfg.model)
+    elif refiner is not None:
+        cfg.model.pop('refiner_checkpoint', None)
+    cfg.model.update(options)
+    hooks = cfg.get('custom_hooks') or []
+    if not any(_type(hook) == 'RefinedResultsHook' for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type='mmseg.RefinedResultsHook')]
+    _measure_before_and_after(cfg)
+    return cfg
+
+
+def _type(cfg: Mapping) -> str:
+    """Name of the class that a config builds, without scope."""
+    name = cfg.get('type', '')
+    return (name if isinstance(name, str) else name.__name__).rpartition('.')[2]
+
+
+def _measure_before_and_after(cfg: Config) -> None:
+    metrics = cfg.get('test_evaluator') or []
+    metrics = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+    without_truth = any(metric.get('format_only') for metric in metrics)
+    if without_truth or any(_type(metric) in BEFORE_AND_AFTER for metric in metrics):
+        return
+    ignore_index = next(
+        (metric.ignore_index for metric in metrics if 'ignore_index' in metric), 255
+    )
+    metrics.append(
+        dict(type='mmseg.BoundarySegMetric', prefix='refinement', ignore_index=ignore_index)
+    )
+    cfg.test_evaluator = metrics
+
+
+def use_stored_predictions(cfg: Config, pred_dir: str, ids: str = 'dataset') -> Config:
+    """Let predictions in a folder take the place of a chained config's segmentor, see
+    :class:`~mmseg_cascadepsp.models.StoredPredictions`."""
+    segmentor = cfg.model.segmentor  # may be the name of a config file
+    own = segmentor.get('data_preprocessor') if isinstance(segmentor, Mapping) else None
+    preprocessor = own or cfg.get('data_preprocessor')
+    cfg.model.segmentor = dict(type='mmseg.StoredPredictions', pred_dir=pred_dir, ids=ids)
+    if preprocessor is not None and 'type' in preprocessor:
+        cfg.model.segmentor.data_preprocessor = preprocessor
+    cfg.model.enlarge = 'logits'  # files have the photo's size already
+    cfg.model.pop('checkpoint', None)
+    cfg.load_from = None
+    return cfg
+
+
+def use_tta(cfg: Config) -> Config:
+    """Test with the config's augmentations; a refiner then runs once, on their average.
+
+    Raises:
+        ValueError: The config has none.
+    """
+    if not cfg.get('tta_pipeline'):
+        raise InvalidValueError(
+            f'--tta: {cfg.filename} has no tta_pipeline, which says what to average over; those '
+            "of MMSegmentation's configs/_base_/datasets can be copied"
+        )
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    tta = dict(cfg.get('tta_model') or dict(type='mmseg.SegTTAModel'))
+    if is_chained(cfg):
+        tta = dict(type='mmseg.RefinedSegTTAModel')
+    cfg.model = dict(tta, module=cfg.model)
+    return cfg
+
+
+def write_results(cfg: Config, out_dir: str | None = None, show_dir: str | None = None) -> Config:
+    """Have label maps and pictures written, see
+    :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`."""
+    if show_dir and not is_chained(cfg):  # nothing was refined: MMSeg's own pictures
+        cfg.default_hooks.visualization.draw = True
+        cfg.visualizer.save_dir, show_dir = show_dir, None
+    hooks = [hook for hook in cfg.get('custom_hooks') or () if _type(hook) != 'RefinedResultsHook']
+    hook = dict(type='mmseg.RefinedResultsHook', out_dir=out_dir, show_dir=show_dir)
+    cfg.custom_hooks = [*hooks, hook]
+    return cfg
+
+
+def check_data(cfg: Config, data_root: str | None = None) -> None:
+    """See that the test set is there.
+
+    Args:
+        cfg: The config.
+        data_root: Taken in the place of the config's.
+
+    Raises:
+        OSError: It is not; the sentence says what to put where.
+        ValueError: The config has no test set, one of an unknown type, or several and
+            ``data_root``.
+    """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset')
+    if dataset is None:
+        raise InvalidValueError(
+            f'{cfg.filename} has no test_dataloader, so there is nothing to test on'
+        )
+    inner = list(inner_datasets(dataset))
+    if data_root is not None:
+        if len(inner) > 1:
+            raise InvalidValueError(
+                f'--data-root: {cfg.filename} tests on {len(inner)} sets; change the data_root of '
+                'each by --cfg-options'
+            )
+        inner[0].data_root = data_root
+    for dataset in inner:
+        _check_set(cfg, dataset)
+
+
+def _check_set(cfg: Config, dataset: Mapping) -> None:
+    root = dataset.get('data_root')
+    folders = []
+    kind = dataset.type if isinstance(dataset.type, type) else DATASETS.get(dataset.type)
+    if kind is None:
+        raise InvalidValueError(
+            f'dataset {dataset.type} is not registered; name its module in custom_imports'
+        )
+    # Their own dataset looks for sets side by side in sub-folders, and tells what is missing.
+    if not issubclass(kind, ClassAgnosticDataset):
+        folders = [
+            osp.join(root or '', folder)
+            for folder in dataset.get('data_prefix', {}).values()
+            if folder is not None
+        ]
+    missing = [folder for folder in ([root] if root else []) + folders if not osp.isdir(folder)]
+    if dataset.get('ann_file') and not missing:
+        files = [osp.join(root or '', dataset.ann_file)]
+        missing = [file for file in files if not osp.exists(file)]
+    if missing:
+        raise MissingFileError(
+            f'the test set is not there: {missing[0]} is missing; '
+            f'{cfg.get("data_help", DATA_HELP)}, or name your folder with --data-root'
+        )
+
+
+def find_checkpoint(cfg: Config, checkpoint: str | None = None) -> str | None:
+    """Path of the segmentor's weights: the one given, else that of the config; addresses are
+    fetched into PyTorch's cache.
+
+    Raises:
+        ValueError: Neither names one.
+        OSError: It is not there or cannot be fetched; the sentence says what to put where.
+    """
+    model = cfg.model.get('module', cfg.model)
+    if checkpoint is None and model.get('checkpoint') is not None:
+        return None  # the model loads its own
+    checkpoint = checkpoint or cfg.get('load_from')
+    if checkpoint is None:
+        raise InvalidValueError(
+            f'checkpoint: {cfg.filename} names none in load_from, so give one behind '
+            'the config: python tools/test.py CONFIG CHECKPOINT'
+        )
+    if checkpoint.startswith(('http://', 'https://')):
+        return str(fetch(checkpoint))
+    if '://' not in checkpoint and not osp.isfile(checkpoint):
+        raise MissingFileError(f'checkpoint: there is no file {checkpoint}')
+    return checkpoint
+
+
+def fetch(url: str) -> Path:
+    """Download weights into the cache where PyTorch and MMEngine also look for them.
+
+    Raises:
+        OSError: It is not there yet and cannot be fetched.
+    """
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / osp.basename(url)
+    if not path.is_file():
+        try:
+            download(url, path)
+        except OSError as error:
+            raise FileError(
+                f'checkpoint {url} cannot be fetched ({getattr(error, "reason", error)}); get '
+                f'that file where there is a network and put it at {path}, or name a file of your '
+                'own behind the config'
+            ) from error
+    return path
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What to tell a user about an error: the sentence, if this package raised it knowingly; None
+    for all others, which want their traceback."""
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    for error in chain:
+        frames = traceback.extract_tb(error.__traceback__)
+        if (
+            frames
+            and isinstance(error, (OSError, ValueError))
+            and Path(frames[-1].filename).is_relative_to(PACKAGE)
+        ):
+            return str(error)
+    return None
+
+
+def run_test(cfg: Config) -> dict[str, float]:
+    """Test as the config says and print what was before and after.
+
+    Returns:
+        All metrics by name.
+    """
+    prepare_processes(cfg)
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    metrics = Runner.from_cfg(cfg).test()
+    table = before_and_after(metrics)
+    if table:
+        print_log(f'before and after refinement:\n{table}', logger='current')
+    return metrics
+
+
+def before_and_after(metrics: Mapping[str, float]) -> str:
+    """A table of the metrics that come as ``NAME_before``, ``NAME`` and ``NAME_gain``.
+
+    >>> print(before_and_after({'mBA': 57.25, 'mBA_before': 55.5, 'mBA_gain': 1.75}))
+    +-----+--------+-------+------------+
+    |     | before | after | difference |
+    +-----+--------+-------+------------+
+    | mBA |  55.50 | 57.25 |   +1.75    |
+    +-----+--------+-------+------------+
+    """
+    table = PrettyTable(['', 'before', 'after', 'difference'])
+    for name, after in metrics.items():
+        if f'{name}_before' in metrics:
+            table.add_row(
+                [
+                    name.rpartition('/')[2],
+                    f'{metrics[f"{name}_before"]:.2f}',
+                    f'{after:.2f}',
+                    f'{metrics[f"{name}_gain"]:+.2f}',
+                ]
+            )
+    return table.get_string() if table.rows else ''

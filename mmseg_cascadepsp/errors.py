@@ -1,0 +1,36 @@
+"""Errors that a user can mend: each says in one sentence what came, what was expected and what to
+do.
+
+They are kinds of Python's own errors, so ``except ValueError`` catches them as ever. Command lines
+print their sentence and end with status 1; every other error keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """What all errors that a user can mend have in common.
+
+    Example:
+        >>> from mmseg_cascadepsp.errors import InvalidValueError, UserError
+        >>> issubclass(InvalidValueError, UserError), issubclass(InvalidValueError, ValueError)
+        (True, True)
+    """
+
+
+class InvalidValueError(UserError, ValueError):
+    """An argument has a value that cannot be used."""
+
+
+class InvalidTypeError(UserError, TypeError):
+    """An argument is of a kind that cannot be used."""
+
+
+class FileError(UserError, OSError):
+    """A file cannot be read or written."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file or folder does not exist."""
+
+
+class MissingPackageError(UserError, ImportError):
+    """An optional package is not installed."""

@@ -1,0 +1,26 @@
+"""Photos and masks on disk: reading, writing, pairing, folder runs, photos larger than memory."""
+
+from mmseg_cascadepsp.files.label_ids import from_dataset_ids, to_dataset_ids
+from mmseg_cascadepsp.files.paths import atomic_open
+from mmseg_cascadepsp.files.reading import (
+    IMAGE_SUFFIXES,
+    read_image,
+    read_labels,
+    read_mask,
+    read_png_text,
+    write_image,
+    write_png,
+)
+
+__all__ = [
+    'IMAGE_SUFFIXES',
+    'atomic_open',
+    'from_dataset_ids',
+    'read_image',
+    'read_labels',
+    'read_mask',
+    'read_png_text',
+    'to_dataset_ids',
+    'write_image',
+    'write_png',
+]

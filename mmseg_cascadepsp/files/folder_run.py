@@ -1,0 +1,334 @@
+"""Refining files: one pair, or two folders of the same names, resumable, by one process or
+several."""
+
+import copy
+import errno
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmseg_cascadepsp.apis.refiner import Refiner
+from mmseg_cascadepsp.errors import FileError, InvalidValueError
+from mmseg_cascadepsp.files.pairs import (
+    Job,
+    Pair,
+    check_outputs,
+    check_settings,
+    find_pairs,
+    is_done,
+    make_note,
+    refine_pair,
+)
+
+FAULTS = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
+"""What is reported of a pair while the others go on."""
+HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Faults of the disk that the next pair would meet again."""
+
+
+@dataclass
+class Report:
+    """What a run did: names of pairs, and for failed ones a sentence."""
+
+    refined: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return (
+            f'{len(self.refined)} refined, {len(self.skipped)} were there already, '
+            f'{len(self.failed)} failed'
+        )
+
+
+def process_pair(
+    refiner: Refiner, settings: dict, pair: Pair, overwrite: bool = False, **options
+) -> tuple[str, str]:
+    """One pair as in a folder run.
+
+    Args:
+        refiner: Does the work.
+        settings: Of the refiner (:meth:`Refiner.settings`).
+        pair: On what.
+        overwrite: See :func:`refine_files`.
+        options: ``fast``, ``L``, ``threshold``, ``extras`` and ``windowed`` of it, all of them.
+
+    Returns:
+        ``'refined'``, ``'skipped'`` or ``'failed'``, and of a failure a sentence.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    settings = {**settings, **{name: options[name] for name in ('fast', 'L', 'threshold')}}
+    try:
+        if not overwrite and is_done(pair, settings, options['extras']):
+            return 'skipped', ''
+        refine_pair(refiner, pair, note=make_note(pair, settings, options['extras']), **options)
+    except FAULTS as error:
+        if getattr(error, 'errno', None) in HOPELESS:
+            raise
+        return 'failed', _sentence(error)
+    return 'refined', ''
+
+
+def join_processes() -> tuple[int, int]:
+    """Join the processes of ``torchrun``, of which :func:`refine_files` then shares the pairs.
+
+    Returns:
+        The rank of this process and how many there are: 0 and 1 without ``torchrun``. With GPUs,
+        each process takes its own.
+    """
+    if int(os.environ.get('WORLD_SIZE', 1)) < 2:
+        return 0, 1
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+    if not torch.distributed.is_initialized():
+        # Names and numbers are exchanged, at the end, when some have waited long.
+        torch.distributed.init_process_group('gloo', timeout=timedelta(days=30))
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def _merged(report: Report, world: int) -> Report:
+    """The report of all processes, in each of them."""
+    if world == 1:
+        return report
+    parts = [None] * world
+    torch.distributed.all_gather_object(parts, report)
+    return Report(
+        sorted(name for part in parts for name in part.refined),
+        sorted(name for part in parts for name in part.skipped),
+        {name: text for part in parts for name, text in part.failed.items()},
+    )
+
+
+def refine_files(
+    refiner: Refiner,
+    images: str | os.PathLike,
+    masks: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    fast: bool | None = None,
+    L: int = 900,
+    threshold: float = 0.5,
+    extras: Collection[str] = (),
+    windowed: bool | None = None,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> Report:
+    """Refine a pair of files, or all pairs of two folders.
+
+    Pairs whose outputs are there, of the same settings and inputs, are skipped, so a run that was
+    interrupted goes on where it stopped. A pair that fails is reported and the others go on. While
+    the network is at work on one photo, the next is read and the one before is written. Under
+    ``torchrun`` (after :func:`join_processes`) each process takes its share of the pairs, and all
+    return the report of all.
+
+    Args:
+        refiner: Does the work; its own bar over the crops is not shown.
+        images: A photo, or a folder of photos.
+        masks: Its coarse mask, or a folder of masks with the same stems.
+        out: PNG file, or folder: ``NAME.png`` is 0/255; extras are in folders of their kind. Of a
+            single pair, TIFF or ``.npy``, too.
+        fast: Global step alone, or never alone; by default as :meth:`Refiner.refine` with None.
+        L: See :meth:`Refiner.refine`.
+        threshold: Probability above which a pixel is object, 0 to 1.
+        extras: Some of :data:`~mmseg_cascadepsp.apis.EXTRAS`; by rows, ``probability`` alone.
+        windowed: Whether photos are refined by rows, see
+            :func:`~mmseg_cascadepsp.apis.refine_file`; by default those of more than
+            :data:`~mmseg_cascadepsp.files.pairs.WINDOWED_PIXELS`. False: PNG alone.
+        overwrite: Make everything anew, also in the place of outputs of other settings.
+        console: Where progress and failures are told; nothing is printed without.
+
+    Returns:
+        Names of what was refined, skipped, and what failed.
+
+    Raises:
+        OSError: a path does not exist, ``out`` cannot be written to, or the disk is full or
+            read-only.
+        TypeError: ``L`` is no integer.
+        ValueError: no pairs, a bad setting, an extra on top of another file, or outputs of other
+            settings without ``overwrite``.
+    """
+    L = check_settings(L, threshold, extras)
+    pairs, faults = find_pairs(images, masks, out)
+    rank, world = 0, 1
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    faults = faults if rank == 0 else {}
+    settings = {**refiner.settings(), 'fast': fast, 'L': L, 'threshold': threshold}
+    todo, done = check_run(
+        pairs, settings, extras, windowed, overwrite, share=slice(rank, None, world)
+    )
+    report = Report(failed=faults, skipped=done)
+    console = console or Console(quiet=True)
+    for name, sentence in faults.items():
+        console.print(f'[red]failed[/] {escape(name)}: {escape(sentence)}', highlight=False)
+    if getattr(refiner, 'progress', False):  # one bar in one terminal: that of the run
+        refiner = copy.copy(refiner)
+        refiner.progress = False
+    job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
+    _run(job, todo, settings, report, console, live=console.is_terminal and rank == 0)
+    return _merged(report, world)
+
+
+def check_run(
+    pairs: list[Pair],
+    settings: dict,
+    extras: Collection[str],
+    windowed: bool | None,
+    overwrite: bool,
+    share: slice = slice(None),
+    partial: bool = False,
+) -> tuple[list[Pair], list[str]]:
+    """What is checked before the work, by :func:`refine_files` and on a cluster.
+
+    Args:
+        pairs: All of the run.
+        settings: Those that the outputs must have; with ``partial``, some of them.
+        extras, windowed, overwrite: See :func:`refine_files`.
+        share: Which pairs are this process's: the outputs of others are not looked at.
+        partial: See :func:`~mmseg_cascadepsp.files.pairs.is_done`.
+
+    Returns:
+        The pairs of the share that are to be done, and the names of those that are.
+
+    Raises:
+        OSError: where the results go cannot be written to.
+        ValueError: an extra on top of another file, ``windowed=False`` for a mask that is no PNG,
+            or outputs of other settings without ``overwrite``.
+    """
+    targets = {pair.target for pair in pairs}
+    for pair in pairs:
+        check_outputs(pair, extras, windowed, targets)
+    todo, skipped, others = [], [], []
+    for pair in pairs[share]:
+        try:
+            done = not overwrite and is_done(pair, settings, extras, partial)
+        except ValueError as error:
+            others.append(str(error))
+            continue
+        except OSError:  # an input that is gone: told when its turn comes
+            done = False
+        (skipped if done else todo).append(pair.name if done else pair)
+    if others:
+        raise InvalidValueError(
+            f'out: {others[0]}{f", and {len(others) - 1} more" if len(others) > 1 else ""}; give '
+            'another name, or --overwrite (overwrite=True).'
+        )
+    if todo:
+        _check_writable(todo[0].folder or todo[0].target.parent)
+    return todo, skipped
+
+
+def _check_writable(folder: Path) -> None:
+    """Before the work: what refuses the first result refuses them all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        sentence = f'out: {folder} cannot be written to: {error.strerror or error}.'
+        raise FileError(error.errno, sentence) from error
+
+
+def _run(
+    job: Job, todo: list[Pair], settings: dict, report: Report, console: Console, live: bool
+) -> None:
+    """Refine pairs one after the other, reading ahead and writing behind by one."""
+    columns = (
+        TextColumn('refining'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn('{task.description}'),
+    )
+    reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    writes: deque[tuple[Pair, float, Future]] = deque()
+
+    def attempt(pair: Pair, work: Callable):
+        """What ``work`` returns, or None where the pair failed."""
+        try:
+            return work()
+        except FAULTS as error:
+            if getattr(error, 'errno', None) in HOPELESS:
+                raise
+            report.failed[pair.name] = sentence = _sentence(error)
+            bar.advance(task)
+            console.print(
+                f'[red]failed[/] {escape(pair.name)}: {escape(sentence)}', highlight=False
+            )
+        return None
+
+    def finished(pair: Pair, start: float) -> None:
+        report.refined.append(pair.name)
+        bar.advance(task)
+        if not live:
+            done = int(bar.tasks[task].completed)
+            seconds = time.perf_counter() - start
+            console.print(
+                f'{done}/{len(todo)} {escape(pair.name)} {seconds:.1f} s', highlight=False
+            )
+
+    def settle() -> None:
+        """Wait until nothing is being written."""
+        while writes:
+            pair, start, future = writes.popleft()
+            if attempt(pair, lambda: (future.result(),)) is not None:  # noqa: B023
+                finished(pair, start)
+
+    def read(index: int) -> Future | None:
+        """Start reading; not what is read by rows."""
+        if index < len(todo) and not job.is_windowed(todo[index]):
+            return reader.submit(job.read, todo[index])
+        return None
+
+    def work(pair: Pair, inputs: tuple) -> tuple:
+        """What is to be written; nothing of what is refined by rows, which has been."""
+        note = make_note(pair, settings, job.extras)
+        if inputs:
+            return note, *job.refine(*inputs)
+        job.by_rows(pair, note, show_crops)
+        return ()
+
+    def show_crops(done: int, total: int) -> None:
+        bar.update(crops, completed=done, total=total, visible=done < total)
+
+    with Progress(*columns, console=console, disable=not live) as bar:
+        task = bar.add_task('', total=len(todo))
+        crops = bar.add_task('crops', total=None, visible=False)
+        try:
+            coming = read(0)
+            for index, pair in enumerate(todo):
+                bar.update(task, description=escape(pair.name))
+                start, reading = time.perf_counter(), coming
+                inputs = attempt(pair, reading.result) if reading else ()
+                coming = read(index + 1) if reading else None
+                results = None
+                if inputs is not None:
+                    results = attempt(pair, lambda: work(pair, inputs))  # noqa: B023
+                coming = coming if reading else read(index + 1)
+                settle()
+                if results:
+                    writes.append((pair, start, writer.submit(job.write, pair, *results)))
+                elif results is not None:
+                    finished(pair, start)
+            settle()
+        finally:  # what is being written when a run is interrupted is finished
+            reader.shutdown(wait=False, cancel_futures=True)
+            writer.shutdown(wait=True)
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says, in one line."""
+    text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
+    return text.splitlines()[0]

@@ -1,0 +1,316 @@
+"""A pair of files, a photo and its mask: finding pairs, telling which are done, refining one."""
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmseg_cascadepsp.apis.refiner import Refiner
+from mmseg_cascadepsp.cascade import check_crop_size
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+from mmseg_cascadepsp.files import IMAGE_SUFFIXES, read_image, read_mask, write_image, write_png
+from mmseg_cascadepsp.files.arrays import check_mask
+from mmseg_cascadepsp.files.large import OUT_SUFFIXES, refine_file
+from mmseg_cascadepsp.files.paths import files_below
+from mmseg_cascadepsp.files.reading import is_unknown_tiff
+from mmseg_cascadepsp.files.row_writers import read_note
+from mmseg_cascadepsp.files.rows import stored_size
+from mmseg_cascadepsp.visualization import before_after, overlay
+
+EXTRAS = {'probability': '.png', 'overlay': '.jpg', 'before_after': '.jpg'}
+"""What can be written besides the mask, and as which format."""
+NOTE = 'mmseg_cascadepsp'
+"""Key of the note in each mask that says how it was made."""
+WINDOWED_PIXELS = 100_000_000
+"""Photos of more pixels are refined by rows."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photo, its mask, and where the refined mask goes; ``folder`` is that of a folder run."""
+
+    name: str
+    image: Path
+    mask: Path
+    target: Path
+    folder: Path | None = None
+
+    def extra(self, kind: str) -> Path:
+        """Where an extra goes: ``out_overlay.jpg`` beside ``out.png``; ``overlay/a.jpg`` in a
+        folder."""
+        if self.folder is None:
+            suffix = self.target.suffix if kind == 'probability' else EXTRAS[kind]
+            return self.target.with_name(f'{self.target.stem}_{kind}{suffix}')
+        return self.folder / kind / f'{self.name}{EXTRAS[kind]}'
+
+
+def find_pairs(
+    images: str | os.PathLike, masks: str | os.PathLike, out: str | os.PathLike
+) -> tuple[list[Pair], dict[str, str]]:
+    """Pair photos with masks: two files, or two folders (with subfolders) of the same stems.
+
+    Where both are the same folder, PNG files are the masks of the other files of their stem.
+
+    Returns:
+        Pairs in the order of their names, and the masks without photo or with several, with a
+        sentence each. Photos without a mask are left out.
+
+    Raises:
+        OSError: a path does not exist.
+        ValueError: a file and a folder, no pairs, or an output on top of an input.
+    """
+    given, out = str(out), Path(out)
+    images, masks = Path(images), Path(masks)
+    for role, path in (('image', images), ('mask', masks)):
+        if not path.exists():
+            raise MissingFileError(f'{role} {path} does not exist.')
+    if images.is_dir() != masks.is_dir():
+        kinds = ['a folder' if path.is_dir() else 'a file' for path in (images, masks)]
+        raise InvalidValueError(
+            f'image {images} is {kinds[0]} and mask {masks} is {kinds[1]}; give two files, or two '
+            'folders.'
+        )
+    if images.is_file():
+        if out.is_dir() or given.endswith(('/', os.sep)) or not out.suffix:
+            out = out / f'{images.stem}.png'
+        if out.suffix.lower() not in OUT_SUFFIXES:
+            raise InvalidValueError(
+                f'out must end in .png, .tif or .npy, or be a folder, got {out}.'
+            )
+        _refuse_same(out, (images, masks))
+        return [Pair(images.stem, images, masks, out)], {}
+    if out.exists() and not out.is_dir():
+        raise InvalidValueError(f'out must be a folder, as image and mask are; {out} is a file.')
+    _refuse_same(out, (images, masks))
+    photos, coarse = _by_stem(images, out), _by_stem(masks, out)
+    if images.resolve() == masks.resolve():
+        coarse = {name: [p for p in paths if _is_png(p)] for name, paths in coarse.items()}
+        photos = {name: [p for p in paths if not _is_png(p)] for name, paths in photos.items()}
+    pairs, faults = [], {}
+    for name, paths in sorted(coarse.items()):
+        found = photos.get(name, [])
+        if len(found) == len(paths) == 1:
+            pairs.append(Pair(name, found[0], paths[0], out / f'{name}.png', out))
+        elif paths:
+            faults[name] = (
+                f'{len(found)} photos and {len(paths)} masks are named {name}; expected one of '
+                f'each in {images} and {masks}.'
+            )
+    if not pairs:
+        raise InvalidValueError(
+            f'no pairs: of {sum(map(bool, photos.values()))} photos in {images} and '
+            f'{sum(map(bool, coarse.values()))} masks in {masks}, no two have the same stem '
+            '(a.jpg belongs to a.png).'
+        )
+    return pairs, faults
+
+
+def _is_png(path: Path) -> bool:
+    return path.suffix.lower() == '.png'
+
+
+def _by_stem(folder: Path, out: Path) -> dict[str, list[Path]]:
+    """Image files below ``folder`` but not below ``out``, by their path without suffix."""
+    found: dict[str, list[Path]] = {}
+    within = folder.resolve() in out.resolve().parents
+    known = IMAGE_SUFFIXES | {'.npy'}
+    for path in files_below(folder):
+        inside = path.relative_to(folder)
+        if path.suffix.lower() not in known or any(p[0] == '.' for p in inside.parts):
+            continue
+        if not within or out.resolve() not in path.resolve().parents:
+            found.setdefault(inside.with_suffix('').as_posix(), []).append(path)
+    return found
+
+
+def _refuse_same(out: Path, inputs: Iterable[Path], role: str = 'out') -> None:
+    for path in inputs:
+        if out.resolve() == path.resolve():
+            raise InvalidValueError(
+                f'{role} {out} is an input, which would be overwritten; give another path.'
+            )
+
+
+def check_settings(L: int, threshold: float, extras: Collection[str]) -> int:
+    """Check what :func:`refine_files` and :func:`refine_pair` are told; returns ``L`` as an int.
+
+    Raises:
+        TypeError: ``L`` is no integer.
+        ValueError: a bad setting.
+    """
+    if not 0 <= threshold < 1:
+        raise InvalidValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
+    unknown = set(extras) - set(EXTRAS)
+    if unknown:
+        raise InvalidValueError(
+            f'extras must be of {", ".join(EXTRAS)}, got {", ".join(sorted(unknown))}.'
+        )
+    return check_crop_size(L)
+
+
+def check_outputs(
+    pair: Pair, extras: Iterable[str], windowed: bool | None, targets: Collection[Path] = ()
+) -> None:
+    """Raise ``ValueError`` where an extra would be written over the photo, the mask or one of
+    ``targets``, where the masks of all pairs go, or the mask in a format of rows but not by
+    rows."""
+    if windowed is not None and not windowed and not _is_png(pair.target):
+        raise InvalidValueError(
+            f'windowed must be True or left open for out {pair.target}, got {windowed}: whole '
+            'masks are written as PNG; or let out end in .png.'
+        )
+    for kind in extras:
+        extra = pair.extra(kind)
+        _refuse_same(extra, (pair.image, pair.mask), kind)
+        if extra in targets:
+            raise InvalidValueError(
+                f'{kind} of {pair.name}, {extra}, is also where the refined mask of a photo in '
+                f'the folder {kind}/ goes; rename that folder, or leave this extra out.'
+            )
+
+
+def is_done(pair: Pair, settings: dict, extras: Collection[str], partial: bool = False) -> bool:
+    """Whether the outputs of ``pair`` are there, of these settings and inputs; with ``partial``,
+    whatever their settings are that ``settings`` does not name.
+
+    Raises:
+        ValueError: there is an output of other settings, or one that this package did not write.
+    """
+    if not pair.target.exists():
+        return False
+    note = _read_note(pair.target)
+    other = note.get('settings')
+    if partial and other:
+        other = {key: value for key, value in other.items() if key in settings}
+    if other != settings:
+        keys = [key for key in sorted(settings) if other and other.get(key) != settings[key]]
+        how = f'was made with another {", ".join(keys)}' if keys else 'is no output of this tool'
+        raise InvalidValueError(f'{pair.target} {how}')
+    made = note.get('inputs') == _inputs(pair) and set(extras) <= set(note.get('extras', ()))
+    return made and all(pair.extra(kind).exists() for kind in extras)
+
+
+def _read_note(path: Path) -> dict:
+    try:
+        note = json.loads(read_note(path).get(NOTE, '{}'))
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _inputs(pair: Pair) -> list[list[int]]:
+    return [[s.st_size, s.st_mtime_ns] for s in (pair.image.stat(), pair.mask.stat())]
+
+
+def make_note(pair: Pair, settings: dict, extras: Collection[str]) -> str:
+    """What the mask of ``pair`` keeps, for :func:`is_done`."""
+    return json.dumps({'settings': settings, 'inputs': _inputs(pair), 'extras': sorted(extras)})
+
+
+def is_windowed(pair: Pair) -> bool:
+    """Whether a pair is refined by rows: large photos, and formats that are read by rows alone or
+    written so."""
+    suffixes = {path.suffix.lower() for path in (pair.image, pair.mask, pair.target)}
+    height, width = stored_size(pair.image) or (0, 0)
+    return (
+        '.npy' in suffixes
+        or is_unknown_tiff(pair.image)
+        or is_unknown_tiff(pair.mask)
+        or pair.target.suffix.lower() != '.png'
+        or height * width > WINDOWED_PIXELS
+    )
+
+
+def refine_pair(
+    refiner: Refiner,
+    pair: Pair,
+    *,
+    fast: bool | None = None,
+    L: int = 900,
+    threshold: float = 0.5,
+    extras: Collection[str] = (),
+    windowed: bool | None = None,
+    note: str = '',
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Refine one pair of files; the mask is written last, so where it is, all is.
+
+    Args:
+        refiner, pair: What does the work, and on what.
+        fast, L, threshold, extras: See :func:`~mmseg_cascadepsp.apis.refine_files`.
+        windowed: By rows, see :func:`~mmseg_cascadepsp.apis.refine_file`; by default as
+            :func:`is_windowed` says.
+        note: Kept in the mask.
+        progress: Called with (crops done, crops to do), by rows alone.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        TypeError: ``L`` is no integer.
+        ValueError: photo and mask do not fit each other, a bad setting, an extra on top of an
+            input, or ``windowed=False`` for a mask that is no PNG.
+    """
+    L = check_settings(L, threshold, extras)
+    check_outputs(pair, extras, windowed)
+    job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
+    if job.is_windowed(pair):
+        job.by_rows(pair, note, progress)
+    else:
+        job.write(pair, note, *job.refine(*job.read(pair)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """The three parts of the work on a pair, which run beside each other in a folder run."""
+
+    refiner: Refiner
+    fast: bool | None
+    L: int
+    threshold: float
+    extras: tuple[str, ...]
+    windowed: bool | None
+
+    def is_windowed(self, pair: Pair) -> bool:
+        return is_windowed(pair) if self.windowed is None else self.windowed
+
+    def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        return read_image(pair.image), read_mask(pair.mask)
+
+    def refine(self, image: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, ...]:
+        probability = self.refiner.refine(image, coarse, fast=self.fast, L=self.L)
+        with_photo = bool(set(self.extras) - {'probability'})
+        return (probability, image, coarse) if with_photo else (probability, None, None)
+
+    def write(self, pair: Pair, note: str, probability, image, coarse) -> None:
+        mask = probability > 255 * self.threshold
+        if 'probability' in self.extras:
+            write_png(pair.extra('probability'), probability)
+        if 'overlay' in self.extras:
+            write_image(pair.extra('overlay'), overlay(image, mask))
+        if 'before_after' in self.extras:
+            picture = before_after(image, check_mask(coarse), mask, ('coarse mask', 'refined'))
+            write_image(pair.extra('before_after'), picture)
+        write_png(pair.target, mask.astype(np.uint8) * 255, {NOTE: note} if note else None)
+
+    def by_rows(self, pair: Pair, note: str, progress) -> None:
+        pictures = sorted(set(self.extras) - {'probability'})
+        if pictures:
+            raise InvalidValueError(
+                f'{pair.image} is refined by rows, without {" and ".join(pictures)}: leave them '
+                'out.'
+            )
+        wanted = 'probability' in self.extras
+        refine_file(
+            self.refiner,
+            pair.image,
+            pair.mask,
+            pair.target,
+            fast=self.fast,
+            L=self.L,
+            threshold=self.threshold,
+            probability=pair.extra('probability') if wanted else None,
+            note=note,
+            progress=progress,
+        )

@@ -1,0 +1,113 @@
+"""Refining two folders on a cluster, with Ray Data (the extra ``ray``)."""
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from mmseg_cascadepsp.apis.refiner import Refiner
+from mmseg_cascadepsp.errors import InvalidValueError, MissingPackageError
+from mmseg_cascadepsp.files.folder_run import Report, check_run, process_pair
+from mmseg_cascadepsp.files.pairs import Pair, check_settings, find_pairs
+from mmseg_cascadepsp.models.refiner.zoo import is_name
+
+
+class _Worker:
+    """Lives in a process of the cluster and holds one refiner."""
+
+    def __init__(self, refiner: Mapping[str, Any], pairs: list[Pair], options: dict) -> None:
+        self.refiner, self.pairs, self.options = Refiner(**refiner), pairs, options
+        self.settings = self.refiner.settings()
+
+    def __call__(self, row: dict) -> dict:
+        pair = self.pairs[int(row['id'])]
+        state, sentence = process_pair(self.refiner, self.settings, pair, **self.options)
+        return {'name': pair.name, 'state': state, 'sentence': sentence}
+
+
+def refine_files_with_ray(
+    refiner: Mapping[str, Any],
+    images: str | os.PathLike,
+    masks: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    workers: int,
+    fast: bool | None = None,
+    L: int = 900,
+    threshold: float = 0.5,
+    extras: Collection[str] = (),
+    windowed: bool | None = None,
+    overwrite: bool = False,
+    cpus: float = 1,
+    gpus: float = 0,
+) -> Report:
+    """:func:`~mmseg_cascadepsp.apis.refine_files` by the workers of a Ray cluster: that of
+    ``RAY_ADDRESS`` or of ``ray.init``, or one on this machine. All see the folders under the same
+    paths.
+
+    Args:
+        refiner: Arguments of :class:`~mmseg_cascadepsp.Refiner`; each worker makes its own.
+        images, masks, out, fast, L, threshold, extras, windowed, overwrite: As of
+            ``refine_files``; an output of another refiner is a failure of its pair.
+        workers: How many processes.
+        cpus: Cores of each; its threads, too.
+        gpus: Share of a GPU of each.
+
+    Returns:
+        Names of what was refined, skipped, and what failed.
+
+    Raises:
+        ImportError: Ray is not installed.
+        OSError, TypeError, ValueError: as ``refine_files``.
+    """
+    try:
+        import ray.data
+    except ImportError as error:
+        raise MissingPackageError(
+            'refine_files_with_ray needs Ray: pip install "ray[data]" (the extra "ray").'
+        ) from error
+    if workers < 1:
+        raise InvalidValueError(f'workers must be at least 1, got {workers}.')
+    options = {
+        'fast': fast,
+        'L': check_settings(L, threshold, extras),
+        'threshold': threshold,
+        'extras': tuple(extras),
+        'windowed': windowed,
+        'overwrite': overwrite,
+    }
+    pairs, faults = find_pairs(*(_absolute(path) for path in (images, masks, out)))
+    # What the refiner's own settings are, its workers know alone.
+    known = {name: options[name] for name in ('fast', 'L', 'threshold')}
+    check_run(pairs, known, options['extras'], windowed, overwrite, partial=True)
+    # Many small blocks: a worker that is done takes the next one.
+    rows = ray.data.range(len(pairs), override_num_blocks=min(len(pairs), 16 * workers))
+    rows = rows.map(
+        _Worker,
+        fn_constructor_args=(_everywhere(refiner), pairs, options),
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=cpus,
+        num_gpus=gpus,
+    )
+    report = Report(failed=faults)
+    for row in sorted(rows.take_all(), key=lambda row: row['name']):
+        if row['state'] == 'failed':
+            report.failed[row['name']] = row['sentence']
+        else:
+            getattr(report, row['state']).append(row['name'])
+    return report
+
+
+def _everywhere(refiner: Mapping) -> dict:
+    """Arguments of a Refiner whose files are found from any folder."""
+    found = dict(refiner)
+    for key in ('model', 'checkpoint'):
+        path = found.get(key)
+        if isinstance(path, (str, os.PathLike)) and not is_name(path) and os.path.isfile(path):
+            found[key] = _absolute(path)
+    return found
+
+
+def _absolute(path: str | os.PathLike) -> str:
+    """Of this process's folder, which is not that of the workers; an ending slash stays."""
+    ending = os.sep if str(path).endswith(('/', os.sep)) else ''
+    return os.path.abspath(path) + ending

@@ -1,0 +1,196 @@
+"""A segmentor that reads what another program predicted."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+from mmseg_cascadepsp.files import IMAGE_SUFFIXES, from_dataset_ids, read_labels, read_mask
+from mmseg_cascadepsp.files.label_ids import VOID
+from mmseg_cascadepsp.files.paths import files_below
+
+SHOWN = 3
+
+
+@MODELS.register_module()
+class StoredPredictions(BaseSegmentor):
+    """Label maps or masks in a folder, in the place of a network: so what a program outside MMSeg
+    predicted is refined and measured as any model.
+
+    The file of a photo has its stem (``ADE_val_1.jpg``: ``ADE_val_1.png``; ``x_im.jpg``:
+    ``x_seg.png``, if there is one), anywhere in the folder, which may hold the photos, too; where
+    several do, the one in the folders of the photo's own names. It is a label map (grey or
+    palette), or, for sets of two classes and of single objects, a mask of 0 and 255.
+
+    Args:
+        pred_dir: The folder.
+        num_classes: Number of classes; ids must be below it, or 255 for void.
+        ids: How files number the classes: ``'dataset'``, as the annotations of the set do (ADE20K:
+            from 1, 0 is void), which is also how MMSeg and ``tools/test.py --out`` write them;
+            ``'index'``, from 0.
+        label_map: Of a dataset with a choice of classes: number in the files -> index.
+        data_preprocessor: Of the config's own model; photos go through it unseen.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or it is empty.
+    """
+
+    def __init__(
+        self,
+        pred_dir: str,
+        num_classes: int | None = None,
+        ids: str = 'dataset',
+        label_map: dict[int, int] | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor or dict(type='SegDataPreProcessor'))
+        if ids not in ('dataset', 'index'):
+            raise InvalidValueError(f"ids must be 'dataset' or 'index', got {ids!r}")
+        self.pred_dir, self.num_classes, self.ids = pred_dir, num_classes, ids
+        self.label_map = {int(old): int(new) for old, new in (label_map or {}).items()}
+        if not os.path.isdir(pred_dir):
+            raise MissingFileError(f'pred_dir: there is no folder {pred_dir}')
+        self._files: dict[str, list[Path]] = {}
+        for path in files_below(pred_dir):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                self._files.setdefault(path.stem, []).append(path)
+        if not self._files:
+            raise MissingFileError(f'pred_dir: {pred_dir} holds no pictures')
+        self._warned = False
+
+    def find(self, img_path: str) -> Path | None:
+        """The file of a photo, or None.
+
+        Raises:
+            ValueError: Several files could be meant.
+        """
+        photo = PurePath(img_path)
+        files = []
+        if photo.stem.endswith('_im'):
+            files = self._files.get(photo.stem.removesuffix('_im') + '_seg', [])
+        files = files or self._files.get(photo.stem, [])
+        itself = os.path.realpath(img_path)
+        files = [path for path in files if os.path.realpath(path) != itself]
+        if len(files) > 1:  # the one that shares most of the photo's folders
+            common = [
+                os.path.commonprefix([path.parent.parts[::-1], photo.parent.parts[::-1]])
+                for path in files
+            ]
+            most = max(map(len, common))
+            files = [
+                path for path, shared in zip(files, common, strict=True) if len(shared) == most
+            ]
+        if len(files) > 1:
+            raise InvalidValueError(
+                f'pred_dir: {files[0]} and {files[1]} could both belong to {img_path}; '
+                'keep one of them, or sort them into folders as the photos'
+            )
+        return files[0] if files else None
+
+    def check(self, img_paths: Sequence[str]) -> None:
+        """See beforehand that every photo has its file.
+
+        Raises:
+            FileNotFoundError: Some have none; the sentence counts them and names the first ones.
+            ValueError: There are more than 255 classes: in MMSeg's annotations 255 is void.
+        """
+        if self.num_classes is not None and self.num_classes > VOID:
+            raise InvalidValueError(
+                f'pred_dir: of {self.num_classes} classes the one numbered {VOID} could not be '
+                'told from void; label maps of at most 255 classes can be read'
+            )
+        missing = [path for path in img_paths if self.find(path) is None]
+        if missing:
+            raise MissingFileError(
+                f'pred_dir: {len(missing)} of {len(img_paths)} photos have no prediction in '
+                f'{self.pred_dir}, first {", ".join(missing[:SHOWN])}; expected files of the same '
+                f'stem, as {PurePath(missing[0]).stem}.png'
+            )
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Read the predictions.
+
+        Args:
+            inputs: Not read.
+            data_samples: With ``img_path``; get ``pred_sem_seg``, (1, H, W) int64.
+
+        Raises:
+            FileNotFoundError: A photo has no prediction.
+            ValueError: A file has another size than its photo, or ids out of range.
+        """
+        for sample in data_samples or ():
+            if sample.get('img_path') is None:
+                raise InvalidValueError(
+                    'StoredPredictions finds files by img_path, which a sample lacks'
+                )
+            self.check([sample.img_path])
+            path = self.find(sample.img_path)
+            labels = self._read(path, sample)
+            size = tuple(sample.get('ori_shape', labels.shape)[:2])
+            if labels.shape != size:
+                raise InvalidValueError(
+                    f'pred_dir: {path} is {labels.shape[0]}x{labels.shape[1]}, its photo '
+                    f'{sample.img_path} {size[0]}x{size[1]} (H x W); they must agree: resize it '
+                    'first (masks of single classes bicubic, label maps nearest)'
+                )
+            labels = torch.from_numpy(labels.astype(np.int64))[None]
+            sample.set_data({'pred_sem_seg': PixelData(data=labels.to(inputs.device))})
+        return list(data_samples or ())
+
+    def _read(self, path: Path, sample: SegDataSample) -> np.ndarray:
+        """Class indices of a file, (H, W) int32."""
+        single = sample.get('object_class')
+        labels = read_labels(path)
+        present = np.unique(labels)
+        if (single is not None or self.num_classes == 2) and set(present) <= {0, 255}:
+            return (read_mask(path) > 127) * np.int32(single or 1)
+        if self.ids == 'dataset':
+            if sample.get('reduce_zero_label') and present[0] == 0:
+                self._warn(
+                    f'pred_dir: {path} holds the id 0, which is void in this set; if the '
+                    'program that wrote it numbers classes from 0, ids (--pred-ids) must be '
+                    "'index'"
+                )
+            labels = from_dataset_ids(labels, sample.get('reduce_zero_label'), self.label_map)
+        strange = labels[labels != VOID]
+        if strange.size and self.num_classes is not None and strange.max() >= self.num_classes:
+            raise InvalidValueError(
+                f'pred_dir: {path} holds the class {strange.max()} where there are '
+                f'{self.num_classes} (numbered from 0, after subtracting the void of the set); '
+                "expected class indices, or 255 for void; ids (--pred-ids) 'index' and 'dataset' "
+                'say how they are numbered; a mask of a single object must have 0 and 255 alone'
+            )
+        if single is not None and single not in labels and set(present) == {0, 1}:
+            self._warn(
+                f'pred_dir: {path} holds 0 and 1 alone, which are classes here, and not the '
+                f'object, which is of class {single}: its coarse mask is empty. If it is a mask, '
+                'write it as 0 and 255'
+            )
+        return labels.astype(np.int32)
+
+    def _warn(self, sentence: str) -> None:
+        """Once: what is wrong with one file is so with all."""
+        if not self._warned:
+            self._warned = True
+            print_log(sentence, logger='current', level=logging.WARNING)
+
+    def loss(self, inputs: Tensor, data_samples=None) -> dict:
+        """There is none."""
+        raise RuntimeError('StoredPredictions reads files and cannot be trained')
+
+    def _forward(self, inputs: Tensor, data_samples=None):
+        raise RuntimeError('StoredPredictions reads files and computes no tensors')
+
+    extract_feat = encode_decode = _forward

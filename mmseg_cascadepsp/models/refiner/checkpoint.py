@@ -1,0 +1,210 @@
+"""Reading weights safely, and telling what does not fit."""
+
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
+from mmseg_cascadepsp.files import atomic_open
+from mmseg_cascadepsp.models.refiner.convert import (
+    convert_release_state_dict,
+    is_release_state_dict,
+)
+from mmseg_cascadepsp.version import __version__
+
+SHOWN = 3
+"""So many keys of each kind are named in an error."""
+
+
+def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Read the weights of a checkpoint, weights-only, on the CPU.
+
+    MMEngine's checkpoints, bare state dicts, and the authors' release (whose keys come back in
+    this package's names) are understood, in PyTorch's zip format and in its older one.
+
+    Raises:
+        OSError: the file is missing, truncated, damaged, or no checkpoint.
+        ValueError: it holds no weights, or weights that are not finite.
+    """
+    return _weights_of(_read(Path(path)), path)
+
+
+def _read(path: Path) -> object:
+    if not path.is_file():
+        raise MissingFileError(
+            f'checkpoint {path} {"is a folder" if path.is_dir() else "does not exist"}.'
+        )
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise FileError(
+            f'checkpoint {path} ({path.stat().st_size} bytes) is damaged, or holds more than '
+            f'weights, which is refused because it could run code: {reason}'
+        ) from error
+    except Exception as error:  # torch.load has no common exception for damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileError(
+            f'checkpoint {path} ({path.stat().st_size} bytes) is truncated, damaged or no '
+            f'checkpoint: {reason}'
+        ) from error
+
+
+def _weights_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:
+    state_dict = content
+    for name in ('state_dict', 'model'):
+        if isinstance(state_dict, Mapping) and isinstance(state_dict.get(name), Mapping):
+            state_dict = state_dict[name]
+    if (
+        not isinstance(state_dict, Mapping)
+        or not state_dict
+        or not all(
+            isinstance(key, str) and isinstance(value, Tensor) for key, value in state_dict.items()
+        )
+    ):
+        raise InvalidValueError(
+            f'checkpoint {path} holds no weights: expected tensors under names, or '
+            'those under "state_dict".'
+        )
+    broken = [
+        key
+        for key, value in state_dict.items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    if broken:
+        raise InvalidValueError(
+            f'checkpoint {path} holds values that are not finite in {len(broken)} '
+            f'of {len(state_dict)} tensors, first {broken[0]}.'
+        )
+    if is_release_state_dict(state_dict):
+        return convert_release_state_dict(state_dict)
+    return {key.removeprefix('module.'): value for key, value in state_dict.items()}
+
+
+def load_weights(
+    model: nn.Module, state_dict: Mapping[str, Tensor], source: str | os.PathLike, name: str
+) -> None:
+    """Load ``state_dict`` into ``model``, all of it or nothing.
+
+    Args:
+        model: Gets the weights, in its own dtype.
+        state_dict: Weights as :func:`read_state_dict` gives them.
+        source: Where they come from, for the error.
+        name: What the model is called, for the error.
+
+    Raises:
+        ValueError: keys are missing, unexpected or of another shape; the sentence counts them and
+            names the first ones.
+    """
+    own = model.state_dict()
+    counters = 'num_batches_tracked'  # files of old torch versions lack them
+    faults = {
+        'missing': [key for key in own if key not in state_dict and not key.endswith(counters)],
+        'unexpected': [key for key in state_dict if key not in own and not key.endswith(counters)],
+        'of another shape': [
+            f'{key} {tuple(value.shape)} for {tuple(own[key].shape)}'
+            for key, value in state_dict.items()
+            if key in own and value.shape != own[key].shape
+        ],
+    }
+    if any(faults.values()):
+        told = '; '.join(
+            f'{len(keys)} {kind} ({", ".join(keys[:SHOWN])}{", ..." if len(keys) > SHOWN else ""})'
+            for kind, keys in faults.items()
+            if keys
+        )
+        raise InvalidValueError(
+            f'checkpoint {source} does not fit the model {name!r}, which has '
+            f'{len(own)} tensors: {told}.'
+        )
+    model.load_state_dict(
+        {key: value for key, value in state_dict.items() if key in own}, strict=False
+    )
+
+
+def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Turn the authors' checkpoint into one of this package, checked against the network of
+    ``cascadepsp_r50``.
+
+    ``target`` is written atomically and takes the place of an older file.
+
+    Raises:
+        OSError: ``source`` cannot be read or ``target`` cannot be written.
+        ValueError: the weights do not fit; the sentence says which.
+    """
+    from mmseg_cascadepsp.models.refiner.zoo import build_model
+
+    state_dict = read_state_dict(source)
+    load_weights(build_model('r50')[0], state_dict, source, 'r50')
+    meta = {'source': Path(source).name, 'mmseg_cascadepsp': __version__}
+    with atomic_open(target) as file:
+        torch.save({'meta': meta, 'state_dict': state_dict}, file)
+
+
+def publish_checkpoint(
+    source: str | os.PathLike | Sequence[str | os.PathLike], target: str | os.PathLike
+) -> None:
+    """Keep the weights of a training checkpoint alone, in fp16, and what it says of the classes.
+
+    Of several checkpoints the mean of the weights is kept ("model soup", Wortsman et al. 2022): of
+    trainings that go on from the same one, or of the last checkpoints of one training, it is
+    often better than each.
+
+    ``target`` is written atomically and takes the place of an older file, unless that is a
+    training checkpoint, whose optimizer would be lost.
+
+    Args:
+        source: checkpoint, or several of the same network, published ones among them; classes
+            are those of the first.
+        target: file to write.
+
+    Raises:
+        OSError: ``source`` cannot be read or ``target`` cannot be written.
+        ValueError: ``source`` is empty, holds no weights, or some that fp16 cannot hold;
+            checkpoints of different networks; ``target`` is a training checkpoint.
+    """
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    if not sources:
+        raise InvalidValueError('source must be at least one checkpoint, got none.')
+    if Path(target).is_file():
+        older = _read(Path(target))
+        keys = set(older) if isinstance(older, Mapping) else set()
+        if 'state_dict' in keys and keys - {'meta', 'state_dict'}:
+            raise InvalidValueError(
+                f'target {target} is a training checkpoint, whose optimizer and progress would be '
+                'lost; name the file to write last.'
+            )
+    contents = [_read(Path(path)) for path in sources]
+    states = [_weights_of(*pair) for pair in zip(contents, sources, strict=True)]
+    for state in states:  # batches counted by norms, which no inference reads
+        for key in [key for key in state if key.endswith('num_batches_tracked')]:
+            del state[key]
+    shapes = [{key: tuple(value.shape) for key, value in state.items()} for state in states]
+    for path, other in zip(sources, shapes, strict=True):
+        if other != shapes[0]:
+            differ = sorted(key for key, _ in other.items() ^ shapes[0].items())
+            raise InvalidValueError(
+                f'checkpoint {path} is of another network than {sources[0]}: {len(set(differ))} '
+                f'tensors differ in name or shape, first {differ[0]}.'
+            )
+    state_dict = {}
+    for key, value in states[0].items():
+        if value.is_floating_point():
+            mean = torch.stack([state[key].double() for state in states]).mean(0)
+            value = mean.half()
+            if not value.isfinite().all():
+                raise InvalidValueError(
+                    f'checkpoint {", ".join(map(str, sources))}: {key} is too large for fp16.'
+                )
+        state_dict[key] = value
+    names = ', '.join(Path(path).name for path in sources)
+    meta = {'source': names, 'mmseg_cascadepsp': __version__}
+    trained = contents[0].get('meta') if isinstance(contents[0], Mapping) else None
+    if isinstance(trained, Mapping) and 'dataset_meta' in trained:
+        meta['dataset_meta'] = trained['dataset_meta']
+    with atomic_open(target) as file:
+        torch.save({'meta': meta, 'state_dict': state_dict}, file)

@@ -1,0 +1,208 @@
+"""Refiners by name: their configs, and where their weights are."""
+
+import hashlib
+import os
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+
+from mmseg_cascadepsp.errors import (
+    FileError,
+    InvalidTypeError,
+    InvalidValueError,
+    MissingFileError,
+)
+from mmseg_cascadepsp.files import atomic_open
+
+PACKAGE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A refiner with a name.
+
+    Args:
+        config: Its config, inside ``configs/``.
+        weights: Name of its weights: inside ``mmseg_cascadepsp/weights`` without ``url``, else in
+            the cache.
+        url: Where the weights are fetched from.
+        md5: Checksum of what is fetched.
+        size: Of what is fetched, in words.
+    """
+
+    config: str
+    weights: str
+    url: str | None = None
+    md5: str | None = None
+    size: str = ''
+
+
+ZOO = {
+    'lite': Pretrained('cascadepsp_lite.py', 'cascadepsp_lite.pth'),
+    'r50': Pretrained(
+        'cascadepsp_r50.py',
+        'cascadepsp_r50_release.pth',
+        url='https://github.com/hkchengrex/CascadePSP/releases/download/v1.0/model',
+        md5='7478d4a9c42ab52beb6d7e9683402fe0',
+        size='259 MB',
+    ),
+}
+ALIASES = {'cascadepsp_lite': 'lite', 'cascadepsp_r50': 'r50'}
+
+
+def is_name(model: object) -> bool:
+    """Whether ``model`` is a name of the zoo, whose weights are known."""
+    return isinstance(model, str) and ALIASES.get(model, model) in ZOO
+
+
+def find_config(name: str) -> Path:
+    """Path of a config of this package, in a checkout or in an installed wheel.
+
+    Raises:
+        OSError: it is not there.
+    """
+    checkout = (PACKAGE.parent / 'setup.py').is_file()
+    folder = PACKAGE.parent / 'configs' if checkout else PACKAGE / '.mim' / 'configs'
+    if not (folder / name).is_file():
+        raise MissingFileError(
+            f'config {name} is not in {folder}; the installation of mmseg_cascadepsp is not '
+            'complete.'
+        )
+    return folder / name
+
+
+def find_weights(name: str, progress: bool = True) -> Path:
+    """Path of the weights of a named refiner; they are downloaded into PyTorch's cache when they
+    are not there yet.
+
+    Raises:
+        OSError: they cannot be fetched, or are damaged; the sentence says what to put where.
+    """
+    entry = ZOO[ALIASES.get(name, name)]
+    if entry.url is None:
+        path = PACKAGE / 'weights' / entry.weights
+        if not path.is_file():
+            raise MissingFileError(
+                f'weights of {name!r} are not at {path}; install the package '
+                'anew, or give checkpoint=FILE (--checkpoint FILE).'
+            )
+        return path
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / entry.weights
+    if not path.is_file():
+        try:
+            download(entry.url, path, entry.md5, progress)
+        except OSError as error:
+            raise FileError(
+                f'weights of {name!r} cannot be fetched from {entry.url} '
+                f'({getattr(error, "reason", error)}); get that file where there is a network '
+                f'({entry.size}, md5 {entry.md5}) and put it at {path}, or give '
+                'checkpoint=FILE (--checkpoint FILE).'
+            ) from error
+    elif entry.md5 and _md5(path) != entry.md5:
+        raise FileError(
+            f'{path} is damaged: its md5 is {_md5(path)}, expected {entry.md5}; delete '
+            'it, and it is fetched anew.'
+        )
+    return path
+
+
+def download(
+    url: str, path: str | os.PathLike, md5: str | None = None, progress: bool = True
+) -> None:
+    """Fetch ``url`` to ``path``, which appears only when all of it has come and its checksum is
+    right.
+
+    Raises:
+        OSError: no network, an answer that is no file or is cut short, a full disk, or a wrong
+            checksum.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with (
+        urllib.request.urlopen(url, timeout=30) as answer,
+        atomic_open(path) as file,
+        Progress(*columns, disable=not progress) as bar,
+    ):
+        total = int(answer.headers.get('Content-Length') or 0)
+        task = bar.add_task(f'fetching {url}', total=total or None)
+        while block := answer.read(1 << 20):
+            file.write(block)
+            digest.update(block)
+            bar.advance(task, len(block))
+        if total and file.tell() != total:  # a lost connection reads like the end
+            raise FileError(f'only {file.tell()} of {total} bytes came')
+        if md5 and digest.hexdigest() != md5:
+            raise FileError(f'what came has the md5 {digest.hexdigest()}')
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module, str]:
+    """Build a refiner, with random weights, from a name of the zoo, the path of a config, or a
+    config.
+
+    Returns:
+        The module, and what to call it.
+
+    Raises:
+        ValueError: an unknown name, or a config without a model.
+        TypeError: the model is no refiner.
+        OSError: no such config file.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        label = os.fspath(model)
+        label = ALIASES.get(label, label)
+        if label in ZOO:
+            model = Config.fromfile(find_config(ZOO[label].config))
+        elif not label.endswith('.py'):
+            raise InvalidValueError(
+                f'model must be one of {", ".join(map(repr, ZOO))}, the path of a config (.py) '
+                f'or of an exported refiner (.onnx), a Config or a module, got {label!r}.'
+            )
+        elif not os.path.isfile(label):
+            raise MissingFileError(f'model: the config {label} does not exist.')
+        else:
+            model = Config.fromfile(label)
+    elif isinstance(model, (Config, Mapping)):
+        label = Path(getattr(model, 'filename', None) or 'config').name
+    else:
+        raise InvalidTypeError(
+            f'model must be a name, a config or a module, got {type(model).__name__}.'
+        )
+    cfg = model.get('model', model)
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+        raise InvalidValueError(f'model: the config {label} has no model with a type.')
+    # The scope is set for this build alone.
+    module = MODELS.build({**cfg, '_scope_': 'mmseg'})
+    check_refiner(module, label)
+    return module, label
+
+
+def check_refiner(module: nn.Module, label: str) -> None:
+    """Raise ``TypeError`` unless ``module`` has what the cascade calls."""
+    lacks = [
+        name for name in ('refine_pass', 'normalize') if not callable(getattr(module, name, None))
+    ]
+    if lacks:
+        raise InvalidTypeError(
+            f'model {label} is a {type(module).__name__} without '
+            f'{" and ".join(lacks)}; expected a refiner such as CascadePSP.'
+        )

@@ -1,0 +1,343 @@
+import os
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from mmseg_cascadepsp.files import (
+    io,
+    read_image,
+    read_labels,
+    read_mask,
+    read_png_text,
+    write_image,
+    write_png,
+)
+
+RNG = np.random.default_rng(0)
+PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (24, 36, 3), np.uint8), (0, 0), 3)
+MASK = np.zeros((24, 36), bool)
+MASK[5:15, 8:30] = True
+VOC = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0], [64, 0, 0]], np.uint8)
+
+
+def save(path, array, mode=None, **options):
+    picture = Image.fromarray(array)
+    (picture.convert(mode) if mode else picture).save(path, **options)
+    return path
+
+
+def palette_png(path, index, palette):
+    picture = Image.fromarray(index.astype(np.uint8))
+    picture.putpalette(np.asarray(palette, np.uint8).tobytes())
+    picture.save(path)
+    return path
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    turns = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+        8: np.rot90,
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / 'a.png', PHOTO, exif=exif)
+    np.testing.assert_array_equal(read_image(path), turns[orientation](PHOTO))
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_16_bit(tmp_path, suffix, channels):
+    deep = RNG.integers(0, 65536, (9, 11, channels), np.uint16)
+    deep[..., 3:] = 65535
+    path = str(tmp_path / f'a.{suffix}')
+    cv2.imwrite(path, deep)
+    expected = np.repeat(deep, 3, axis=2) if channels == 1 else deep[..., 2::-1]
+    np.testing.assert_array_equal(read_image(path), expected >> 8)
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_photos_of_12_bits_are_told(tmp_path, channels):
+    path = str(tmp_path / 'a.png')
+    cv2.imwrite(path, RNG.integers(0, 4096, (9, 11, channels), np.uint16))
+    with pytest.warns(UserWarning, match='a.png is nearly black: .* above 15, .* stretch'):
+        read_image(path)
+
+
+def test_grey_palette_one_bit_and_cmyk(tmp_path):
+    grey = PHOTO[..., 0]
+    np.testing.assert_array_equal(
+        read_image(save(tmp_path / 'g.png', grey)), np.dstack([grey] * 3)
+    )
+    index = RNG.integers(0, 4, (9, 11))
+    np.testing.assert_array_equal(
+        read_image(palette_png(tmp_path / 'p.png', index, VOC)), VOC[index]
+    )
+    assert set(np.unique(read_image(save(tmp_path / 'b.png', MASK)))) == {0, 255}
+    cmyk = read_image(save(tmp_path / 'c.jpg', PHOTO, 'CMYK', quality=100))
+    assert np.abs(cmyk.astype(int) - PHOTO).mean() < 4
+
+
+@pytest.mark.parametrize('mode', ['RGBA', 'LA'])
+def test_transparent_parts_lie_on_white(tmp_path, mode):
+    alpha = np.where(MASK, 255, 0).astype(np.uint8)
+    path = save(tmp_path / 'a.png', np.dstack((PHOTO, alpha)), mode)
+    opaque = PHOTO
+    if mode == 'LA':
+        opaque = np.dstack([np.asarray(Image.fromarray(PHOTO).convert('L'))] * 3)
+    np.testing.assert_array_equal(read_image(path), np.where(MASK[..., None], opaque, 255))
+
+
+@pytest.mark.parametrize(
+    ('values', 'expected'),
+    [
+        ([[0.0, 0.5, 1.0]], [[0, 128, 255]]),
+        ([[0.0, 1.0, 2.0]], [[0, 1, 2]]),
+        ([[0.0, 100.0, 255.0]], [[0, 100, 255]]),
+    ],
+)
+def test_float_tiff(tmp_path, values, expected):
+    tifffile.imwrite(tmp_path / 'a.tif', np.array(values, np.float32))
+    np.testing.assert_array_equal(read_image(tmp_path / 'a.tif')[..., 0], expected)
+
+
+def test_large_pictures_are_read_and_pillows_limit_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    path = save(tmp_path / 'a.png', PHOTO)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        np.testing.assert_array_equal(read_image(path), PHOTO)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    monkeypatch.setattr(io, 'MAX_PIXELS', PHOTO.shape[0] * PHOTO.shape[1] - 1)
+    with pytest.raises(OSError, match='a.png .*pixels exceed the limit'):
+        read_image(path)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'tif', 'webp', 'bmp'])
+@pytest.mark.parametrize('reader', [read_image, read_mask, read_labels])
+def test_truncated_files(tmp_path, suffix, reader):
+    path = save(tmp_path / f'a.{suffix}', RNG.integers(0, 256, (64, 64), np.uint8), 'RGB')
+    whole = path.read_bytes()
+    for share in (0, 0.02, 0.5, 0.9):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(OSError, match=f'a.{suffix} (cannot be read|is not an image)'):
+            reader(path)
+
+
+@pytest.mark.parametrize('reader', [read_image, read_mask, read_labels])
+def test_what_is_no_image(tmp_path, reader):
+    (tmp_path / 'a.jpg').write_text('not a picture')
+    for name, words in (
+        ('a.jpg', 'is not an image'),
+        ('b.jpg', 'does not exist'),
+        ('.', 'is a folder'),
+    ):
+        with pytest.raises(OSError, match=words):
+            reader(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    'array',
+    [
+        MASK,
+        MASK.astype(np.uint8),
+        MASK.astype(np.uint8) * 255,
+        MASK.astype(np.uint16),
+        MASK.astype(np.uint16) * 255,
+        MASK.astype(np.uint16) * 65535,
+        np.dstack([MASK.astype(np.uint8) * 255] * 3),
+        np.dstack([MASK.astype(np.uint8)] * 3),
+        np.dstack([MASK * np.uint8(200), MASK * np.uint8(0), MASK * np.uint8(0)]),
+        np.dstack([np.uint8(0) * MASK] * 3 + [MASK * np.uint8(255)]),
+        np.dstack([np.uint8(255) * MASK] * 3 + [MASK * np.uint8(255)]),
+        np.dstack([np.full((24, 36, 3), 255, np.uint8), MASK * np.uint8(255)]),
+        np.dstack([PHOTO, MASK * np.uint8(255)]),
+        np.dstack([MASK * np.uint8(255)] * 3 + [np.full_like(MASK, 255, np.uint8)]),
+    ],
+    ids=[
+        '1 bit',
+        '0/1',
+        '0/255',
+        '16 bit 0/1',
+        '16 bit 0/255',
+        '16 bit',
+        'RGB',
+        'RGB 0/1',
+        'red on black',
+        'black on nothing',
+        'white on nothing',
+        'white, alpha',
+        'cut-out',
+        'opaque alpha',
+    ],
+)
+def test_masks_of_all_kinds(tmp_path, array):
+    mask = read_mask(save(tmp_path / 'a.png', array))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, MASK * 255)
+
+
+@pytest.mark.parametrize(
+    ('palette', 'index'),
+    [
+        (VOC, MASK * 1),
+        (VOC, MASK * 3),
+        ([[0] * 3, [255] * 3], MASK * 1),
+        ([[255] * 3, [0] * 3], ~MASK * 1),
+        ([[i] * 3 for i in range(256)], MASK * 1),
+    ],
+    ids=['VOC', 'dark VOC colour', 'black, white', 'white, black', 'grey ramp'],
+)
+def test_palette_masks(tmp_path, palette, index):
+    path = palette_png(tmp_path / 'a.png', index, palette)
+    np.testing.assert_array_equal(read_mask(path), MASK * 255)
+
+
+@pytest.mark.parametrize(
+    ('stored', 'index'),
+    [
+        ({7: 128}, MASK * 7),  # as VOC
+        ({1: 120}, MASK * 1),  # as ADE20K
+        ({7: 128}, np.full_like(MASK, 7, int)),
+        ({0: 255, 9: 0}, ~MASK * 9),
+        ({8: 255, 9: 0}, np.where(MASK, 8, 9)),
+    ],
+    ids=['VOC', 'ADE20K', 'full', 'white, black', 'fixed palette'],
+)
+def test_greys_alone_of_a_coloured_palette(tmp_path, stored, index):
+    palette = np.tile(np.array([[128, 0, 0]], np.uint8), (256, 1))
+    palette[0] = 0
+    for key, value in stored.items():
+        palette[key] = value
+    expected = np.full_like(MASK, True) if (index == 7).all() else MASK
+    path = palette_png(tmp_path / 'a.png', index, palette)
+    np.testing.assert_array_equal(read_mask(path), expected * 255)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('name', ['a.png', 'a.gif'])
+@pytest.mark.parametrize('palette', [[[255, 0, 0], [0, 255, 0]], [[0] * 3, [255] * 3]])
+def test_a_cut_out_with_a_palette_gives_its_alpha(tmp_path, name, palette):
+    picture = Image.fromarray((~MASK).astype(np.uint8))
+    picture.putpalette(np.array(palette, np.uint8).tobytes())
+    picture.save(tmp_path / name, transparency=1)
+    np.testing.assert_array_equal(read_mask(tmp_path / name), MASK * 255)
+    picture.save(tmp_path / name, transparency=5)  # which is of no pixel
+    np.testing.assert_array_equal(read_mask(tmp_path / name), ~MASK * 255)
+
+
+@pytest.mark.parametrize('how', [{}, {'compression': 'zlib'}], ids=['plain', 'zlib'])
+def test_16_bits_where_white_is_zero(tmp_path, how):
+    path = tmp_path / 'm.tif'
+    tifffile.imwrite(path, ~(MASK * np.uint16(65535)), photometric='miniswhite', **how)
+    np.testing.assert_array_equal(read_mask(path), MASK * 255)
+    np.testing.assert_array_equal(read_image(path)[..., 0], MASK * 255)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    path = save(tmp_path / 'a.png', PHOTO)
+    monkeypatch.setattr(Image, 'open', refuse)
+    with pytest.raises(PermissionError, match='a.png cannot be read: permission denied; make'):
+        read_image(path)
+
+
+def test_void_of_a_palette_is_not_object_unless_it_is_all_there_is(tmp_path):
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:4], palette[255] = VOC, (224, 224, 192)
+    index = MASK.astype(np.uint8)
+    index[0] = 255
+    np.testing.assert_array_equal(
+        read_mask(palette_png(tmp_path / 'a.png', index, palette)), MASK * 255
+    )
+    np.testing.assert_array_equal(
+        read_mask(palette_png(tmp_path / 'b.png', MASK * 255, palette)), MASK * 255
+    )
+
+
+def test_soft_masks_stay_soft_and_jpeg_masks_are_grey(tmp_path):
+    soft = np.tile(np.arange(0, 252, 7, dtype=np.uint8), (24, 1))
+    np.testing.assert_array_equal(read_mask(save(tmp_path / 'a.png', soft)), soft)
+    photo = save(tmp_path / 'a.jpg', MASK.astype(np.uint8) * 255, 'RGB', quality=70)
+    assert ((read_mask(photo) > 127) == MASK).mean() > 0.99
+
+
+def test_masks_that_say_nothing(tmp_path):
+    with pytest.raises(OSError, match='colours, which does not say what is object'):
+        read_mask(save(tmp_path / 'a.png', RNG.integers(0, 256, (9, 9, 3), np.uint8)))
+    with pytest.warns(UserWarning, match='a.png has no value above 127 .*is 2'):
+        mask = read_mask(save(tmp_path / 'a.png', MASK.astype(np.uint8) * 2))
+    assert not (mask > 127).any()
+    for largest in (300, 4095, 32767):  # 16 bits
+        wide = save(tmp_path / 'a.png', MASK.astype(np.uint16) * largest)
+        with pytest.warns(UserWarning, match=f'above 32767 .*is {largest}.*expected to be 65535'):
+            assert not (read_mask(wide) > 127).any()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        wide = save(tmp_path / 'a.png', MASK.astype(np.uint16) * 32768)
+        np.testing.assert_array_equal(read_mask(wide) > 127, MASK)
+
+
+def test_labels(tmp_path):
+    labels = RNG.integers(0, 4, (9, 11))
+    for path in (
+        palette_png(tmp_path / 'p.png', labels, VOC),
+        save(tmp_path / 'g.png', labels.astype(np.uint8)),
+        save(tmp_path / 'r.png', np.dstack([labels.astype(np.uint8)] * 3)),
+    ):
+        np.testing.assert_array_equal(read_labels(path), labels)
+    wide = labels + 300
+    read = read_labels(save(tmp_path / 'w.png', wide.astype(np.uint16)))
+    assert read.dtype == np.int32
+    np.testing.assert_array_equal(read, wide)
+    with pytest.raises(OSError, match='holds colours; expected one class index'):
+        read_labels(save(tmp_path / 'c.png', PHOTO))
+
+
+def test_png_comes_back_with_its_notes(tmp_path):
+    path = tmp_path / 'folder' / 'a.png'
+    write_png(path, PHOTO, {'how': '{"L": 900, "ä": 1}'})
+    np.testing.assert_array_equal(read_image(path), PHOTO)
+    assert read_png_text(path) == {'how': '{"L": 900, "ä": 1}'}
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])  # pixels are not needed
+    assert read_png_text(path) == {'how': '{"L": 900, "ä": 1}'}
+    assert read_png_text(tmp_path / 'nothing.png') == {}
+    labels = RNG.integers(0, 4, (9, 11)).astype(np.uint8)
+    write_png(path, labels, palette=VOC)
+    np.testing.assert_array_equal(read_labels(path), labels)
+    np.testing.assert_array_equal(read_image(path), VOC[labels])
+
+
+def test_pictures_take_the_format_of_their_name(tmp_path):
+    write_image(tmp_path / 'a.jpg', PHOTO)
+    assert np.abs(read_image(tmp_path / 'a.jpg').astype(int) - PHOTO).mean() < 4
+    with pytest.raises(ValueError, match=r"'.docx', which is no image format"):
+        write_image(tmp_path / 'a.docx', PHOTO)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / 'a.png'
+    write_png(path, PHOTO)
+
+    def full(_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='a.png cannot be written: No space left') as told:
+        write_png(path, 255 - PHOTO)
+    assert told.value.errno == 28
+    np.testing.assert_array_equal(read_image(path), PHOTO)
+    assert os.listdir(tmp_path) == ['a.png']
