@@ -1,4 +1,4 @@
-"""The settings of the procedure, declared once: how a cascade runs, and how label maps are fused."""
+"""The settings, declared once: how a cascade runs, and how label maps are fused."""
 
 from dataclasses import dataclass, fields, replace
 
