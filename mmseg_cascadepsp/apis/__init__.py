@@ -1,4 +1,4 @@
-from mmseg_cascadepsp.apis.memory import keep_freed_memory
+from mmseg_cascadepsp.compat.memory import keep_freed_memory
 from mmseg_cascadepsp.apis.refiner import Refiner
 from mmseg_cascadepsp.files.folder_run import Report, join_processes, refine_files
 from mmseg_cascadepsp.files.large import refine_file
