@@ -1,64 +1,8 @@
 """The house: imports between rooms go down only, and no two rooms import each other."""
 
 import ast
-from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1] / 'mmseg_cascadepsp'
-NAME = PACKAGE.name
-#: Rooms from the bottom up. Rooms of one floor do not import each other.
-FLOORS = (
-    ('errors', 'version'),
-    ('compat', 'cascade'),
-    ('visualization',),
-    ('files',),
-    ('datasets', 'evaluation', 'models.refiner'),
-    ('models.chain',),
-    ('models',),
-    ('engine', 'annotations'),
-    ('apis',),
-    ('cli',),
-    ('',),
-)
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-
-
-def room_of(module: str) -> str:
-    """The room of a module's name without the package's, such as ``files.reading``."""
-    parts = module.split('.')
-    for length in (2, 1):
-        if '.'.join(parts[:length]) in FLOOR:
-            return '.'.join(parts[:length])
-    return '' if module in ('', '__main__') else parts[0]
-
-
-def modules():
-    for path in sorted(PACKAGE.rglob('*.py')):
-        parts = path.relative_to(PACKAGE).with_suffix('').parts
-        yield '.'.join(parts[:-1] if parts[-1] == '__init__' else parts), path
-
-
-def imports_of(module: str, path: Path):
-    """Modules of the package that a module imports, at its top or inside functions."""
-    own = module.split('.') if module else []
-    package = own if path.stem == '__init__' else own[:-1]
-    known = {name for name, _ in modules()}
-    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ''
-            if node.level:
-                above = package[: len(package) - node.level + 1]
-                base = '.'.join([NAME, *above, *([base] if base else [])])
-            names = [f'{base}.{alias.name}' for alias in node.names]
-        else:
-            continue
-        for name in names:
-            if name == NAME or name.startswith(f'{NAME}.'):
-                inside = name[len(NAME) + 1 :]
-                while inside not in known and '.' in inside:
-                    inside = inside.rpartition('.')[0]
-                yield inside if inside in known else ''
+from tests.architecture import FLOOR, NAME, PACKAGE, imports_of, modules, picture, room_of
 
 
 def test_every_room_has_a_floor_and_says_what_it_is_for():
@@ -137,3 +81,8 @@ def test_signatures_stay_short():
                 if count > 8:
                     long.append(f'{module}.{node.name}: {count}')
     assert not long, '\n'.join(long)
+
+
+def test_the_picture_in_the_docs_is_todays():
+    drawn = PACKAGE.parent / 'docs' / 'images' / 'architecture.svg'
+    assert drawn.read_text(encoding='utf-8') == picture(), 'python tests/architecture.py'
