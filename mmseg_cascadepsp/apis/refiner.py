@@ -13,10 +13,11 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from mmseg_cascadepsp import cascade
-from mmseg_cascadepsp.cascade import CascadeSettings, GuidedFilter, Network
+from mmseg_cascadepsp.cascade import CascadeSettings, GuidedFilter, Network, call_settings
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.arrays import check_image, check_mask
 from mmseg_cascadepsp.models.chain import Strategy, build_strategy, choose_strategy
+from mmseg_cascadepsp.models.refiner.onnx import export_network
 from mmseg_cascadepsp.models.refiner.zoo import load_refiner
 
 
@@ -118,7 +119,10 @@ class Refiner:
         return {
             'model': Path(self.name).name,  # of a config, wherever it lies
             **self.network.describe(),
-            **{field.name: str(getattr(self.cascade, field.name)) for field in fields(self.cascade)},
+            **{
+                field.name: str(getattr(self.cascade, field.name))
+                for field in fields(self.cascade)
+            },
         }
 
     def refine(
@@ -166,7 +170,7 @@ class Refiner:
                 settings,
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
-        return probability.mul_(255).to(torch.uint8).numpy()
+            return probability.mul_(255).to(torch.uint8).numpy()
 
     def refine_semantic(
         self,
@@ -235,6 +239,17 @@ class Refiner:
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             ).labels
 
+    def export(self, target: str | os.PathLike) -> None:
+        """Write the refiner as an ONNX file, which ``Refiner(target)`` runs.
+
+        Args:
+            target: The file, ``.onnx``.
+
+        Raises:
+            See :func:`mmseg_cascadepsp.models.refiner.onnx.export_network`.
+        """
+        export_network(self.network, target, self.name)
+
     def _strategy(self, strategy, stuff, background, classes) -> Strategy:
         if not isinstance(strategy, str):
             if stuff != 'auto' or background is not None:
@@ -261,21 +276,6 @@ class Refiner:
         if strategy == 'scene' and self.cascade.compat is not None:
             config['compat'] = self.cascade.compat
         return build_strategy(config, classes)
-
-
-def call_settings(fast: bool | None = None, L: int | None = None) -> dict:
-    """The settings that ``fast`` and ``L`` of a call stand for.
-
-    Example:
-        >>> call_settings(fast=True, L=500)
-        {'steps': 'global', 'L': 500}
-    """
-    settings = {}
-    if fast is not None:
-        settings['steps'] = 'global' if fast else 'both'
-    if L is not None:
-        settings['L'] = L
-    return settings
 
 
 def _changed(settings: CascadeSettings, changes: Mapping) -> CascadeSettings:

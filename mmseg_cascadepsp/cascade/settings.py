@@ -153,6 +153,21 @@ class CascadeSettings:
         return replace(self, **changes)
 
 
+def call_settings(fast: bool | None = None, L: int | None = None) -> dict:
+    """The settings that ``fast`` and ``L`` of a call stand for.
+
+    Example:
+        >>> call_settings(fast=True, L=500)
+        {'steps': 'global', 'L': 500}
+    """
+    settings = {}
+    if fast is not None:
+        settings['steps'] = 'global' if fast else 'both'
+    if L is not None:
+        settings['L'] = L
+    return settings
+
+
 @dataclass(frozen=True, kw_only=True)
 class FusionSettings:
     """How a label map is divided into parts and put together again (paper, section 4.3).

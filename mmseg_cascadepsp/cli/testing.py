@@ -14,11 +14,12 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from prettytable import PrettyTable
 
-from mmseg_cascadepsp.cli.training import inner_datasets
 from mmseg_cascadepsp.datasets import ClassAgnosticDataset
 from mmseg_cascadepsp.engine import prepare_processes
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.models.refiner.zoo import PACKAGE, download
+
+from .training import inner_datasets
 
 BEFORE_AND_AFTER = ('BoundarySegMetric', 'RefinementMetric')
 DATA_HELP = 'docs/chaining.md says what to download and where to put it'

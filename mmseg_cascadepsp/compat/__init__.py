@@ -2,9 +2,9 @@
 
 import warnings
 
-from mmseg_cascadepsp.compat.mmcv_ops import import_mmcv_ops
-from mmseg_cascadepsp.compat.torchvision_probe import probe_torchvision
-from mmseg_cascadepsp.compat.versions import check_versions, require_mmseg
+from .mmcv_ops import import_mmcv_ops
+from .torchvision_probe import probe_torchvision
+from .versions import check_versions, require_mmseg
 
 # mmengine finds ``_base_ = 'mmseg::...'`` by pkg_resources; its warning is not for our user.
 warnings.filterwarnings('ignore', 'pkg_resources is deprecated as an API', UserWarning)
@@ -14,7 +14,7 @@ check_versions()  # before mmcv.ops and mmseg are imported: a version too far of
 import_mmcv_ops()
 require_mmseg()
 
-from mmseg_cascadepsp.compat.safe_loading import allow_mmengine_checkpoints  # noqa: E402  mmengine is known to be there
+from .safe_loading import allow_mmengine_checkpoints  # noqa: E402  mmengine is known to be there
 
 allow_mmengine_checkpoints()
 

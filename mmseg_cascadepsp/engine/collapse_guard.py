@@ -11,8 +11,9 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from mmseg_cascadepsp.engine.cascade_recorder import CascadeRecorder
 from mmseg_cascadepsp.errors import InvalidValueError
+
+from .cascade_recorder import CascadeRecorder
 
 #: The paper's, and the clipping that this project's small refiner trains with.
 SAFE_LR, SAFE_NORM = 3e-4, 5.0

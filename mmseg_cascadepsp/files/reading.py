@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files.paths import atomic_open
+
+from .paths import atomic_open
 
 IMAGE_SUFFIXES = frozenset(
     {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm'}

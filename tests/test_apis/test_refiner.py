@@ -202,7 +202,8 @@ def test_bad_input(refiner, photo, mask, change, error, words):
             ValueError,
             "crop_filter .*'boundary', 'release', 'all'.*'none'",
         ),
-        ({'device': 'abacus'}, ValueError, "device 'abacus' cannot be used"),
+        ({'model': 'lite', 'device': 'abacus'}, ValueError, "device 'abacus' cannot be used"),
+        ({'device': 'cpu'}, ValueError, 'checkpoint and device are those of the Recorder given'),
     ],
 )
 def test_bad_construction(arguments, error, words):

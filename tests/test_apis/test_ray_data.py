@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmseg_cascadepsp.apis import Refiner, refine_files, refine_files_with_ray
-from mmseg_cascadepsp.files import ray_run as ray_data
+from mmseg_cascadepsp.apis import ray_data
 from mmseg_cascadepsp.files import read_mask, write_image, write_png
 
 L = 80
