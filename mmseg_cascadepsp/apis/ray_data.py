@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
+from mmseg_cascadepsp.cascade import CascadeSettings
 from mmseg_cascadepsp.errors import InvalidValueError, MissingPackageError
 from mmseg_cascadepsp.files.folder_run import Report, check_run, process_pair, run_settings
 from mmseg_cascadepsp.files.pairs import Pair, RunOptions, find_pairs
@@ -66,6 +68,8 @@ def refine_files_with_ray(
     if workers < 1:
         raise InvalidValueError(f'workers must be at least 1, got {workers}.')
     options = RunOptions(**options)
+    names = {field.name for field in fields(CascadeSettings)} - {'guided_filter'}
+    CascadeSettings(**{name: refiner[name] for name in names & refiner.keys()})  # told now
     pairs, faults = find_pairs(*(_absolute(path) for path in (images, masks, out)))
     # What the refiner's own settings are, its workers know alone.
     known = {name: str(refiner[name]) for name in ('L', 'steps') if name in refiner}

@@ -74,21 +74,34 @@ def is_name(model: object) -> bool:
     return ALIASES.get(os.fspath(model), os.fspath(model)) in ZOO
 
 
+def shipped_folder(name: str) -> Path:
+    """A folder that a checkout has beside the package, and a wheel in it: ``configs``, ``demo``.
+
+    Example:
+        >>> (shipped_folder('configs') / 'cascadepsp_lite.py').is_file()
+        True
+    """
+    checkout = (PACKAGE.parent / 'configs' / 'cascadepsp_lite.py').is_file()
+    return (PACKAGE.parent if checkout else PACKAGE / '.mim') / name
+
+
 def find_config(name: str) -> Path:
     """Path of a config of this package, in a checkout or in an installed wheel.
 
     Raises:
-        OSError: it is not there.
+        MissingFileError: It is not there.
+
+    Example:
+        >>> find_config('cascadepsp_lite.py').name
+        'cascadepsp_lite.py'
     """
-    folder = PACKAGE.parent / 'configs'
-    if not (folder / 'cascadepsp_lite.py').is_file():  # no checkout
-        folder = PACKAGE / '.mim' / 'configs'
-    if not (folder / name).is_file():
+    path = shipped_folder('configs') / name
+    if not path.is_file():
         raise MissingFileError(
-            f'config {name} is not in {folder}; the installation of mmseg_cascadepsp is not '
+            f'config {name} is not in {path.parent}; the installation of mmseg_cascadepsp is not '
             'complete.'
         )
-    return folder / name
+    return path
 
 
 def find_weights(name: str, progress: bool = True) -> Path:
