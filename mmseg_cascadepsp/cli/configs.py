@@ -38,7 +38,7 @@ def read_config(path: str, options: Mapping | None = None, data_root: str | None
         'CascadePSP'
     """
     if '::' not in path and not osp.isfile(path):
-        raise MissingFileError(f'config: there is no file {path}.')
+        raise MissingFileError(f'config: there is no file {path}')
     root = data_root or os.environ.get(ROOT_VARIABLE)
     if root:
         # MMEngine pastes the value into Python text, and by re.sub, which reads backslashes, too.

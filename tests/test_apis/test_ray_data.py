@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmseg_cascadepsp.apis import Refiner, refine_files, refine_files_with_ray
-from mmseg_cascadepsp.apis import ray_data
+from mmseg_cascadepsp.apis import Refiner, ray_data, refine_files, refine_files_with_ray
 from mmseg_cascadepsp.files import read_mask, write_image, write_png
 
 L = 80

@@ -117,7 +117,8 @@ class RefinedSegmentor(BaseSegmentor):
         self.classes = classes
         self.enlarge = enlarge
         self.precision = precision
-        self._network = as_network(self.refiner, precision)
+        # In a tuple: a network that is a module itself is registered once, as the refiner.
+        self._networks = (as_network(self.refiner, precision),)
         self.ignore_index = ignore_index
         self._chosen = {}
 
@@ -208,7 +209,7 @@ class RefinedSegmentor(BaseSegmentor):
                 coarse = (coarse == single).to(coarse.dtype)
             strategy = self._choose_strategy(single is not None)
             result = strategy.refine(
-                self._network,
+                self._networks[0],
                 image,
                 coarse.cpu().numpy(),
                 classes=OBJECT if single is not None else self._class_names(),

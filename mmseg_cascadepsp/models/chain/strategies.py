@@ -123,6 +123,11 @@ class Strategy(ABC):
     def _run(self, *arguments) -> SceneResult:
         """The procedure, given all that :func:`~mmseg_cascadepsp.cascade.refine_scene` takes."""
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the settings are the same; the reason does not count."""
+        own = {**vars(self), 'reason': None}
+        return type(self) is type(other) and own == {**vars(other), 'reason': None}
+
     def __repr__(self) -> str:
         settings = ''.join(f', {name}={value!r}' for name, value in self.settings.items())
         return f'{type(self).__name__}(stuff={self.stuff!r}{settings})'
