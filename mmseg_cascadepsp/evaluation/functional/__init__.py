@@ -1,6 +1,7 @@
 """Metrics as pure functions on numpy arrays.
 
-``*_update`` counts in one image, ``*_compute`` makes the value of those counts.
+``*_update`` counts in one image. ``*_compute`` makes scores from the counts. The function without
+such an ending does both.
 """
 
 from mmseg_cascadepsp.evaluation.functional.boundary_iou import (
@@ -31,10 +32,15 @@ from mmseg_cascadepsp.evaluation.functional.scores import (
     label_scores,
     label_scores_compute,
     label_scores_update,
+    mask_harm,
+    mask_harm_compute,
+    mask_report,
     mask_scores,
     mask_scores_compute,
     mask_scores_update,
+    percentages,
 )
+from mmseg_cascadepsp.evaluation.functional.speckles import count_speckles
 
 __all__ = [
     'binary_iou',
@@ -42,12 +48,16 @@ __all__ = [
     'boundary_iou_update',
     'boundary_radii',
     'boundary_region',
+    'count_speckles',
     'inner_boundary',
     'iou_compute',
     'iou_update',
     'label_scores',
     'label_scores_compute',
     'label_scores_update',
+    'mask_harm',
+    'mask_harm_compute',
+    'mask_report',
     'mask_scores',
     'mask_scores_compute',
     'mask_scores_update',
@@ -61,4 +71,5 @@ __all__ = [
     'multiclass_mba_update',
     'multiclass_mean_boundary_accuracy',
     'nan_mean',
+    'percentages',
 ]
