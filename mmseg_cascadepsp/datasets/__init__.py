@@ -1,3 +1,5 @@
+"""Data sets of photos and masks of objects, and the transforms that training needs."""
+
 from mmseg_cascadepsp.datasets.big import BIGDataset
 from mmseg_cascadepsp.datasets.camvid import CamVidDataset
 from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset

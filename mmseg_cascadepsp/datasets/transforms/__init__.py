@@ -1,3 +1,5 @@
+"""Transforms of pipelines: loading, augmenting, and making coarse masks from true ones."""
+
 from mmseg_cascadepsp.datasets.transforms.augment import ColorJitter, RandomZoomCrop
 from mmseg_cascadepsp.datasets.transforms.compose import PasteObject
 from mmseg_cascadepsp.datasets.transforms.loading import LoadMasks, LoadPhoto, PackRefinementInputs
