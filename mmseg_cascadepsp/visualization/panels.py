@@ -1,6 +1,7 @@
 """Masks and label maps before and after, side by side, with the place of most change enlarged."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -97,17 +98,41 @@ def _paint_mask(
     return canvas
 
 
-def _paint_masks_change(photo: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def _paint_before(photo, before, after, line):
+    return _paint_mask(photo, before, ORANGE, line)
+
+
+def _paint_after(photo, before, after, line):
+    return _paint_mask(photo, after, CYAN, line)
+
+
+def _paint_change(photo, before, after, line):
     """The photo in pale grey, with removed and added pixels in colour."""
     canvas = blend(_pale(photo), ORANGE, before & ~after, 0.9)
     return blend(canvas, CYAN, after & ~before, 0.9)
 
 
+def _paint_labels_before(photo, before, after, line, palette):
+    return paint_labels(photo, before, palette)
+
+
+def _paint_labels_after(photo, before, after, line, palette):
+    return paint_labels(photo, after, palette)
+
+
+def _paint_labels_change(photo, before, after, line, palette):
+    """The photo in pale grey, with the new labels of the changed pixels in colour."""
+    changed = (before != after)[..., None]
+    return np.where(changed, paint_labels(photo, after, palette, 0.9), _pale(photo))
+
+
 def _layout(
     shape: tuple[int, ...], count: int, width: int, gap: int
 ) -> tuple[tuple[int, int], tuple[int, int], bool]:
-    """Size (width, height) of a panel, size of an enlarged part, and whether the parts stand in a
-    column beside the panels (upright photos) instead of in a row below them."""
+    """Size (width, height) of a panel, size of an enlarged part, and where the parts stand.
+
+    They stand in a column beside the panels if True (upright photos), else in a row below them.
+    """
     height, across = shape[:2]
     if height <= 1.1 * across:
         side = (width - (count - 1) * gap) // count
@@ -199,10 +224,8 @@ def before_after(
         >>> before_after(image, np.roll(mask, 3, axis=1), mask, width=600).shape[1]
         600
     """
-    before, after, paints = _prepare(image, before, after, palette)
-    words = [(ORANGE, titles[0])], [(CYAN, titles[1])]
-    columns = list(zip(words, paints, strict=False))
-    return _compose(image, before, after, columns, width)
+    before, after, columns = _prepare(image, before, after, titles, palette)
+    return _compose(image, before, after, columns[:2], width)
 
 
 def before_after_change(
@@ -241,35 +264,29 @@ def before_after_change(
         >>> before_after_change(image, np.roll(mask, 3, axis=1), mask, width=600).shape[1]
         599
     """
-    before, after, paints = _prepare(image, before, after, palette)
-    change = [(CYAN, 'added'), (ORANGE, 'removed')] if palette is None else [(INK, 'changed')]
-    words = [(ORANGE, titles[0])], [(CYAN, titles[1])], change
-    return _compose(image, before, after, list(zip(words, paints, strict=True)), width)
+    before, after, columns = _prepare(image, before, after, titles, palette)
+    return _compose(image, before, after, columns, width)
 
 
 def _prepare(
-    image: np.ndarray, before: np.ndarray, after: np.ndarray, palette: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, list[Paint]]:
-    """Both maps checked, and how to paint each of the three columns."""
+    image: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    titles: tuple[str, str],
+    palette: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, list[tuple[Words, Paint]]]:
+    """Both maps checked, and the words and the painter of each of the three columns."""
     check_pair(image, before, after)
     if palette is None:
-        return (
-            as_mask(before),
-            as_mask(after),
-            [
-                lambda photo, old, new, line: _paint_mask(photo, old, ORANGE, line),
-                lambda photo, old, new, line: _paint_mask(photo, new, CYAN, line),
-                lambda photo, old, new, line: _paint_masks_change(photo, old, new),
-            ],
+        before, after = as_mask(before), as_mask(after)
+        paints = _paint_before, _paint_after, _paint_change
+        change = [(CYAN, 'added'), (ORANGE, 'removed')]
+    else:
+        before, after = before.astype(np.int32), after.astype(np.int32)
+        paints = (
+            partial(paint, palette=palette)
+            for paint in (_paint_labels_before, _paint_labels_after, _paint_labels_change)
         )
-    return (
-        before.astype(np.int32),
-        after.astype(np.int32),
-        [
-            lambda photo, old, new, line: paint_labels(photo, old, palette),
-            lambda photo, old, new, line: paint_labels(photo, new, palette),
-            lambda photo, old, new, line: np.where(
-                (old != new)[..., None], paint_labels(photo, new, palette, 0.9), _pale(photo)
-            ),
-        ],
-    )
+        change = [(INK, 'changed')]
+    words = [(ORANGE, titles[0])], [(CYAN, titles[1])], change
+    return before, after, list(zip(words, paints, strict=True))
