@@ -1,4 +1,4 @@
-"""Image/mask pairs without classes."""
+"""Pairs of photos and masks without classes."""
 
 import logging
 import os.path as osp
@@ -54,7 +54,8 @@ def warn_of_lone(photos: dict[str, str], masks: Container[str], folder: str, whe
 class ClassAgnosticDataset(BaseSegDataset):
     """Pairs of a photo and the mask of one object, for training and measuring a refiner.
 
-    Layouts, each searched through all sub-folders; stems must agree:
+    The names of a photo and its mask must agree but for the suffix. Sub-folders are searched, too.
+    There are two layouts:
 
     - ``data_prefix=dict(img_path='images', seg_map_path='masks')``: photos and masks in two
       folders of ``data_root``, or of each sub-folder of it that has them (several sets side by
@@ -62,18 +63,32 @@ class ClassAgnosticDataset(BaseSegDataset):
     - ``data_prefix=dict(img_path='', seg_map_path='')``, the default: ``name.jpg`` beside
       ``name.png`` (MSRA-10K, ECSSD, DUTS), also in one folder per class as in FSS-1000.
 
-    With ``coarse_path`` in ``data_prefix``, a folder of coarse masks beside the other two, only
-    photos that have one are taken; :class:`~mmseg_cascadepsp.datasets.LoadMasks` reads them.
+    ``coarse_path`` in ``data_prefix`` names a folder of coarse masks beside the other two. Then
+    only photos that have a coarse mask are taken, and
+    :class:`~mmseg_cascadepsp.datasets.LoadMasks` reads it.
 
     Args:
-        data_root: the folder.
-        data_prefix: see above.
-        repeat: set (sub-folder) -> how often its pairs stand in the list; 1 by default.
-        kwargs: see :class:`mmseg.datasets.BaseSegDataset`.
+        data_root: The folder.
+        data_prefix: See above.
+        repeat: Set (sub-folder) -> how often its pairs stand in the list, 1 by default.
+        kwargs: See :class:`mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        FileNotFoundError: the folder is missing, or holds no pair.
-        ValueError: two photos, or two masks, of a folder have the same stem.
+        MissingFileError: The folder is missing, or holds no pair.
+        InvalidValueError: Two photos, or two masks, of a folder have the same stem.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import ClassAgnosticDataset
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> root = tempfile.mkdtemp()
+        >>> write_png(f'{root}/images/a.png', np.zeros((20, 30, 3), np.uint8))
+        >>> write_png(f'{root}/masks/a.png', np.eye(20, 30, dtype=np.uint8) * 255)
+        >>> prefix = dict(img_path='images', seg_map_path='masks')
+        >>> dataset = ClassAgnosticDataset(data_root=root, data_prefix=prefix)
+        >>> len(dataset), dataset[0]['seg_map_path'] == f'{root}/masks/a.png'
+        (1, True)
     """
 
     METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 255, 255]])
@@ -113,7 +128,11 @@ class ClassAgnosticDataset(BaseSegDataset):
         """Value in a set's masks -> label, for MMSeg's ``LoadAnnotations``; None: as they are."""
 
     def load_data_list(self) -> list[dict]:
-        """Find the pairs."""
+        """Find the pairs.
+
+        Returns:
+            The samples of MMSeg, one for each pair.
+        """
         pairs = []
         for name in self._sets():
             folders = {
