@@ -2,21 +2,9 @@
 
 import argparse
 
+from .photos import LARGE, PHOTOS, SMALL
 from .running import import_package, parser_of
 
-PHOTOS = {
-    'astronaut': 'astronaut',
-    'chelsea': 'chelsea',
-    'coffee': 'coffee',
-    'rocket': 'rocket',
-    'motorcycle': 'stereo_motorcycle',
-}
-"""Name -> function of skimage.data."""
-CHAIN = 'deeplabv3plus_refined_persons-cats-horses.py'
-CHAINED = {'astronaut': 'person', 'chelsea': 'cat'}
-"""Photo -> what the segmentor of the chain should find on it."""
-SMALL, LARGE = 'motorcycle', 'astronaut'
-"""The photos of the run with a small L and of the enlarged one."""
 EPILOG = """examples:
   python tools/demo.py
       five photos of scikit-image with the masks in demo/masks; pictures go to demo_output/

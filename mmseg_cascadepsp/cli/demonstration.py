@@ -12,14 +12,14 @@ import numpy as np
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 
-from mmseg_cascadepsp import Refiner
+from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.errors import InvalidValueError, MissingPackageError
 from mmseg_cascadepsp.evaluation.functional import binary_iou, mean_boundary_accuracy
 from mmseg_cascadepsp.files.reading import read_mask, write_image
 from mmseg_cascadepsp.models.refiner.zoo import find_config, shipped_folder
 from mmseg_cascadepsp.visualization import before_after
 
-from .demo import CHAIN, CHAINED, LARGE, PHOTOS, SMALL
+from .photos import CHAIN, CHAINED, LARGE, PHOTOS, SMALL
 
 try:
     import resource

@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('-o', '--out', required=True, help='file to write, .onnx')
     args = parser.parse_args(argv)
     import_package()
-    from mmseg_cascadepsp import Refiner
+    from mmseg_cascadepsp.apis import Refiner
 
     Refiner(args.model, args.checkpoint, device='cpu', precision='fp32').export(args.out)
     print(f'{args.out} written')

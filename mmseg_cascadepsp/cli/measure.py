@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def load_methods(args: argparse.Namespace) -> dict:
     """What is measured, by its name: functions (RGB uint8, mask bool) -> mask bool."""
-    from mmseg_cascadepsp import Refiner
+    from mmseg_cascadepsp.apis import Refiner
     from mmseg_cascadepsp.cascade import call_settings
     from mmseg_cascadepsp.compat.memory import keep_freed_memory
     from mmseg_cascadepsp.evaluation import folders

@@ -1,3 +1,5 @@
+"""What runs beside a training or a test: hooks, checkpoints, several processes."""
+
 from .cascade_pictures import CascadePicturesHook
 from .checkpoints import AtomicBackend, SafeCheckpointHook
 from .collapse_guard import CollapseGuardHook, TrainingCollapsedError

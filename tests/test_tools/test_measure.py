@@ -58,7 +58,7 @@ class StandIn:
 
 
 def test_refiner_beside_a_baseline(tool, data, monkeypatch, capsys):
-    monkeypatch.setattr('mmseg_cascadepsp.Refiner', StandIn, raising=False)
+    monkeypatch.setattr('mmseg_cascadepsp.apis.Refiner', StandIn)
     assert (
         tool.main(
             [

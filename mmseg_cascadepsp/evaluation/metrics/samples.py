@@ -9,7 +9,6 @@ from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files import write_png
 
 from ..predictions import as_annotation
-from ..predictions import as_annotation as numbered  # noqa: F401
 
 
 def pixels(sample: Mapping, key: str, metric: str) -> np.ndarray:
