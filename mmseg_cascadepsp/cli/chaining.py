@@ -85,7 +85,8 @@ def _measure_before_and_after(cfg: Config) -> None:
 
 def use_stored_predictions(cfg: Config, pred_dir: str, ids: str = 'dataset') -> Config:
     """Let predictions in a folder take the place of a chained config's segmentor, see
-    :class:`~mmseg_cascadepsp.models.StoredPredictions`."""
+    :class:`~mmseg_cascadepsp.models.StoredPredictions`.
+    """
     segmentor = cfg.model.segmentor  # may be the name of a config file
     own = segmentor.get('data_preprocessor') if isinstance(segmentor, Mapping) else None
     preprocessor = own or cfg.get('data_preprocessor')
@@ -119,7 +120,8 @@ def use_tta(cfg: Config) -> Config:
 
 def write_results(cfg: Config, out_dir: str | None = None, show_dir: str | None = None) -> Config:
     """Have label maps and pictures written, see
-    :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`."""
+    :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`.
+    """
     if show_dir and not is_chained(cfg):  # nothing was refined: MMSeg's own pictures
         visualization(cfg).update(draw=True)
         cfg.visualizer.update(save_dir=show_dir)
@@ -265,7 +267,7 @@ def before_and_after(metrics: Mapping[str, float]) -> str:
     +-----+--------+-------+------------+
     |     | before | after | difference |
     +-----+--------+-------+------------+
-    | mBA |  55.50 | 57.25 |   +1.75    |
+    | mBA | 55.50  | 57.25 |   +1.75    |
     +-----+--------+-------+------------+
     """
     table = PrettyTable(['', 'before', 'after', 'difference'])

@@ -1,5 +1,6 @@
 """Refining files: one pair, or two folders of the same names, resumable, by one process or
-several."""
+several.
+"""
 
 import errno
 import os
@@ -28,6 +29,7 @@ from .pairs import (
     find_pairs,
     is_done,
     make_note,
+    photos_without_mask,
     refine_pair,
 )
 from .refiner_protocol import MaskRefiner
@@ -40,11 +42,23 @@ HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 @dataclass
 class Report:
-    """What a run did: names of pairs, and for failed ones a sentence."""
+    """What a run did.
+
+    Attributes:
+        refined: Names of the pairs that were refined.
+        skipped: Names of those whose results were there already.
+        failed: Names of those that failed, with a sentence each.
+        without_mask: Names of photos that have no mask, which were left out.
+
+    Example:
+        >>> str(Report(refined=['a', 'b']))
+        '2 refined, 0 were there already, 0 failed'
+    """
 
     refined: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    without_mask: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
@@ -113,6 +127,7 @@ def _merged(report: Report, world: int) -> Report:
         sorted(name for part in parts for name in part.refined),
         sorted(name for part in parts for name in part.skipped),
         {name: text for part in parts for name, text in part.failed.items()},
+        sorted(name for part in parts for name in part.without_mask),
     )
 
 
@@ -167,6 +182,9 @@ def refine_files(
     todo, done = check_run(pairs, settings, options, share=slice(rank, None, world))
     report = Report(failed=faults, skipped=done)
     console = console or Console(quiet=True)
+    report.without_mask = photos_without_mask(images, pairs, out) if rank == 0 else []
+    if report.without_mask:
+        console.print(escape(_without_mask(report.without_mask)), highlight=False)
     for name, sentence in faults.items():
         console.print(f'[red]failed[/] {escape(name)}: {escape(sentence)}', highlight=False)
     refiner.progress = False  # one bar in one terminal: that of the run
@@ -317,6 +335,11 @@ def _run(
         finally:  # what is being written when a run is interrupted is finished
             reader.shutdown(wait=False, cancel_futures=True)
             writer.shutdown(wait=True)
+
+
+def _without_mask(names: list[str]) -> str:
+    shown = ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
+    return f'{len(names)} photos have no mask and are left out: {shown}'
 
 
 def _sentence(error: Exception) -> str:

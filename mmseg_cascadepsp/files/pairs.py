@@ -47,7 +47,8 @@ class Pair:
 
     def extra(self, kind: str) -> Path:
         """Where an extra goes: ``out_overlay.jpg`` beside ``out.png``; ``overlay/a.jpg`` in a
-        folder."""
+        folder.
+        """
         if self.folder is None:
             suffix = self.target.suffix if kind == 'probability' else EXTRAS[kind]
             return self.target.with_name(f'{self.target.stem}_{kind}{suffix}')
@@ -63,7 +64,7 @@ def find_pairs(
 
     Returns:
         Pairs in the order of their names, and the masks without photo or with several, with a
-        sentence each. Photos without a mask are left out.
+        sentence each. Photos without a mask are left out: :func:`photos_without_mask` names them.
 
     Raises:
         OSError: a path does not exist.
@@ -113,6 +114,24 @@ def find_pairs(
             '(a.jpg belongs to a.png).'
         )
     return pairs, faults
+
+
+def photos_without_mask(
+    images: str | os.PathLike, pairs: Collection[Pair], out: str | os.PathLike
+) -> list[str]:
+    """Names of photos in a folder that no pair has.
+
+    Args:
+        images: What was given to :func:`find_pairs`; a single photo has its mask.
+        pairs: What it found.
+        out: What was given to it.
+    """
+    images = Path(images)
+    if not images.is_dir():
+        return []
+    used = {path for pair in pairs for path in (pair.image, pair.mask)}
+    found = _by_stem(images, Path(out))
+    return [name for name, paths in sorted(found.items()) if not used & set(paths)]
 
 
 def _is_png(path: Path) -> bool:
@@ -182,7 +201,8 @@ class RunOptions:
 def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = ()) -> None:
     """Raise ``ValueError`` where an extra would be written over the photo, the mask or one of
     ``targets``, where the masks of all pairs go, or the mask in a format of rows but not by
-    rows."""
+    rows.
+    """
     windowed = options.windowed
     if windowed is not None and not windowed and not _is_png(pair.target):
         raise InvalidValueError(
@@ -239,7 +259,8 @@ def make_note(pair: Pair, settings: dict, extras: Collection[str]) -> str:
 
 def is_windowed(pair: Pair) -> bool:
     """Whether a pair is refined by rows: large photos, and formats that are read by rows alone or
-    written so."""
+    written so.
+    """
     suffixes = {path.suffix.lower() for path in (pair.image, pair.mask, pair.target)}
     height, width = stored_size(pair.image) or (0, 0)
     return (
@@ -290,18 +311,22 @@ class Job:
     options: RunOptions
 
     def is_windowed(self, pair: Pair) -> bool:
+        """Whether a pair is refined by rows."""
         windowed = self.options.windowed
         return is_windowed(pair) if windowed is None else windowed
 
     def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """Photo and mask."""
         return read_image(pair.image), read_mask(pair.mask)
 
     def refine(self, image: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The probability, and photo and mask where pictures of them are wanted."""
         probability = self.refiner.refine(image, coarse)
         with_photo = bool(set(self.options.extras) - {'probability'})
         return (probability, image, coarse) if with_photo else (probability, None, None)
 
     def write(self, pair: Pair, note: str, probability, image, coarse) -> None:
+        """Write what :meth:`refine` gave, the mask last."""
         extras = self.options.extras
         mask = probability > 255 * self.options.threshold
         if 'probability' in extras:
@@ -314,6 +339,7 @@ class Job:
         write_png(pair.target, mask.astype(np.uint8) * 255, {NOTE: note} if note else None)
 
     def by_rows(self, pair: Pair, note: str, progress: Progress | None) -> None:
+        """Read, refine and write by rows."""
         extras = self.options.extras
         pictures = sorted(set(extras) - {'probability'})
         if pictures:

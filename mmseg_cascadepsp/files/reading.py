@@ -34,7 +34,8 @@ logging.getLogger('PIL.TiffImagePlugin').addHandler(logging.NullHandler())
 
 def _open_header(path: str | os.PathLike) -> Image.Image:
     """``Image.open`` without Pillow's limit of 179 megapixels, which is a global: this package
-    refines larger photos."""
+    refines larger photos.
+    """
     with _pixel_limit:
         kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -46,7 +47,8 @@ def _open_header(path: str | os.PathLike) -> Image.Image:
 @contextmanager
 def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
     """The picture with its pixels loaded and turned as its EXIF orientation says; every fault is
-    an ``OSError``."""
+    an ``OSError``.
+    """
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f'{path} does not exist.')
@@ -85,7 +87,8 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
 
 def is_unknown_tiff(path: str | os.PathLike) -> bool:
     """Whether this is a TIFF that Pillow does not know, such as of many bands, which is read by
-    rows alone."""
+    rows alone.
+    """
     if Path(path).suffix.lower() not in ('.tif', '.tiff'):
         return False
     try:
@@ -108,7 +111,8 @@ def _alpha(picture: Image.Image) -> np.ndarray | None:
 
 def _unpack(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels as they are (``HxW`` of any integer or float, or uint8 RGB ``HxWx3``) and alpha
-    (uint8 ``HxW``) or None."""
+    (uint8 ``HxW``) or None.
+    """
     alpha = _alpha(picture)
     if picture.mode == '1':
         return np.asarray(picture).astype(np.uint8) * 255, alpha
@@ -149,12 +153,13 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     with _open(path) as picture:
         pixels, alpha = _unpack(picture)
+    deep = pixels.dtype.itemsize > 1 and bool(pixels.any())
     if pixels.ndim == 2:
         pixels = np.repeat(_to_uint8(pixels, path)[..., None], 3, axis=2)
     if alpha is not None:
         weight = alpha[..., None].astype(np.uint16)
         pixels = ((pixels * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
-    check_photo_values(pixels.max(initial=0), path)
+    check_photo_values(pixels.max(initial=0), path, deep)
     return np.ascontiguousarray(pixels)
 
 
@@ -164,7 +169,8 @@ def _is_grey(colours: np.ndarray, tolerance: int = 0) -> bool:
 
 def _palette_mask(picture: Image.Image) -> np.ndarray | None:
     """A palette's mask: by brightness (None) when its colours are greys, else by index: 0 is
-    background, and so is 255 beside other objects (VOC's void)."""
+    background, and so is 255 beside other objects (VOC's void).
+    """
     index = np.asarray(picture)
     used = np.unique(index)
     palette = np.zeros((256, 3), np.uint8)
@@ -179,12 +185,19 @@ def _palette_mask(picture: Image.Image) -> np.ndarray | None:
     return ((index > 0) & ~(has_void & (index == 255))).astype(np.uint8) * 255
 
 
-def check_photo_values(high: float, path: str | os.PathLike) -> None:
-    """Warn of a photo that is nearly black, as those of 10 to 14 bits in a file of 16 are."""
-    if 0 < high < 64:
+def check_photo_values(high: float, path: str | os.PathLike, deep: bool = False) -> None:
+    """Warn of a photo that is nearly black, as those of 8 to 14 bits in a file of 16 are.
+
+    Args:
+        high: The largest value, of 0 to 255.
+        path: Of the photo.
+        deep: Whether it is stored in more than 8 bits and not empty: then it may be so dark that
+            all of 8 bits are 0.
+    """
+    if 0 < high < 64 or (deep and high == 0):
         warnings.warn(
             f'{path} is nearly black: of 255 it has no value above {high}, and its edges are '
-            'hardly seen. If it holds 10 to 14 bits in a file of 16, stretch it to all 16 first.',
+            'hardly seen. If it holds 8 to 14 bits in a file of 16, stretch it to all 16 first.',
             stacklevel=4,
         )
 
@@ -307,7 +320,8 @@ def write_png(
 
 def read_png_text(path: str | os.PathLike) -> dict[str, str]:
     """The notes that :func:`write_png` put into a file, without reading its pixels; empty when
-    there are none or no PNG."""
+    there are none or no PNG.
+    """
     try:
         with _open_header(path) as picture:
             # Not `picture.text`: it unpacks the pixels, for notes behind them.
@@ -318,7 +332,8 @@ def read_png_text(path: str | os.PathLike) -> dict[str, str]:
 
 def write_image(path: str | os.PathLike, pixels: np.ndarray, quality: int = 92) -> None:
     """Write an RGB uint8 picture in the format that the suffix of ``path`` names (JPEG without
-    one), atomically."""
+    one), atomically.
+    """
     suffix = Path(path).suffix.lower() or '.jpg'
     kind = Image.registered_extensions().get(suffix)
     if kind is None:

@@ -1,5 +1,6 @@
 """Results that are written by rows, so that none is ever whole in memory: PNG, TIFF (with
-``tifffile``, the extra ``huge``) or ``.npy``. A TIFF keeps the photo's georeferencing."""
+``tifffile``, the extra ``huge``) or ``.npy``. A TIFF keeps the photo's georeferencing.
+"""
 
 import json
 import os

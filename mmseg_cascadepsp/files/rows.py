@@ -69,6 +69,8 @@ class NpyRows(ArrayRows):
                 f'it holds {self.dtype} {shape}{" column by column" if fortran else ""}; expected '
                 '(H, W) or (H, W, C) numbers, row by row'
             )
+        # Files of other machines may have their bytes the other way round.
+        self._stored, self.dtype = self.dtype, self.dtype.newbyteorder('=')
         self.shape, self.inner = shape[:2], shape[1:]
         self.channels = shape[2] if len(shape) == 3 else 1
         expected = self.offset + int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
@@ -76,11 +78,12 @@ class NpyRows(ArrayRows):
             raise InvalidValueError(f'it is truncated: {path.stat().st_size} of {expected} bytes')
 
     def read(self, start: int, stop: int) -> np.ndarray:
+        """See :class:`ArrayRows`."""
         count = int(np.prod(self.inner))
         with open(self.path, 'rb') as file:
             file.seek(self.offset + start * count * self.dtype.itemsize)
-            values = np.fromfile(file, self.dtype, (stop - start) * count)
-        return values.reshape(-1, *self.inner)
+            values = np.fromfile(file, self._stored, (stop - start) * count)
+        return values.astype(self.dtype, copy=False).reshape(-1, *self.inner)
 
 
 class TiffRows(ArrayRows):
@@ -135,6 +138,7 @@ class TiffRows(ArrayRows):
             self._fallback = _rasterio_rows(self.path, error, self._opened)
 
     def close(self) -> None:
+        """See :class:`ArrayRows`."""
         self._opened.close()
 
     def _place(self, row: int) -> int:
@@ -171,6 +175,7 @@ class TiffRows(ArrayRows):
         return band
 
     def read(self, start: int, stop: int) -> np.ndarray:
+        """See :class:`ArrayRows`."""
         if self._fallback is not None:
             return self._fallback(start, stop)
         if self._plain:
@@ -208,7 +213,8 @@ def import_extra(name: str, extra: str):
 
 def _rasterio_rows(path: Path, error: Exception, opened: ExitStack):
     """A function that reads rows with rasterio until ``opened`` is closed, or the error of one
-    sentence."""
+    sentence.
+    """
     try:
         rasterio = import_extra('rasterio', 'geo')
     except OSError as missing:
@@ -278,6 +284,7 @@ class ImageRows(_FileRows):
     def _check(self) -> None:
         self.geo = self.source.geo
         self._high, self._checked = 0, not self.by_rows  # read_image has checked
+        self._deep = False
         self.has_alpha = getattr(self.source, 'has_alpha', self.source.channels in (2, 4))
         palette = getattr(self.source, 'is_palette', False)
         if palette or self.source.dtype not in (np.uint8, np.uint16):
@@ -295,7 +302,9 @@ class ImageRows(_FileRows):
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, exclusive."""
-        rows = _to_uint8(self.source.read(start, stop), self.path)
+        rows = self.source.read(start, stop)
+        self._deep |= rows.dtype.itemsize > 1 and bool(rows.any())
+        rows = _to_uint8(rows, self.path)
         rows = rows[..., None] if rows.ndim == 2 else rows
         colours = rows[..., :3] if rows.shape[-1] >= 3 else rows[..., :1]
         if getattr(self.source, 'inverted', False):
@@ -310,7 +319,7 @@ class ImageRows(_FileRows):
             self._high = max(self._high, colours.max(initial=0))
             self._checked = stop == self.shape[0]
             if self._checked:
-                check_photo_values(self._high, self.path)
+                check_photo_values(self._high, self.path, self._deep)
         if colours.shape[-1] == 1:
             colours = np.repeat(colours, 3, axis=2)
         return np.ascontiguousarray(colours)

@@ -384,3 +384,24 @@ def test_photos_of_12_bits_are_told_when_all_of_them_was_seen(tmp_path):
     with open_image_rows(path) as reader, warnings.catch_warnings():
         warnings.simplefilter('error')  # what is dark in the file is bright
         assert reader.read(0, 150).max() == 255
+
+
+@pytest.mark.parametrize('dtype', ['>u2', '<u2', '>u1'])
+def test_byte_orders_of_npy(tmp_path, dtype):
+    photo = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    np.save(tmp_path / 'a.npy', photo.astype(dtype))
+    np.save(tmp_path / 'b.npy', photo.astype(np.dtype(dtype).newbyteorder('=')))
+    with open_image_rows(tmp_path / 'a.npy') as a, open_image_rows(tmp_path / 'b.npy') as b:
+        np.testing.assert_array_equal(a.read(3, 17), b.read(3, 17))
+
+
+def test_a_photo_of_8_bits_in_16_is_told_whole_and_by_rows(tmp_path):
+    photo = np.random.default_rng(0).integers(1, 256, (20, 30)).astype(np.uint16)
+    Image.fromarray(photo).save(tmp_path / 'a.png')
+    np.save(tmp_path / 'a.npy', photo)
+    with pytest.warns(UserWarning, match='a.png is nearly black'):
+        read_image(tmp_path / 'a.png')
+    with open_image_rows(tmp_path / 'a.npy') as rows:
+        rows.read(0, 10)
+        with pytest.warns(UserWarning, match='a.npy is nearly black'):
+            rows.read(10, 20)
