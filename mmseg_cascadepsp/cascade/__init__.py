@@ -1,74 +1,63 @@
-"""The procedure of CascadePSP, free of MMSegmentation: it is given the network as a callable."""
+"""The procedure of CascadePSP on tensors alone: it is given a network and settings."""
 
-from mmseg_cascadepsp.cascade.components import Component, check_labels, divide
-from mmseg_cascadepsp.cascade.crops import adaptive_crops, boundary_cells
-from mmseg_cascadepsp.cascade.fusion import Fusion, SceneResult
-from mmseg_cascadepsp.cascade.geometry import (
+from .components import Component, check_labels, divide
+from .fusion import Fusion, SceneResult
+from .geometry import (
     Box,
     Crop,
     check_crop_size,
     crop_grid,
-    pad,
-    padded_size,
     resize_longer_side,
+    resize_window,
+    resized_sides,
 )
-from mmseg_cascadepsp.cascade.guided import GuidedFilter
-from mmseg_cascadepsp.cascade.local import (
-    CROP_FILTERS,
-    CROPS,
-    Progress,
-    check_crops,
-    local_rows,
+from .guided import GuidedFilter
+from .network import Network, Passes, Progress
+from .passes import mask_channels, run_cascade
+from .scene import refine_classes, refine_regions, refine_scene
+from .settings import CascadeSettings, FusionSettings, call_settings
+from .steps import (
+    average,
+    global_step,
+    local_crops,
     local_step,
-)
-from mmseg_cascadepsp.cascade.passes import (
-    STRIDES,
-    FinishedPass,
-    RefinePass,
-    check_overview,
-    look_over,
-    mask_channels,
     padded_cascade,
-    run_cascade,
+    refine,
+    refine_crops,
+    run_global,
 )
-from mmseg_cascadepsp.cascade.scene import refine_classes, refine_scene
-from mmseg_cascadepsp.cascade.steps import Refinement, global_step, refine
-from mmseg_cascadepsp.cascade.windows import RowReader
 
 __all__ = [
-    'CROPS',
-    'CROP_FILTERS',
-    'STRIDES',
     'Box',
+    'CascadeSettings',
     'Component',
     'Crop',
-    'FinishedPass',
     'Fusion',
+    'FusionSettings',
     'GuidedFilter',
+    'Network',
+    'Passes',
     'Progress',
-    'RefinePass',
-    'Refinement',
-    'RowReader',
     'SceneResult',
-    'adaptive_crops',
-    'boundary_cells',
+    'average',
+    'call_settings',
     'check_crop_size',
-    'check_crops',
     'check_labels',
-    'check_overview',
     'crop_grid',
     'divide',
     'global_step',
-    'local_rows',
+    'local_crops',
     'local_step',
-    'look_over',
     'mask_channels',
-    'pad',
     'padded_cascade',
-    'padded_size',
     'refine',
     'refine_classes',
+    'refine_crops',
+    'refine_regions',
     'refine_scene',
     'resize_longer_side',
+    'resize_window',
+    'resized_sides',
     'run_cascade',
+    'run_global',
 ]

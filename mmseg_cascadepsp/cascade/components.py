@@ -7,17 +7,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mmseg_cascadepsp.cascade.geometry import Box
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
+
+from .geometry import Box
+from .settings import FusionSettings
 
 #: Radius of the disc that closes small gaps between the parts of a component.
 RADIUS = 5
-#: Components of at most this many pixels are left as they are.
-MIN_AREA = 32 * 32
-#: The region grows by this share of the component's sides, half on each side.
-PADDING = 0.25
-#: ``compat`` may be None or one of these.
-COMPAT = ('release',)
 
 
 class Component(NamedTuple):
@@ -96,7 +92,7 @@ def disc(compat: str | None = None) -> np.ndarray:
 
 
 def region(
-    bounds: Box, height: int, width: int, padding: float = PADDING, compat: str | None = None
+    bounds: Box, height: int, width: int, padding: float = 0.25, compat: str | None = None
 ) -> Box:
     """The box refined around a component whose bounding box is ``bounds``.
 
@@ -142,34 +138,32 @@ def _bounds(mask: np.ndarray, margin: int = 0) -> Box:
     )
 
 
-def divide(
-    labels: np.ndarray,
-    *,
-    ignore_index: int | None = 255,
-    min_area: int = MIN_AREA,
-    padding: float = PADDING,
-    compat: str | None = None,
-) -> list[Component]:
+def divide(labels: np.ndarray, settings: FusionSettings | None = None) -> list[Component]:
     """Connected components of every class (paper, section 4.3, and the release's script).
 
-    Each class is dilated by the :func:`disc`; each 8-connected component of that is eroded by the
-    same disc and cut by the class: parts a few pixels apart stay together.
+    Each class is dilated by the :func:`disc`. Each 8-connected component of that is eroded by the
+    same disc and cut by the class, so that parts a few pixels apart stay together.
 
     Args:
         labels: (H, W) integer.
-        ignore_index: id of void pixels, never a component.
-        min_area: classes and components of at most so many pixels are left out.
-        padding: see :func:`region`.
-        compat: ``'release'``: the authors' disc, regions and order.
+        settings: ``ignore_index``, ``min_area``, ``padding`` and ``compat`` are read.
 
     Returns:
         Components, the largest first; with ``compat='release'`` by class, then as OpenCV counts
-        them. None when nothing is large enough.
+        them. An empty list where nothing is large enough.
+
+    Example:
+        >>> labels = np.zeros((80, 80), np.uint8)
+        >>> labels[20:60, 20:60] = 7
+        >>> [(part.label, part.area) for part in divide(labels)]
+        [(0, 4800), (7, 1600)]
     """
+    settings = settings or FusionSettings()
+    min_area, compat = settings.min_area, settings.compat
     kernel = disc(compat)
     found = []
     for label in np.unique(labels):
-        if label == ignore_index:
+        if label == settings.ignore_index:
             continue
         whole = (labels == label).view(np.uint8)
         if cv2.countNonZero(whole) <= min_area:
@@ -202,7 +196,7 @@ def divide(
                 tight.bottom + offset[0],
                 tight.right + offset[1],
             )
-            box = region(bounds, *labels.shape, padding, compat)
+            box = region(bounds, *labels.shape, settings.padding, compat)
             # A box of the release can end before its component does, or hold nothing at all.
             if box.top == box.bottom or box.left == box.right:
                 continue

@@ -10,8 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from mmseg_cascadepsp.cascade.geometry import CHIP, Box, Crop, crop_at, crop_grid
-from mmseg_cascadepsp.cascade.windows import strips
+from .geometry import CHIP, Box, Crop, crop_at, crop_grid, strips
 
 #: Side of the squares in which the boundary is told.
 CELL = 8

@@ -6,15 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_cascadepsp.cascade.components import Component
-from mmseg_cascadepsp.cascade.geometry import Box
-
-#: Probability above which a part takes a pixel; below it the input label stays.
-THRESHOLD = 0.5
-#: Factor on the probability of "stuff", so that objects in front of it win.
-ATTENUATION = 0.51
-#: Weight of the segmentor's own probability beside the refiner's, where it is known.
-PRIOR_WEIGHT = 0.5
+from .components import Component
+from .geometry import Box
+from .settings import FusionSettings
 
 
 class SceneResult(NamedTuple):
@@ -46,36 +40,31 @@ class Fusion:
 
     Args:
         labels: (H, W) integer, input label map.
-        stuff: ids of attenuated classes.
-        attenuation: their factor, 0 to 1.
-        threshold: see above.
-        ignore_index: pixels of this id stay as they are.
-        background: id of pixels that their own part gives up (probability up to the threshold) and
-            no other claims; None: they keep their label.
-        protect: pixels of no part (too small to be refined) keep their label. Without, as in the
-            paper, their neighbours may take them.
+        settings: ``stuff``, ``attenuation``, ``threshold``, ``protect``, ``prior_weight``,
+            ``background`` and ``ignore_index`` are read. Pixels that their own part gives up
+            (probability up to the threshold) and no other part claims become ``background``; where
+            that is None they keep their label.
         logits: (classes, H, W), the segmentor's, softmax being over the classes.
-        prior_weight: see above; 0 does without the logits.
+
+    Example:
+        >>> labels = np.array([[0, 0, 1, 1]])
+        >>> fusion = Fusion(labels, FusionSettings())
+        >>> whole = Box(0, 0, 1, 4)
+        >>> fusion.add(0, 1, whole, labels == 1, np.array([[0.1, 0.8, 0.9, 0.9]], np.float32))
+        >>> fusion.add(1, 0, whole, labels == 0, np.array([[0.9, 0.2, 0.1, 0.1]], np.float32))
+        >>> fusion.result([], 2).labels
+        array([[0, 1, 1, 1]])
     """
 
     def __init__(
         self,
         labels: np.ndarray,
-        *,
-        stuff: frozenset[int] = frozenset(),
-        attenuation: float = ATTENUATION,
-        threshold: float = THRESHOLD,
-        ignore_index: int | None = 255,
-        background: int | None = None,
-        protect: bool = False,
+        settings: FusionSettings,
         logits: Tensor | np.ndarray | None = None,
-        prior_weight: float = PRIOR_WEIGHT,
     ) -> None:
-        self.labels, self.stuff, self.attenuation = labels, stuff, attenuation
-        self.threshold, self.background = threshold, background
-        self.protect, self.weight = protect, prior_weight
+        self.labels, self.settings = labels, settings
         self.logits = None
-        if logits is not None and prior_weight > 0:
+        if logits is not None and settings.prior_weight > 0:
             if isinstance(logits, np.ndarray):  # torch takes no negative strides
                 logits = np.ascontiguousarray(logits)
             self.logits = torch.as_tensor(logits)
@@ -83,8 +72,8 @@ class Fusion:
             #: Highest probability of any part: what it leaves is the background's.
             self.claimed = np.zeros(labels.shape, np.float32)
         self.void = np.zeros(labels.shape, bool)
-        if ignore_index is not None:
-            self.void = labels == ignore_index
+        if settings.ignore_index is not None:
+            self.void = labels == settings.ignore_index
         self.best = np.zeros(labels.shape, np.float32)
         self.label = labels.copy()
         self.rank = np.zeros(labels.shape, np.int32)
@@ -93,7 +82,8 @@ class Fusion:
 
     def _with_prior(self, score: np.ndarray, label: int, where=...) -> np.ndarray:
         prior = (self.logits[label][where].float() - self.normalizer[where]).exp().cpu().numpy()
-        return (score + np.float32(self.weight) * prior) / np.float32(1 + self.weight)
+        weight = self.settings.prior_weight
+        return (score + np.float32(weight) * prior) / np.float32(1 + weight)
 
     def add(
         self, rank: int, label: int, box: Box, mask: np.ndarray, probability: np.ndarray
@@ -108,9 +98,11 @@ class Fusion:
             probability: (h, w) float32, refined.
         """
         where = box.slices
-        score = probability * np.float32(self.attenuation if label in self.stuff else 1)
+        score = probability * np.float32(
+            self.settings.attenuation if label in self.settings.stuff else 1
+        )
         if self.logits is None:
-            score[probability <= self.threshold] = 0
+            score[probability <= self.settings.threshold] = 0
         else:
             score = self._with_prior(score, label, where)
             np.maximum(self.claimed[where], probability, out=self.claimed[where])
@@ -119,23 +111,23 @@ class Fusion:
         best[wins], ranks[wins] = score[wins], rank
         self.label[where][wins] = label
         self.own[where] |= mask
-        self.given_up[where] |= mask & (probability <= self.threshold)
+        self.given_up[where] |= mask & (probability <= self.settings.threshold)
 
     def result(self, components: list[Component], found: int) -> SceneResult:
         """The label map after all parts were added."""
-        hold = np.full(self.labels.shape, self.threshold, np.float32)
+        hold = np.full(self.labels.shape, self.settings.threshold, np.float32)
         given_up = self.given_up
         if self.logits is not None:
             hold[self.own] = 0
-            if self.background is not None:
-                hold = self._with_prior(1 - self.claimed, self.background)
+            if self.settings.background is not None:
+                hold = self._with_prior(1 - self.claimed, self.settings.background)
                 given_up = self.own
         wins = (self.best > hold) & ~self.void
-        if self.protect:
-            wins &= self.own | (self.labels == self.background)
+        if self.settings.protect:
+            wins &= self.own | (self.labels == self.settings.background)
         labels = np.where(wins, self.label, self.labels)
-        if self.background is not None:
-            labels[given_up & ~wins & ~self.void] = self.background
-        confidence = np.where(wins, self.best, np.float32(self.threshold))
+        if self.settings.background is not None:
+            labels[given_up & ~wins & ~self.void] = self.settings.background
+        confidence = np.where(wins, self.best, np.float32(self.settings.threshold))
         confidence[self.void] = 0
         return SceneResult(labels, confidence, components, found)

@@ -1,7 +1,4 @@
-"""Sizes and boxes of the cascade: padding, resizing and the crop grid.
-
-Each of these rules is written here and nowhere else.
-"""
+"""Sizes and boxes: padding, resizing and the crop grid. Each rule is written here alone."""
 
 import math
 from collections.abc import Iterator
@@ -178,3 +175,67 @@ def crop_grid(height: int, width: int, L: int) -> Iterator[Crop]:
     for left in lefts:
         for top in tops:
             yield crop_at(top, left, height, width, L)
+
+
+#: Pixels of a strip of rows. What is made at full width is made in strips of about so many.
+STRIP_PIXELS = 2**22
+
+
+def strips(start: int, stop: int, width: int, multiple: int = 8) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that cover ``start`` to ``stop``, of :data:`STRIP_PIXELS` pixels each.
+
+    Args:
+        start, stop: First row, and the row after the last.
+        width: Pixels of a row.
+        multiple: All ranges but the last have a multiple of so many rows.
+
+    Yields:
+        (first row, row after the last).
+
+    Example:
+        >>> list(strips(0, 20, STRIP_PIXELS // 8))
+        [(0, 8), (8, 16), (16, 20)]
+    """
+    step = max(1, STRIP_PIXELS // width // multiple) * multiple
+    for top in range(start, stop, step):
+        yield top, min(top + step, stop)
+
+
+def _taps(
+    length: int, size: int, start: int, stop: int, align_corners: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower and upper neighbours of the samples ``start`` to ``stop``, and the upper's weight."""
+    samples = torch.arange(start, stop, dtype=torch.float32)
+    if align_corners:
+        position = samples * ((length - 1) / (size - 1) if size > 1 else 0.0)
+    else:
+        position = ((samples + 0.5) * (torch.tensor(float(length)) / size) - 0.5).clamp_(min=0)
+    lower = position.long().clamp_(max=length - 1)
+    return lower, (lower + 1).clamp_(max=length - 1), (position - lower).clamp_(0, 1)
+
+
+def resize_window(
+    value: Tensor, size: tuple[int, int], box: Box, align_corners: bool = False
+) -> Tensor:
+    """The part ``box`` of ``F.interpolate(value, size, mode='bilinear')``, without the rest.
+
+    Args:
+        value: (1, 1, h, w) float32.
+        size: (H, W) of the whole result.
+        box: The part wanted, inside it.
+        align_corners: As of ``F.interpolate``.
+
+    Returns:
+        (box height, box width) float32, equal but for rounding.
+
+    Example:
+        >>> resize_window(torch.tensor([[[[0.0, 1.0]]]]), (1, 4), Box(0, 1, 1, 3))
+        tensor([[0.2500, 0.7500]])
+    """
+    top, below, down = _taps(value.shape[-2], size[0], box.top, box.bottom, align_corners)
+    left, right, across = _taps(value.shape[-1], size[1], box.left, box.right, align_corners)
+    first = int(top[0])
+    rows = value[0, 0, first : int(below[-1]) + 1]
+    rows = rows[:, left] * (1 - across) + rows[:, right] * across
+    down = down[:, None]
+    return rows[top - first].mul_(1 - down).add_(rows[below - first].mul_(down))

@@ -1,5 +1,6 @@
 """What the procedure asks of a network."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -71,3 +72,17 @@ class Network(ABC):
         Returns:
             The passes over this image.
         """
+
+    def describe(self) -> dict[str, str]:
+        """What results depend on besides inputs and settings, such as weights and precision.
+
+        Folder runs keep it with each result, so that a repeated run knows whether the same network
+        made it.
+        """
+        return {'network': type(self).__qualname__}
+
+    def with_defaults(self, defaults: 'CascadeSettings') -> 'Network':
+        """The same network with other settings in the place of :attr:`defaults`."""
+        other = copy.copy(self)
+        other.defaults = defaults
+        return other

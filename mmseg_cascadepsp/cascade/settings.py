@@ -1,4 +1,4 @@
-"""The settings of the procedure, declared once: how a cascade runs, and how label maps are fused."""
+"""The settings, declared once: how a cascade runs, and how label maps are fused."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -151,6 +151,21 @@ class CascadeSettings:
                 f'{", ".join(field.name for field in fields(self))}.'
             )
         return replace(self, **changes)
+
+
+def call_settings(fast: bool | None = None, L: int | None = None) -> dict:
+    """The settings that ``fast`` and ``L`` of a call stand for.
+
+    Example:
+        >>> call_settings(fast=True, L=500)
+        {'steps': 'global', 'L': 500}
+    """
+    settings = {}
+    if fast is not None:
+        settings['steps'] = 'global' if fast else 'both'
+    if L is not None:
+        settings['L'] = L
+    return settings
 
 
 @dataclass(frozen=True, kw_only=True)

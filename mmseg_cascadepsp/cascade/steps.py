@@ -1,301 +1,452 @@
-"""Global step and Local step: one refinement module, images of any size (paper, section 3.2).
+"""Global step and Local step: one network, images of any size (paper, section 3.2).
 
-Where the paper and the authors' package differ, the package is followed; the arguments of
-:func:`refine` name the other choices. Probabilities live on the CPU, so that the memory of the
-device depends on ``L`` alone (paper, section 3.2.3).
+Probabilities live on the CPU, so that the memory of the device depends on ``L`` alone (paper,
+section 3.2.3).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_cascadepsp.cascade.geometry import Box, check_crop_size, resize_longer_side
-from mmseg_cascadepsp.cascade.local import Progress, check_crops, local_rows, local_step
-from mmseg_cascadepsp.cascade.passes import (
-    STRIDES,
-    Normalize,
-    RefinePass,
-    finished,
-    padded_cascade,
-)
-from mmseg_cascadepsp.cascade.windows import Picture, RowReader, resize_window, strips
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
-
-@torch.no_grad()
-def global_step(
-    refine_pass: RefinePass,
-    image: Tensor | RowReader,
-    mask: Tensor | RowReader,
-    *,
-    L: int = 900,
-    enlarge: bool = True,
-    normalize: Normalize | None = None,
-    strides: Sequence[int] = STRIDES,
-    final: Sequence[int] | None = None,
-    last: bool = False,
-) -> dict[int, Tensor]:
-    """Global step (paper, section 3.2.1): all passes of the cascade over the whole, resized image.
-
-    Args:
-        refine_pass: see :data:`~mmseg_cascadepsp.cascade.passes.RefinePass`.
-        image: (3, H, W), uint8 or float, or a reader; see :func:`refine`.
-        mask: (1, H, W), bool or in [-1, 1], or a reader of bool rows; soft when shrunk.
-        L: longer side that the network sees.
-        enlarge: whether smaller images are enlarged to ``L`` (image bicubic, mask bilinear), as
-            the package does.
-        normalize: applied after resizing.
-        strides: output strides of the cascade.
-        final: strides wanted; all by default.
-        last: whether the finest output is finished here; not where it will be shrunk again.
-
-    Returns:
-        stride -> (1, 1, H', W') float32 probability on the CPU, at the resized size.
-    """
-    pictures = [Picture(image), Picture(mask)]
-    signed = isinstance(mask, Tensor) and mask.dtype != torch.bool
-    longer = max(pictures[0].size)
-    if longer > L:
-        image, mask = (picture.shrink(L) for picture in pictures)
-    else:
-        image, mask = (picture.whole() for picture in pictures)
-        if longer < L and enlarge:
-            image = resize_longer_side(image, L, 'bicubic')
-            mask = resize_longer_side(mask, L, 'bilinear')
-    if not signed:  # only now: a large mask never exists as a whole in float
-        mask = mask.float() * 2 - 1
-    image = image[None] if normalize is None else normalize(image[None])
-    outputs = padded_cascade(refine_pass, image, mask[None], strides, final=final, last=last)
-    return {stride: output.cpu() for stride, output in outputs.items()}
+from .crops import adaptive_crops, boundary_cells
+from .detached import remove_detached
+from .geometry import (
+    Box,
+    Crop,
+    crop_grid,
+    pad,
+    padded_size,
+    resize_longer_side,
+    resize_window,
+    resized_sides,
+    strips,
+)
+from .network import Network, Progress
+from .overview import MIN_OVERVIEW, look_over
+from .passes import run_cascade
+from .settings import CascadeSettings
 
 
-def _check_inputs(image: Tensor, mask: Tensor, normalize: Normalize | None) -> None:
-    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
-        raise InvalidValueError(
-            f'image must have shape (3, H, W) with at least one pixel, got {tuple(image.shape)}'
-        )
-    if mask.shape != (1, *image.shape[-2:]):
-        raise InvalidValueError(
-            f'mask must have shape {(1, *image.shape[-2:])} like the image, '
-            f'got {tuple(mask.shape)}'
-        )
-    if normalize is None and not image.is_floating_point():
-        raise InvalidTypeError(
-            f'image must be normalised float, got {image.dtype}: normalise it first '
-            'or pass normalize'
-        )
-    if mask.dtype != torch.bool and not mask.is_floating_point():
-        raise InvalidTypeError(f'mask must be bool or float in [-1, 1], got {mask.dtype}')
+def settings_for(network: Network, settings: CascadeSettings | None) -> CascadeSettings:
+    """``settings``, or where there are none, those of the network, or the paper's."""
+    return settings or network.defaults or CascadeSettings()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refinement:
-    """Global step and Local step in two parts, for images that are never whole in memory and for
-    runs that are stopped between them: :meth:`first_steps`, whose result is small and can be
-    kept, and :meth:`last_step`, which gives the refined rows from top to bottom.
-
-    Args:
-        refine_pass, fast, L, crops, crop_filter, local, enlarge, levels, normalize, strides,
-            batch_size, progress: see :func:`refine`.
-
-    Raises:
-        ValueError, TypeError: see :func:`refine`.
-    """
-
-    refine_pass: RefinePass
-    fast: bool = False
-    L: int = 900
-    crops: str = 'uniform'
-    crop_filter: str = 'boundary'
-    local: str = 'always'
-    enlarge: bool = True
-    levels: int = 1
-    normalize: Normalize | None = None
-    strides: Sequence[int] = STRIDES
-    batch_size: int = 1
-    progress: Progress | None = None
-
-    def __post_init__(self) -> None:
-        check_crop_size(self.L)
-        check_crops(self.crops, self.crop_filter)
-        if self.local not in ('always', 'auto', 'only'):
-            raise InvalidValueError(
-                f"local must be one of ('always', 'auto', 'only'), got {self.local!r}"
-            )
-        if self.fast and self.local == 'only':
-            raise InvalidValueError(
-                "fast=True leaves out the Local step and local='only' the Global "
-                'step; give one of the two'
-            )
-        for name in ('levels', 'batch_size'):
-            if getattr(self, name) < 1:
-                raise InvalidValueError(f'{name} must be at least 1, got {getattr(self, name)}')
-
-    def _with_local(self, size: Sequence[int]) -> bool:
-        return not self.fast and (self.local != 'auto' or max(size) >= self.L)
-
-    def _enlarges(self, size: Sequence[int]) -> bool:
-        return self.enlarge and max(size) < self.L
-
-    def _local(self) -> dict:
-        names = ('L', 'crops', 'crop_filter', 'normalize', 'strides', 'batch_size', 'progress')
-        return {name: getattr(self, name) for name in names}
-
-    @torch.no_grad()
-    def first_steps(
-        self, image: Tensor | RowReader, mask: Tensor | RowReader
-    ) -> dict[int, Tensor]:
-        """Global step, and all Local steps but the last.
-
-        Args:
-            image: as in :func:`refine`, or a reader of (n, W, 3) uint8 rows.
-            mask: as in :func:`refine`, or a reader of (n, W) bool rows.
-
-        Returns:
-            stride -> (1, 1, h, w) float32 probability on the CPU, for :meth:`last_step`; of the
-            size of the Global step, or of the Local step before the last.
-        """
-        size, L = image.shape[-2:] if isinstance(image, Tensor) else image.shape, self.L
-        finest, two_finest = tuple(self.strides[-1:]), tuple(self.strides[:-3:-1])
-        with_local = self._with_local(size)
-        if self.local == 'only':
-            whole = Picture(mask).whole()
-            signed = isinstance(mask, Tensor) and mask.dtype != torch.bool
-            whole = (whole + 1) / 2 if signed else whole.float()
-            return dict.fromkeys(two_finest, whole[None].cpu())
-        output = global_step(
-            self.refine_pass,
-            image,
-            mask,
-            L=L,
-            enlarge=self.enlarge,
-            normalize=self.normalize,
-            strides=self.strides,
-            final=two_finest if with_local else finest,
-            last=not with_local and not self._enlarges(size),
-        )
-        count = self.levels if with_local and max(size) > L else 1
-        for level in range(1, count):
-            scaled = Picture(image).shrink(round(L * (max(size) / L) ** (level / count)))
-            output = local_step(
-                self.refine_pass, scaled, output, final=two_finest, **self._local()
-            )
-        return output
-
-    @torch.no_grad()
-    def last_step(
-        self, image: Tensor | RowReader, coarse: dict[int, Tensor], start: int = 0
-    ) -> Iterator[tuple[int, Tensor]]:
-        """The last Local step, or the way back to the image's size without one.
-
-        Args:
-            image: as in :meth:`first_steps`.
-            coarse: what that returned.
-            start: first row wanted, see :func:`local_rows`.
-
-        Yields:
-            (first row, (n, W) float32 probability), in order, to the last row.
-        """
-        size = image.shape[-2:] if isinstance(image, Tensor) else image.shape
-        finest = self.strides[-1]
-        if self._with_local(size):
-            for top, values in local_rows(
-                self.refine_pass, image, coarse, start=start, last=True, **self._local()
-            ):
-                yield top, values[finest]
-            return
-        probability = coarse[finest]
-        if max(size) <= self.L:
-            if self._enlarges(size):
-                probability = F.interpolate(probability, size=tuple(size), mode='area')
-                probability = finished(
-                    self.refine_pass, Picture(image).whole()[None], probability, self.normalize
-                ).cpu()
-            yield start, probability[0, 0, start:]
-            return
-        for top, stop in strips(start, size[0], size[1]):
-            yield (
-                top,
-                resize_window(probability, size, Box(top, 0, stop, size[1]), align_corners=True),
-            )
-
-
-@torch.no_grad()
 def refine(
-    refine_pass: RefinePass,
+    network: Network,
     image: Tensor,
     mask: Tensor,
-    *,
-    fast: bool = False,
-    L: int = 900,
-    crops: str = 'uniform',
-    crop_filter: str = 'boundary',
-    local: str = 'always',
-    enlarge: bool = True,
-    levels: int = 1,
-    normalize: Normalize | None = None,
-    strides: Sequence[int] = STRIDES,
-    batch_size: int = 1,
+    settings: CascadeSettings | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Refine one mask of one image: Global step, then Local step (paper, section 3.2).
+    """Refine one coarse mask of one image: Global step, then Local step (paper, section 3.2).
 
     Args:
-        refine_pass: one pass of the network, see
-            :data:`~mmseg_cascadepsp.cascade.passes.RefinePass`.
-        image: (3, H, W) RGB: uint8 with ``normalize``, or normalised float without. H, W >= 1.
-        mask: (1, H, W) coarse mask, bool or float in [-1, 1].
-        fast: Global step alone.
-        L: longer side of the Global step and side of the Local step's crops, at least 66; the
-            device's memory grows with it (paper, section 3.2.3).
-        crops: where the Local step lays its crops: ``uniform``, the paper's grid; ``adaptive``,
-            few that cover the boundary of the binarised S1, each pixel of it at least
-            ``max(16, L // 8)`` from a crop's sides.
-        crop_filter: crops that the Local step refines: ``boundary``, those in which the binarised
-            S1 takes both values; ``release``, those with a foreground share of 0.1 to 0.9, as the
-            authors' code does; ``all``. With ``adaptive`` crops ``boundary`` alone.
-        local: ``always``, as the package; ``auto``, only for images with max(H, W) >= L, as the
-            paper (there both are 900); ``only``, without a Global step: the coarse mask stands
-            for its outputs (the paper's ablation, Table 2).
-        enlarge: whether images smaller than ``L`` are enlarged for the Global step, as the package
-            does.
-        levels: number n of Local steps, coarse to fine (paper, end of section 3.2.2), for images
-            much larger than ``L``: step k works at longer side ``L * (max(H, W) / L) ** (k / n)``.
-            Images up to ``L`` take one.
-        normalize: (B, 3, H, W) RGB 0..255 -> normalised float on the network's device; applied
-            after resizing and per crop, so that no full-size normalised copy of the image exists.
-        strides: output strides of the cascade, coarse to fine.
-        batch_size: crops of the Local step per pass of the network.
-        progress: called with (crops done, crops to do) in each Local step.
+        network: The refiner.
+        image: (3, H, W), RGB in 0..255, uint8 or float. H, W >= 1.
+        mask: Coarse mask, (1, H, W), bool, or float in [-1, 1].
+        settings: How the cascade runs, by default as ``network.defaults`` says.
+        progress: Called with (crops done, crops to do) in each Local step.
 
     Returns:
         (H, W) float32 probability on the CPU.
 
     Raises:
-        ValueError: ``L`` below 66, wrong shapes, unknown ``crops``, ``crop_filter`` or ``local``,
-            the first two not going together, ``fast`` with ``local='only'``, ``levels`` or
-            ``batch_size`` below 1.
-        TypeError: wrong dtypes.
+        InvalidValueError: Wrong shapes.
+        InvalidTypeError: Wrong dtypes.
+
+    Example:
+        See :class:`~mmseg_cascadepsp.cascade.Network`.
     """
-    job = Refinement(
-        refine_pass=refine_pass,
-        fast=fast,
-        L=L,
-        crops=crops,
-        crop_filter=crop_filter,
-        local=local,
-        enlarge=enlarge,
-        levels=levels,
-        normalize=normalize,
-        strides=strides,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    _check_inputs(image, mask, normalize)
-    result = torch.empty(image.shape[-2:])
-    for top, rows in job.last_step(image, job.first_steps(image, mask)):
-        result[top : top + len(rows)] = rows
-    return result
+    settings = settings_for(network, settings)
+    _check_inputs(image, mask)
+    size = tuple(image.shape[-2:])
+    with torch.no_grad():
+        if not settings.with_local_step(size):
+            smallest = settings.L if settings.enlarge else 1
+            [(_, probability)] = global_probabilities(network, [(image, mask)], settings, smallest)
+            return probability
+        finest, two_finest = network.strides[-1], network.strides[:-3:-1]
+        if settings.steps == 'local':
+            whole = mask.float() if mask.dtype == torch.bool else (mask + 1) / 2
+            coarse = dict.fromkeys(two_finest, whole[None].cpu())
+        else:
+            coarse = global_step(network, image, mask, settings, final=two_finest)
+        count = settings.levels if max(size) > settings.L else 1
+        for level in range(1, count):
+            longer = round(settings.L * (max(size) / settings.L) ** (level / count))
+            scaled = resize_longer_side(image, longer, 'area')
+            coarse = local_step(network, scaled, coarse, settings, two_finest, progress)
+        last = local_step(network, image, coarse, settings, (finest,), progress, last=True)
+        return last[finest][0, 0]
+
+
+def _check_inputs(image: Tensor, mask: Tensor) -> None:
+    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+        raise InvalidValueError(
+            'image must have the shape (3, H, W) with at least one pixel, '
+            f'got {tuple(image.shape)}.'
+        )
+    if mask.shape != (1, *image.shape[-2:]):
+        raise InvalidValueError(
+            f'mask must have the shape {(1, *image.shape[-2:])} like the image, '
+            f'got {tuple(mask.shape)}.'
+        )
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise InvalidTypeError(f'mask must be bool or float in [-1, 1], got {mask.dtype}.')
+
+
+def padded_cascade(
+    network: Network,
+    image: Tensor,
+    mask: Tensor,
+    settings: CascadeSettings,
+    given: dict[int, Tensor] | None = None,
+    final: Sequence[int] | None = None,
+) -> dict[int, Tensor]:
+    """A cascade over images of any size: padded, looked over, refined, cropped back.
+
+    Args:
+        network: Runs the passes.
+        image: (B, 3, H, W), normalised. It is padded with 0.
+        mask: Coarse mask, (B, 1, H, W) in [-1, 1], on any device. It is padded with -1.
+        settings: Of them ``overview`` and ``remove_detached`` are read.
+        given, final: See :func:`run_cascade`. ``given`` is padded with -1. With it there is no
+            overview: the image was looked over in the Global step.
+
+    Returns:
+        stride -> (B, 1, H, W) float32 probability on the network's device, per stride of
+        ``final``.
+    """
+    height, width = image.shape[-2:]
+    strides = network.strides
+    image, mask = pad(image), pad(mask.to(image.device), -1.0)
+    given = {stride: pad(value.to(image.device), -1.0) for stride, value in (given or {}).items()}
+    coarse, share = mask, settings.overview
+    several = len(strides) > 1
+    if several and share and not given and share * max(image.shape[-2:]) >= MIN_OVERVIEW:
+        # Half and half: where the two agree the mask stays sure, elsewhere it leaves it open.
+        mask = (mask + look_over(network, image, mask, share)) / 2
+        given = {strides[0]: mask}
+    outputs = run_cascade(network.for_image(image), mask, strides, given, final)[-1]
+    if several and settings.remove_detached:
+        outputs = remove_detached(outputs, coarse)
+    return {
+        stride: logits[..., :height, :width].float().sigmoid()
+        for stride, logits in outputs.items()
+    }
+
+
+def run_global(
+    network: Network,
+    image: Tensor,
+    mask: Tensor,
+    settings: CascadeSettings,
+    *,
+    final: Sequence[int] | None = None,
+    last: bool = False,
+) -> dict[int, Tensor]:
+    """Global step over an image that has its size already (paper, section 3.2.1).
+
+    Args:
+        network: The refiner.
+        image: (3, H, W), RGB in 0..255.
+        mask: Coarse mask, (1, H, W) in [-1, 1].
+        settings: How the cascade runs.
+        final: Strides wanted, all by default.
+        last: Whether no other step follows, so that the finest probability is filtered.
+
+    Returns:
+        stride -> (1, 1, H, W) float32 probability on the CPU.
+    """
+    image = network.normalize(image[None])
+    outputs = padded_cascade(network, image, mask[None], settings, final=final)
+    if last:
+        finest = network.strides[-1]
+        outputs[finest] = _filtered(image, outputs[finest], settings)
+    return {stride: value.cpu() for stride, value in outputs.items()}
+
+
+def global_step(
+    network: Network,
+    image: Tensor,
+    mask: Tensor,
+    settings: CascadeSettings,
+    final: Sequence[int] | None = None,
+) -> dict[int, Tensor]:
+    """Global step over an image that is resized to ``settings.L`` (paper, section 3.2.1).
+
+    Args:
+        network, image, mask, settings: See :func:`refine`.
+        final: Strides wanted, all by default.
+
+    Returns:
+        stride -> (1, 1, H', W') float32 probability on the CPU, at the size the network saw.
+    """
+    smallest = settings.L if settings.enlarge else 1
+    return run_global(network, *_resized(image, mask, smallest, settings.L), settings, final=final)
+
+
+def _resized(image: Tensor, mask: Tensor, smallest: int, L: int) -> tuple[Tensor, Tensor]:
+    """Image and mask (in [-1, 1]) with a longer side from ``smallest`` to ``L``."""
+    longer = max(image.shape[-2:])
+    is_hard = mask.dtype == torch.bool
+    if longer > L:
+        image, mask = (resize_longer_side(part, L, 'area') for part in (image, mask))
+    elif longer < smallest:
+        image = resize_longer_side(image, smallest, 'bicubic')
+        mask = resize_longer_side(mask, smallest, 'bilinear')
+    if is_hard:  # only now: a large mask never exists as a whole in float
+        mask = mask.float() * 2 - 1
+    return image, mask
+
+
+def global_probabilities(
+    network: Network,
+    parts: Sequence[tuple[Tensor, Tensor]],
+    settings: CascadeSettings,
+    smallest: int,
+    batch_size: int = 1,
+    bucket: int = 8,
+) -> Iterator[tuple[int, Tensor]]:
+    """Global step alone, over several images, and back to their sizes.
+
+    Images whose padded sizes agree share a batch of at most ``L * L`` pixels (one image may have
+    more), so that memory depends on ``L`` alone.
+
+    Args:
+        network: The refiner.
+        parts: Images (3, H, W), RGB in 0..255, with their coarse masks (1, H, W), bool or in
+            [-1, 1].
+        settings: How the cascade runs.
+        smallest: Images with a shorter longer side are enlarged to it. At most ``L``.
+        batch_size: Most images of a batch.
+        bucket: Sides are padded to multiples of it, a multiple of 8.
+
+    Yields:
+        (index into ``parts``, (H, W) float32 probability on the CPU), grouped by size.
+    """
+    L = settings.L
+    smallest = min(smallest, L)
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, (image, _) in enumerate(parts):
+        longer = min(max(*image.shape[-2:], smallest), L)
+        seen = tuple(image.shape[-2:])
+        seen = seen if longer == max(seen) else resized_sides(*seen, longer)
+        groups.setdefault(padded_size(*seen, bucket), []).append(index)
+    finest = network.strides[-1]
+    for (height, width), members in groups.items():
+        step = max(1, min(batch_size, L * L // (height * width)))
+        for first in range(0, len(members), step):
+            batch = members[first : first + step]
+            seen = [_resized(*parts[index], smallest, L) for index in batch]
+            images = [network.normalize(image[None]) for image, _ in seen]
+            masks = [
+                mask[None].to(image.device) for image, (_, mask) in zip(images, seen, strict=True)
+            ]
+            outputs = padded_cascade(
+                network,
+                torch.cat([pad(image, 0.0, bucket) for image in images]),
+                torch.cat([pad(mask, -1.0, bucket) for mask in masks]),
+                settings,
+                final=(finest,),
+            )[finest]
+            for index, image, output in zip(batch, images, outputs, strict=True):
+                value = output[None, :, : image.shape[-2], : image.shape[-1]]
+                yield index, _to_size(network, parts[index][0], image, value, settings)[0, 0]
+
+
+def _to_size(
+    network: Network, image: Tensor, seen: Tensor, value: Tensor, settings: CascadeSettings
+) -> Tensor:
+    """A probability, (1, 1, h, w), at the size of the image, filtered where edges are sharpest."""
+    size = image.shape[-2:]
+    if max(size) < max(seen.shape[-2:]):
+        value = F.interpolate(value, size=size, mode='area')
+        if settings.guided_filter is not None:
+            value = _filtered(network.normalize(image[None]), value, settings)
+        return value.cpu()
+    value = _filtered(seen, value, settings).cpu()
+    if tuple(size) != tuple(seen.shape[-2:]):
+        corners = settings.compat == 'release'
+        value = F.interpolate(value, size=size, mode='bilinear', align_corners=corners)
+    return value
+
+
+def _filtered(image: Tensor, value: Tensor, settings: CascadeSettings) -> Tensor:
+    """``value`` after the guided filter, if there is one; ``image`` is normalised."""
+    guided_filter = settings.guided_filter
+    return value if guided_filter is None else guided_filter(image, value.to(image.device))
+
+
+def _has_boundary(mask: Tensor) -> bool:
+    return bool(mask.any()) and not bool(mask.all())
+
+
+def _is_balanced(mask: Tensor) -> bool:
+    return 0.1 <= mask.float().mean().item() <= 0.9
+
+
+_FILTERS: dict[str, Callable[[Tensor], bool]] = {
+    'boundary': _has_boundary,
+    'release': _is_balanced,
+    'all': lambda mask: True,
+}
+
+
+def local_crops(
+    coarse: dict[int, Tensor], size: tuple[int, int], settings: CascadeSettings
+) -> list[Crop]:
+    """The crops that the Local step refines.
+
+    Args:
+        coarse: Outputs of the step before, stride -> (1, 1, h, w) probability at any size.
+        size: (H, W) of the image.
+        settings: ``L``, ``crops`` and ``crop_filter`` are read.
+
+    Returns:
+        Crops, from top to bottom.
+
+    Example:
+        >>> half = torch.zeros(1, 1, 100, 300)
+        >>> half[..., 150:] = 1
+        >>> crops = local_crops({1: half}, (100, 300), CascadeSettings(L=100))
+        >>> [crop.outer.left for crop in crops]
+        [54, 72, 90, 108, 126, 144]
+    """
+    finest = coarse[min(coarse)]
+
+    def hard(box: Box) -> Tensor:
+        return resize_window(finest, size, box) > 0.5
+
+    if settings.crops == 'adaptive':
+        cells = boundary_cells(lambda top, bottom: hard(Box(top, 0, bottom, size[1])), *size)
+        laid = adaptive_crops(cells, *size, settings.L)
+    else:
+        laid = sorted(crop_grid(*size, settings.L))
+    wanted = _FILTERS[settings.crop_filter]
+    return [crop for crop in laid if wanted(hard(crop.outer))]
+
+
+def refine_crops(
+    network: Network,
+    cut: Callable[[Box], Tensor],
+    coarse: dict[int, Tensor],
+    size: tuple[int, int],
+    settings: CascadeSettings,
+    crops: Sequence[Crop],
+    *,
+    final: Sequence[int] | None = None,
+    last: bool = False,
+) -> Iterator[tuple[Crop, dict[int, Tensor]]]:
+    """Refine crops at full resolution (paper, section 3.2.2).
+
+    The coarse mask of a crop is the binarised finest output of the step before, S1. Its second
+    finest output, S4, enters as the intermediates, without tanh, and the cascade starts at its
+    second pass. The user's mask is not read any more.
+
+    Args:
+        network: The refiner.
+        cut: Gives the part of the image in a box, (3, h, w), RGB in 0..255.
+        coarse: Outputs of the step before, stride -> (1, 1, h, w) probability on the CPU, for the
+            two finest strides of the network, at any size.
+        size: (H, W) of the image.
+        settings: How the cascade runs.
+        crops: What to refine, see :func:`local_crops`.
+        final: Strides wanted, the finest alone by default.
+        last: Whether no other step follows, so that the finest probability is filtered.
+
+    Yields:
+        (crop, stride -> (h, w) float32 probability on the CPU of ``crop.inner``).
+    """
+    strides = network.strides
+    finest = strides[-1]
+    for first in range(0, len(crops), settings.batch_size):
+        batch = crops[first : first + settings.batch_size]
+        images = network.normalize(torch.stack([cut(crop.outer) for crop in batch]))
+        hard = torch.stack([resize_window(coarse[finest], size, crop.outer) for crop in batch])
+        masks = (hard > 0.5)[:, None].float() * 2 - 1
+        given = {}
+        if len(strides) > 1:
+            middle = coarse[strides[-2]]
+            soft = torch.stack([resize_window(middle, size, crop.outer) for crop in batch])
+            given = dict.fromkeys(strides[:-1], soft[:, None] * 2 - 1)
+        outputs = padded_cascade(network, images, masks, settings, given, final or (finest,))
+        if last:
+            outputs[finest] = _filtered(images, outputs[finest], settings)
+        for index, crop in enumerate(batch):
+            inner = (index, 0, *crop.inner.relative_to(crop.outer).slices)
+            yield crop, {stride: value[inner].cpu() for stride, value in outputs.items()}
+
+
+def local_step(
+    network: Network,
+    image: Tensor,
+    coarse: dict[int, Tensor],
+    settings: CascadeSettings,
+    final: Sequence[int] | None = None,
+    progress: Progress | None = None,
+    *,
+    last: bool = False,
+) -> dict[int, Tensor]:
+    """Local step (paper, section 3.2.2): crops refined at full resolution and averaged.
+
+    Args:
+        network, coarse, settings, final, last: See :func:`refine_crops`.
+        image: (3, H, W), RGB in 0..255.
+        progress: Called with (crops done, crops to do).
+
+    Returns:
+        stride -> (1, 1, H, W) float32 probability on the CPU. Where no crop was refined, it is
+        the binarised coarse output (0 or 1) for the finest stride, and the resized coarse output
+        for another.
+    """
+    finest = network.strides[-1]
+    final = tuple(final or (finest,))
+    size = height, width = tuple(image.shape[-2:])
+    crops = local_crops(coarse, size, settings)
+    sums = {stride: torch.zeros(size) for stride in final}
+    weight = torch.zeros(size, dtype=torch.int16)
+
+    def cut(box: Box) -> Tensor:
+        return image[(..., *box.slices)]
+
+    refined = refine_crops(network, cut, coarse, size, settings, crops, final=final, last=last)
+    for done, (crop, outputs) in enumerate(refined, 1):
+        for stride, output in outputs.items():
+            sums[stride][crop.inner.slices] += output
+        weight[crop.inner.slices] += 1
+        if progress is not None:
+            progress(done, len(crops))
+    for top, bottom in strips(0, height, width):
+        box = Box(top, 0, bottom, width)
+        for stride, value in sums.items():
+            average(
+                value[top:bottom], weight[top:bottom], coarse[stride], size, box, stride == finest
+            )
+    return {stride: value[None, None] for stride, value in sums.items()}
+
+
+def average(
+    sums: Tensor, weight: Tensor, coarse: Tensor, size: tuple[int, int], box: Box, is_finest: bool
+) -> None:
+    """Turn the sums of crops, in place, into their means, and fill in what no crop covers.
+
+    Args:
+        sums: (h, w) float32, sums of the crops in ``box``.
+        weight: (h, w), how many crops there are.
+        coarse: (1, 1, h', w'), the output of the step before.
+        size: (H, W) of the image.
+        box: What ``sums`` is of the image.
+        is_finest: Whether this is the finest stride, of which the binarised coarse output is
+            taken.
+    """
+    untouched = weight == 0
+    sums.div_(weight.clamp(min=1))
+    if untouched.any():
+        old = resize_window(coarse, size, box)
+        torch.where(untouched, (old > 0.5).float() if is_finest else old, sums, out=sums)

@@ -6,6 +6,8 @@ import warnings
 
 from packaging.version import InvalidVersion, Version
 
+from mmseg_cascadepsp.errors import MissingPackageError
+
 #: import name -> (distribution, first supported version, first unsupported version)
 SUPPORTED = {
     'torch': ('torch', '2.6', '2.14'),
@@ -32,7 +34,7 @@ def installed_version(module: str) -> str | None:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise ImportError(
+        raise MissingPackageError(
             f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}), which is '
             f'not installed'
         ) from error
@@ -76,9 +78,11 @@ def require_mmseg() -> None:
     try:
         importlib.import_module('mmseg.models')  # what the sub-packages build upon
     except ModuleNotFoundError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}): module '
             f'{error.name!r} is not installed'
         ) from error
     except AssertionError as error:  # mmseg's own check of mmcv and mmengine
-        raise ImportError(f'mmsegmentation refuses the installed versions: {error}') from error
+        raise MissingPackageError(
+            f'mmsegmentation refuses the installed versions: {error}'
+        ) from error

@@ -4,8 +4,9 @@ import re
 
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.datasets.single_object import SingleObjectDataset
 from mmseg_cascadepsp.errors import InvalidValueError
+
+from .single_object import SingleObjectDataset
 
 
 @DATASETS.register_module()

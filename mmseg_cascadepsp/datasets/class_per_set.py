@@ -2,8 +2,9 @@
 
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+
+from .class_agnostic import ClassAgnosticDataset
 
 
 @DATASETS.register_module()

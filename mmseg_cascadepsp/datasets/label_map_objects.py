@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset
 from mmseg_cascadepsp.errors import InvalidValueError
+
+from .class_agnostic import ClassAgnosticDataset
 
 
 @DATASETS.register_module()

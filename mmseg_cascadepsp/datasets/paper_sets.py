@@ -9,8 +9,9 @@ from mmengine.fileio import isdir
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+
+from .class_agnostic import ClassAgnosticDataset
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 from PIL import Image, ImageOps
 from prettytable import PrettyTable
 
-from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS, TrainingSet
 from mmseg_cascadepsp.errors import MissingFileError
 from mmseg_cascadepsp.files.paths import atomic_open, files_below
+
+from .paper_sets import TRAINING_SETS, TrainingSet
 
 KINDS = {'.jpg': '.jpg', '.jpeg': '.jpg', '.png': '.png'}
 """Suffix of a file -> suffix that it gets: photos are JPEG and masks PNG in all sets."""

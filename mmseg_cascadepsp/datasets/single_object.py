@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from mmengine.fileio import isdir
 from mmseg.datasets import BaseSegDataset, PascalVOCDataset
 
-from mmseg_cascadepsp.datasets.class_agnostic import files_by_stem, warn_of_lone
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+
+from .class_agnostic import files_by_stem, warn_of_lone
 
 
 class SingleObjectDataset(BaseSegDataset, ABC):

@@ -6,8 +6,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_cascadepsp.engine.cascade_recorder import CascadeRecorder
 from mmseg_cascadepsp.visualization import cascade_panels
+
+from .cascade_recorder import CascadeRecorder
 
 
 @HOOKS.register_module()

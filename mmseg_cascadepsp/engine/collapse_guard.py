@@ -11,15 +11,16 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from mmseg_cascadepsp.engine.cascade_recorder import CascadeRecorder
-from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.errors import InvalidValueError, UserError
+
+from .cascade_recorder import CascadeRecorder
 
 #: The paper's, and the clipping that this project's small refiner trains with.
 SAFE_LR, SAFE_NORM = 3e-4, 5.0
 SMALL_BATCH = 4
 
 
-class TrainingCollapsedError(RuntimeError):
+class TrainingCollapsedError(UserError, RuntimeError):
     """A training was stopped; the message says what happened and what prevents it."""
 
 

@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.evaluation.metrics.samples import numbered
+from mmseg_cascadepsp.evaluation import as_annotation
 from mmseg_cascadepsp.files import write_image, write_png
 from mmseg_cascadepsp.files.paths import folder_around
 from mmseg_cascadepsp.models.chain import RefinedSegmentor, StoredPredictions
@@ -100,7 +100,8 @@ class RefinedResultsHook(Hook):
             single = 'object_class' in sample
             if self.out_dir:
                 write_png(
-                    osp.join(self.out_dir, name + '.png'), numbered(labels, sample, self._meta)
+                    osp.join(self.out_dir, name + '.png'),
+                    as_annotation(labels, sample, self._meta),
                 )
             if self.show_dir and 'pred_sem_seg_coarse' in sample:
                 photo = original_pixels(sample, labels.shape).permute(1, 2, 0).numpy()

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.evaluation.functional.scores import (
+from mmseg_cascadepsp.files.reading import IMAGE_SUFFIXES, read_image, read_mask
+
+from .functional.scores import (
     MASK_SCORES,
     mask_report,
     mask_scores_update,
 )
-from mmseg_cascadepsp.files.reading import IMAGE_SUFFIXES, read_image, read_mask
 
 ROOT_VARIABLE = 'MMSEG_CASCADEPSP_DATA'
 THRESHOLD = 127

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
-from mmseg_cascadepsp.files.reading import check_mask_values
+
+from .reading import check_mask_values
 
 
 def check_image(image: Any) -> np.ndarray:

@@ -1,13 +1,12 @@
 """Refining files: one pair, or two folders of the same names, resumable, by one process or
 several."""
 
-import copy
 import errno
 import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,18 +17,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmseg_cascadepsp.apis.refiner import Refiner
+from mmseg_cascadepsp.cascade import call_settings
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
-from mmseg_cascadepsp.files.pairs import (
+
+from .pairs import (
     Job,
     Pair,
+    RunOptions,
     check_outputs,
-    check_settings,
     find_pairs,
     is_done,
     make_note,
     refine_pair,
 )
+from .refiner_protocol import MaskRefiner
 
 FAULTS = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
 """What is reported of a pair while the others go on."""
@@ -52,29 +53,32 @@ class Report:
         )
 
 
+def run_settings(refiner: MaskRefiner, options: RunOptions) -> dict:
+    """What the results of a run depend on besides their inputs."""
+    return {**refiner.settings(), 'threshold': options.threshold}
+
+
 def process_pair(
-    refiner: Refiner, settings: dict, pair: Pair, overwrite: bool = False, **options
+    refiner: MaskRefiner, settings: dict, pair: Pair, options: RunOptions
 ) -> tuple[str, str]:
     """One pair as in a folder run.
 
     Args:
         refiner: Does the work.
-        settings: Of the refiner (:meth:`Refiner.settings`).
+        settings: What :func:`run_settings` gives.
         pair: On what.
-        overwrite: See :func:`refine_files`.
-        options: ``fast``, ``L``, ``threshold``, ``extras`` and ``windowed`` of it, all of them.
+        options: See :func:`refine_files`.
 
     Returns:
         ``'refined'``, ``'skipped'`` or ``'failed'``, and of a failure a sentence.
 
     Raises:
-        OSError: the disk is full or read-only.
+        OSError: The disk is full or read-only.
     """
-    settings = {**settings, **{name: options[name] for name in ('fast', 'L', 'threshold')}}
     try:
-        if not overwrite and is_done(pair, settings, options['extras']):
+        if not options.overwrite and is_done(pair, settings, options.extras):
             return 'skipped', ''
-        refine_pair(refiner, pair, note=make_note(pair, settings, options['extras']), **options)
+        refine_pair(refiner, pair, options, note=make_note(pair, settings, options.extras))
     except FAULTS as error:
         if getattr(error, 'errno', None) in HOPELESS:
             raise
@@ -113,18 +117,15 @@ def _merged(report: Report, world: int) -> Report:
 
 
 def refine_files(
-    refiner: Refiner,
+    refiner: MaskRefiner,
     images: str | os.PathLike,
     masks: str | os.PathLike,
     out: str | os.PathLike,
     *,
     fast: bool | None = None,
-    L: int = 900,
-    threshold: float = 0.5,
-    extras: Collection[str] = (),
-    windowed: bool | None = None,
-    overwrite: bool = False,
+    L: int | None = None,
     console: Console | None = None,
+    **options,
 ) -> Report:
     """Refine a pair of files, or all pairs of two folders.
 
@@ -140,15 +141,10 @@ def refine_files(
         masks: Its coarse mask, or a folder of masks with the same stems.
         out: PNG file, or folder: ``NAME.png`` is 0/255; extras are in folders of their kind. Of a
             single pair, TIFF or ``.npy``, too.
-        fast: Global step alone, or never alone; by default as :meth:`Refiner.refine` with None.
-        L: See :meth:`Refiner.refine`.
-        threshold: Probability above which a pixel is object, 0 to 1.
-        extras: Some of :data:`~mmseg_cascadepsp.apis.EXTRAS`; by rows, ``probability`` alone.
-        windowed: Whether photos are refined by rows, see
-            :func:`~mmseg_cascadepsp.apis.refine_file`; by default those of more than
-            :data:`~mmseg_cascadepsp.files.pairs.WINDOWED_PIXELS`. False: PNG alone.
-        overwrite: Make everything anew, also in the place of outputs of other settings.
+        fast, L: See :meth:`Refiner.refine`.
         console: Where progress and failures are told; nothing is printed without.
+        options: Fields of :class:`~mmseg_cascadepsp.files.pairs.RunOptions`: ``threshold``,
+            ``extras``, ``windowed``, ``overwrite``.
 
     Returns:
         Names of what was refined, skipped, and what failed.
@@ -160,24 +156,21 @@ def refine_files(
         ValueError: no pairs, a bad setting, an extra on top of another file, or outputs of other
             settings without ``overwrite``.
     """
-    L = check_settings(L, threshold, extras)
+    options = RunOptions(**options)
+    refiner = refiner.with_settings(**call_settings(fast, L))
     pairs, faults = find_pairs(images, masks, out)
     rank, world = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     faults = faults if rank == 0 else {}
-    settings = {**refiner.settings(), 'fast': fast, 'L': L, 'threshold': threshold}
-    todo, done = check_run(
-        pairs, settings, extras, windowed, overwrite, share=slice(rank, None, world)
-    )
+    settings = run_settings(refiner, options)
+    todo, done = check_run(pairs, settings, options, share=slice(rank, None, world))
     report = Report(failed=faults, skipped=done)
     console = console or Console(quiet=True)
     for name, sentence in faults.items():
         console.print(f'[red]failed[/] {escape(name)}: {escape(sentence)}', highlight=False)
-    if getattr(refiner, 'progress', False):  # one bar in one terminal: that of the run
-        refiner = copy.copy(refiner)
-        refiner.progress = False
-    job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
+    refiner.progress = False  # one bar in one terminal: that of the run
+    job = Job(refiner, options)
     _run(job, todo, settings, report, console, live=console.is_terminal and rank == 0)
     return _merged(report, world)
 
@@ -185,9 +178,7 @@ def refine_files(
 def check_run(
     pairs: list[Pair],
     settings: dict,
-    extras: Collection[str],
-    windowed: bool | None,
-    overwrite: bool,
+    options: RunOptions,
     share: slice = slice(None),
     partial: bool = False,
 ) -> tuple[list[Pair], list[str]]:
@@ -196,7 +187,7 @@ def check_run(
     Args:
         pairs: All of the run.
         settings: Those that the outputs must have; with ``partial``, some of them.
-        extras, windowed, overwrite: See :func:`refine_files`.
+        options: See :func:`refine_files`.
         share: Which pairs are this process's: the outputs of others are not looked at.
         partial: See :func:`~mmseg_cascadepsp.files.pairs.is_done`.
 
@@ -210,11 +201,11 @@ def check_run(
     """
     targets = {pair.target for pair in pairs}
     for pair in pairs:
-        check_outputs(pair, extras, windowed, targets)
+        check_outputs(pair, options, targets)
     todo, skipped, others = [], [], []
     for pair in pairs[share]:
         try:
-            done = not overwrite and is_done(pair, settings, extras, partial)
+            done = not options.overwrite and is_done(pair, settings, options.extras, partial)
         except ValueError as error:
             others.append(str(error))
             continue
@@ -294,7 +285,7 @@ def _run(
 
     def work(pair: Pair, inputs: tuple) -> tuple:
         """What is to be written; nothing of what is refined by rows, which has been."""
-        note = make_note(pair, settings, job.extras)
+        note = make_note(pair, settings, job.options.extras)
         if inputs:
             return note, *job.refine(*inputs)
         job.by_rows(pair, note, show_crops)

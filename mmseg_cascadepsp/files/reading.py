@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files.paths import atomic_open
+from mmseg_cascadepsp.errors import DeniedFileError, FileError, InvalidValueError, MissingFileError
+
+from .paths import atomic_open
 
 IMAGE_SUFFIXES = frozenset(
     {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm'}
@@ -72,7 +73,7 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
             'expected PNG, JPEG, TIFF, WebP, BMP or another format that Pillow knows.'
         ) from None
     except PermissionError:
-        raise FileError(
+        raise DeniedFileError(
             f'{path} cannot be read: permission denied; make it readable (chmod +r).'
         ) from None
     except Exception as error:  # decoders raise whatever they stumble over

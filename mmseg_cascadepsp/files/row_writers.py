@@ -13,9 +13,10 @@ from typing import BinaryIO
 import numpy as np
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
-from mmseg_cascadepsp.files.paths import atomic_open, hidden_name
-from mmseg_cascadepsp.files.reading import _open_header, read_png_text
-from mmseg_cascadepsp.files.rows import import_extra
+
+from .paths import atomic_open, hidden_name
+from .reading import _open_header, read_png_text
+from .rows import import_extra
 
 
 def write_rows(

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files.reading import (
+
+from .reading import (
     _open_header,
     _to_uint8,
     check_mask_values,

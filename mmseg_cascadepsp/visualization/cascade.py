@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.visualization.drawing import CYAN, INK, ORANGE, title_strip
+
+from .drawing import CYAN, INK, ORANGE, title_strip
 
 
 def cascade_panels(

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.visualization.drawing import (
+
+from .drawing import (
     CYAN,
     INK,
     ORANGE,

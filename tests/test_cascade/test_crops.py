@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_cascadepsp.cascade import adaptive_crops, boundary_cells, crop_grid, refine
-from mmseg_cascadepsp.cascade.crops import context
+from mmseg_cascadepsp.cascade import crop_grid
+from mmseg_cascadepsp.cascade.crops import adaptive_crops, boundary_cells, context
 
 from .test_steps import mask_as_logits
-from .toy_refiner import normalize, refine_pass, scene
+from .toy_refiner import normalize, refine, refine_pass, scene
 
 
 def random_mask(height, width, blobs, seed):
@@ -23,7 +23,7 @@ def random_mask(height, width, blobs, seed):
     for _ in range(blobs):
         a, b = ((int(rng.integers(0, width)), int(rng.integers(0, height))) for _ in range(2))
         if rng.random() < 0.5:
-            radius, stroke = int(rng.integers(1, max(height, width))), int(rng.integers(-1, 6))
+            radius, stroke = int(rng.integers(1, max(height, width, 2))), int(rng.integers(-1, 6))
             cv2.circle(mask, a, radius, 1, stroke or 1)
         else:
             cv2.line(mask, a, b, 1, int(rng.integers(1, 9)))
@@ -56,7 +56,7 @@ masks = st.builds(
 @settings(max_examples=25, deadline=None)
 def test_cells_tell_where_the_boundary_is(mask, strip_pixels):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmseg_cascadepsp.cascade.windows.STRIP_PIXELS', strip_pixels)
+        patch.setattr('mmseg_cascadepsp.cascade.geometry.STRIP_PIXELS', strip_pixels)
         cells = cells_of(mask)
     rows, columns = np.nonzero(boundary_by_definition(mask))
     expected = np.zeros_like(cells)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_cascadepsp.cascade import Fusion
+from mmseg_cascadepsp.cascade import Fusion, FusionSettings
 from mmseg_cascadepsp.cascade.geometry import Box
 
 
@@ -14,7 +14,7 @@ def fuse(labels, *parts, **options):
     labels = np.array([labels])
     outcomes = []
     for order in (range(len(parts)), reversed(range(len(parts)))):
-        fusion = Fusion(labels, **options)
+        fusion = Fusion(labels, FusionSettings(**{'protect': False, **options}))
         for rank in order:
             label, mask, probability = parts[rank]
             fusion.add(
@@ -88,11 +88,14 @@ def test_fusion_with_the_segmentors_probabilities(seed, weight, background, as_t
     refined_by_class = np.zeros_like(prior)
     fusion = Fusion(
         labels,
-        stuff=frozenset([2]),
-        attenuation=0.7,
-        background=background,
-        logits=torch.from_numpy(logits) if as_tensor else logits,
-        prior_weight=weight,
+        FusionSettings(
+            stuff=frozenset([2]),
+            attenuation=0.7,
+            background=background,
+            prior_weight=weight,
+            protect=False,
+        ),
+        torch.from_numpy(logits) if as_tensor else logits,
     )
     claimed = np.zeros(labels.shape)
     for label in range(background is not None, 4):

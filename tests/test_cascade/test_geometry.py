@@ -13,10 +13,10 @@ from mmseg_cascadepsp.cascade import (
     Box,
     check_crop_size,
     crop_grid,
-    pad,
-    padded_size,
     resize_longer_side,
+    resize_window,
 )
+from mmseg_cascadepsp.cascade.geometry import pad, padded_size, strips
 
 sides = st.integers(1, 700)
 crop_sizes = st.integers(66, 500)
@@ -142,3 +142,35 @@ def test_small_crop_size_is_told():
     with pytest.raises(TypeError, match='L must be an integer.*got 900.0'):
         check_crop_size(900.0)
     assert check_crop_size(np.int64(66)) == 66 and math.prod(next(crop_grid(9, 9, 66)).outer) == 0
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.booleans(),
+    st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_window_of_a_resize_is_that_part_of_it(h, w, height, width, align_corners, data):
+    value = torch.rand(1, 1, h, w, generator=torch.Generator().manual_seed(h * w))
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    box = Box(
+        top, left, data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width))
+    )
+    expected = F.interpolate(
+        value, size=(height, width), mode='bilinear', align_corners=align_corners
+    )
+    torch.testing.assert_close(
+        resize_window(value, (height, width), box, align_corners),
+        expected[0, 0][box.slices],
+        rtol=0,
+        atol=2e-6,
+    )
+
+
+def test_strips_cover_and_start_at_multiples():
+    found = list(strips(0, 1000, 2**22 // 100))
+    assert found[0][0] == 0 and found[-1][1] == 1000
+    assert all(a[1] == b[0] and b[0] % 8 == 0 for a, b in zip(found, found[1:], strict=False))

@@ -6,8 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_cascadepsp.cascade import FinishedPass, GuidedFilter, divide, padded_cascade, refine
-from mmseg_cascadepsp.cascade.scene import global_step_of_regions
+from mmseg_cascadepsp.cascade import (
+    CascadeSettings,
+    FusionSettings,
+    GuidedFilter,
+    divide,
+    refine_regions,
+    run_global,
+)
+
+from .toy_refiner import Toy, refine
 
 
 def brute_force(image, value, window, eps):
@@ -117,20 +125,27 @@ def network(image, masks, strides):
     return dict.fromkeys(strides, 4 * masks[:, :1])
 
 
-def test_a_cascade_is_finished_only_where_refinement_ends():
-    image = torch.randn(1, 3, 64, 80)
-    mask = torch.where(torch.rand(1, 1, 64, 80) > 0.5, 1.0, -1.0)
+def filter_of(run):
+    """A filter that calls ``run``."""
+    call = {'__call__': lambda self, image, probability: run(image, probability)}
+    return type('Filter', (GuidedFilter,), call)()
+
+
+def test_a_global_step_is_filtered_only_where_refinement_ends():
+    image = torch.randn(3, 64, 80)
+    mask = torch.where(torch.rand(1, 64, 80) > 0.5, 1.0, -1.0)
     calls = []
 
-    def finish(image, probability):
+    def invert(image, probability):
         calls.append((image.shape, probability.shape))
         return 1 - probability
 
-    finished = FinishedPass(network, finish)
-    plain = padded_cascade(network, image, mask, final=(1, 4))
-    between = padded_cascade(finished, image, mask, final=(1, 4))
+    own = Toy(network, None)
+    filtered = CascadeSettings(guided_filter=filter_of(invert))
+    plain = run_global(own, image, mask, CascadeSettings(), final=(1, 4))
+    between = run_global(own, image, mask, filtered, final=(1, 4))
     assert not calls and all(torch.equal(plain[stride], between[stride]) for stride in (1, 4))
-    last = padded_cascade(finished, image, mask, final=(1,), last=True)
+    last = run_global(own, image, mask, filtered, final=(1,), last=True)
     assert torch.equal(last[1], 1 - plain[1])
     assert calls == [((1, 3, 64, 80), (1, 1, 64, 80))]
 
@@ -138,14 +153,14 @@ def test_a_cascade_is_finished_only_where_refinement_ends():
 @pytest.mark.parametrize(
     'options, size',
     [
-        (dict(fast=True, L=100), (71, 100)),  # shrunk: at the size that the network sees
-        (dict(fast=True, L=140), (100, 140)),
-        (dict(fast=True, L=200), (100, 140)),  # enlarged: at its own size
-        (dict(fast=True, L=200, enlarge=False), (100, 140)),
+        (dict(steps='global', L=100), (71, 100)),  # shrunk: at the size that the network sees
+        (dict(steps='global', L=140), (100, 140)),
+        (dict(steps='global', L=200), (100, 140)),  # enlarged: at its own size
+        (dict(steps='global', L=200, enlarge=False), (100, 140)),
         (dict(L=100), (100, 100)),  # crops
         (dict(L=100, levels=2), (100, 100)),
         (dict(L=200), (100, 140)),
-        (dict(local='only', L=100), (100, 100)),
+        (dict(steps='local', L=100), (100, 100)),
     ],
     ids=str,
 )
@@ -162,7 +177,7 @@ def test_results_of_all_steps_are_finished_once(options, size):
 
     options = dict(crop_filter='all', normalize=lambda image: image / 255, **options)
     plain = refine(network, image, mask, **options)
-    result = refine(FinishedPass(network, finish), image, mask, **options)
+    result = refine(network, image, mask, guided_filter=filter_of(finish), **options)
     torch.testing.assert_close(result, 1 - plain, atol=1e-5, rtol=0)
     assert set(sizes) == {size}
 
@@ -178,12 +193,11 @@ def test_regions_of_scenes_are_finished_at_their_own_size(min_size):
         seen.append(tuple(image.shape[-2:]))
         return probability.flip(-1)
 
-    options = dict(normalize=lambda image: image / 255, min_size=min_size, L=200)
+    own, fusion = Toy(network, lambda image: image / 255), FusionSettings(min_size=min_size)
     components = divide(labels)
-    plain = dict(global_step_of_regions(network, image, components, **options))
-    flipped = dict(global_step_of_regions(
-        FinishedPass(network, finish), image, components, **options
-    ))  # fmt: skip
+    plain = dict(refine_regions(own, image, components, CascadeSettings(L=200), fusion))
+    settings_ = CascadeSettings(L=200, guided_filter=filter_of(finish))
+    flipped = dict(refine_regions(own, image, components, settings_, fusion))
     assert sorted(seen) == sorted(part.mask.shape for part in components)
     for index, probability in plain.items():
         np.testing.assert_array_equal(flipped[index], probability[:, ::-1])

@@ -1,5 +1,7 @@
 """The overview: what a cascade sees of the whole, shrunk image before it looks closer."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -8,25 +10,25 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_cascadepsp.cascade import (
-    FinishedPass,
-    check_overview,
-    look_over,
-    mask_channels,
-    padded_cascade,
-    passes,
-    refine,
-    run_cascade,
-)
-from mmseg_cascadepsp.cascade.passes import remove_detached
+from mmseg_cascadepsp.cascade import CascadeSettings, mask_channels, padded_cascade, run_cascade
+from mmseg_cascadepsp.cascade import steps as steps_module
+from mmseg_cascadepsp.cascade.detached import remove_detached
+from mmseg_cascadepsp.cascade.overview import look_over
 
 from . import toy_refiner
+from .toy_refiner import Toy, refine
 
 
 @pytest.fixture(autouse=True)
 def any_size(monkeypatch):
     """An overview may be small."""
-    monkeypatch.setattr(passes, 'MIN_OVERVIEW', 1)
+    monkeypatch.setattr(steps_module, 'MIN_OVERVIEW', 1)
+
+
+def cascade(run, image, mask, strides=(8, 4, 1), **settings):
+    """Finest probability of a cascade over a normalised image."""
+    network = Toy(run, None, strides)
+    return padded_cascade(network, image, mask, CascadeSettings(**settings))[strides[-1]]
 
 
 def inputs(height, width, batch=1):
@@ -42,7 +44,8 @@ def test_it_gives_half_of_the_mask_and_takes_the_place_of_the_first_pass():
     image, mask = inputs(64, 96, batch=2)
     image[..., 48:] *= 4  # where the network is far from the mask
     half = [F.avg_pool2d(part, 2) for part in (image, mask)]
-    small = run_cascade(toy_refiner.refine_pass, *half)[-1][1].sigmoid() * 2 - 1
+    passes = partial(toy_refiner.refine_pass, half[0])
+    small = run_cascade(passes, half[1], (8, 4, 1))[-1][1].sigmoid() * 2 - 1
     differ = ((small - half[1]).abs() > 1).numpy().astype(np.uint8)
     opened = [cv2.dilate(cv2.erode(one[0], np.ones((3, 3))), np.ones((5, 5))) for one in differ]
     share = torch.from_numpy(np.stack(opened)[:, None]).float()
@@ -54,13 +57,19 @@ def test_it_gives_half_of_the_mask_and_takes_the_place_of_the_first_pass():
     third = toy_refiner.refine_pass(image, mask_channels(mixed, given_), (8, 4, 1))
     third = remove_detached(third, mask)
 
-    result = run_cascade(FinishedPass(toy_refiner.refine_pass, overview=0.5), image, mask)
-    assert [tuple(outputs) for outputs in result] == [(8, 4), (8, 4, 1)]
-    for found, expected in zip(result, (second, third), strict=True):
-        for stride, logits in expected.items():
-            torch.testing.assert_close(found[stride], logits, atol=1e-5, rtol=1e-5)
-    plain = run_cascade(toy_refiner.refine_pass, image, mask)[-1][1]
-    assert (result[-1][1] - plain).abs().max() > 0.1
+    calls = []
+
+    def network(image, masks, strides):
+        calls.append((tuple(image.shape[-2:]), strides))
+        return toy_refiner.refine_pass(image, masks, strides)
+
+    settings_ = CascadeSettings(overview=0.5, remove_detached=True)
+    result = padded_cascade(Toy(network, None), image, mask, settings_)
+    assert calls[3:] == [((64, 96), (8, 4)), ((64, 96), (8, 4, 1))]
+    for stride, logits in third.items():
+        torch.testing.assert_close(result[stride], logits.sigmoid(), atol=1e-5, rtol=1e-5)
+    plain = cascade(toy_refiner.refine_pass, image, mask)
+    assert (result[1] - plain).abs().max() > 0.02
 
 
 @pytest.mark.parametrize('gap, filled', [(8, False), (12, True), (24, True)])
@@ -72,7 +81,7 @@ def test_strips_are_left_to_the_passes_that_see_every_pixel(gap, filled):
 
     mask = torch.ones(1, 1, 240, 400)
     mask[..., 100 : 100 + gap] = -1
-    seen = look_over(fill, torch.zeros(1, 3, 240, 400), mask, (8, 4, 1), 0.5)
+    seen = look_over(Toy(fill), torch.zeros(1, 3, 240, 400), mask, 0.5)
     torch.testing.assert_close(seen, torch.ones_like(mask) if filled else mask)
 
 
@@ -81,21 +90,19 @@ def test_strips_are_left_to_the_passes_that_see_every_pixel(gap, filled):
 def test_any_size_and_share(height, width, share):
     """A pass takes only multiples of 8, as the toy asserts."""
     image, mask = inputs(height, width)
-    seen = look_over(toy_refiner.refine_pass, image, mask, (8, 4, 1), share)
+    seen = look_over(Toy(), image, mask, share)
     assert seen.shape == mask.shape and seen.abs().max() <= 1
-    network = FinishedPass(toy_refiner.refine_pass, overview=share)
-    found = padded_cascade(network, image, mask)[1]
+    found = cascade(toy_refiner.refine_pass, image, mask, overview=share, remove_detached=True)
     assert found.shape == mask.shape and found.isfinite().all()
 
 
 @pytest.mark.parametrize('strides', [(8,), (1,), (8, 1)])
 def test_a_cascade_of_one_pass_has_none(strides):
     image, mask = inputs(64, 64)
-    network = FinishedPass(toy_refiner.refine_pass, overview=0.5)
-    found = run_cascade(network, image, mask, strides)
-    plain = run_cascade(toy_refiner.refine_pass, image, mask, strides)
-    same = torch.equal(found[-1][strides[-1]], plain[-1][strides[-1]])
-    assert same == (len(strides) == 1)
+    run = toy_refiner.refine_pass
+    found = cascade(run, image, mask, strides, overview=0.5, remove_detached=True)
+    plain = cascade(run, image, mask, strides)
+    assert torch.equal(found, plain) == (len(strides) == 1)
 
 
 def test_only_the_first_step_has_one():
@@ -108,33 +115,39 @@ def test_only_the_first_step_has_one():
 
     image, mask = torch.randint(0, 256, (3, 160, 240), dtype=torch.uint8), inputs(160, 240)[1][0]
     common = dict(L=120, normalize=toy_refiner.normalize, crop_filter='all')
-    refine(FinishedPass(network, overview=0.5), image, mask, **common)
+    refine(network, image, mask, overview=0.5, **common)
     assert sizes[:5] == [(40, 64)] * 3 + [(80, 120)] * 2
     assert set(sizes[5:]) == {(120, 120)}
     sizes.clear()
-    refine(FinishedPass(network, overview=0.5), image, mask, local='only', **common)
+    refine(network, image, mask, overview=0.5, steps='local', **common)
     assert set(sizes) == {(120, 120)}
 
 
 @pytest.mark.parametrize('share', [-0.1, 1, 7, float('nan')])
 def test_bad_shares_are_told(share):
-    with pytest.raises(ValueError, match='overview must be a share of the size, from 0'):
-        check_overview(share)
+    with pytest.raises(ValueError, match='overview must be'):
+        CascadeSettings(overview=share)
 
 
 def test_none_and_zero_are_no_overview():
-    assert check_overview(None) is None
-    assert (check_overview(0), check_overview(0.5)) == (0, 0.5)
+    assert CascadeSettings(overview=0) == CascadeSettings(overview=None)
+    assert CascadeSettings(overview=0.5).overview == 0.5
 
 
 @pytest.mark.parametrize(
     'width, share, seen', [(440, 0.5, False), (448, 0.5, True), (896, 0.25, True)]
 )
 def test_what_would_be_tiny_is_left_out(monkeypatch, width, share, seen):
-    monkeypatch.setattr(passes, 'MIN_OVERVIEW', 224)
+    monkeypatch.setattr(steps_module, 'MIN_OVERVIEW', 224)
     image, mask = inputs(64, width)
-    found = run_cascade(FinishedPass(toy_refiner.refine_pass, overview=share), image, mask)
-    assert len(found) == (2 if seen else 3)
+    calls = []
+
+    def network(image, masks, strides):
+        calls.append(strides)
+        return toy_refiner.refine_pass(image, masks, strides)
+
+    cascade(network, image, mask, overview=share)
+    assert len(calls) == (5 if seen else 3)
 
 
 def grow(image, masks, strides):
@@ -149,8 +162,7 @@ def test_what_is_out_of_sight_comes_into_sight():
     image[..., 16:48, 16:240] = 1
     mask[..., 16:48, 16:160] = 1  # 80 pixels are missing
     near, far = (
-        (padded_cascade(FinishedPass(grow, overview=share), image, mask)[1] > 0.5).sum().item()
-        for share in (None, 0.25)
+        (cascade(grow, image, mask, overview=share) > 0.5).sum().item() for share in (None, 0.25)
     )
     truth = int((image[:, 0] > 0).sum())
     assert near < 0.9 * truth and far == truth, np.array([near, far]) / truth
@@ -213,6 +225,7 @@ def test_another_object_of_the_kind_is_not_taken_in():
 
     own = torch.zeros(1, 1, 64, 256, dtype=torch.bool)
     own[..., 16:48, 16:80] = True
-    for share in (None, 0, 0.5):
-        found = padded_cascade(FinishedPass(find, overview=share), image, mask)[1]
-        assert torch.equal(found > 0.5, image[:, :1] > 0 if share is None else own)
+    for share in (None, 0.5):
+        found = cascade(find, image, mask, overview=share, remove_detached=True)
+        assert torch.equal(found > 0.5, own)
+        assert torch.equal(cascade(find, image, mask, overview=share) > 0.5, image[:, :1] > 0)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmseg_cascadepsp.cascade import crop_grid, refine
+from mmseg_cascadepsp.cascade import crop_grid
 
 from .authors import as_authors_model, refine_like_authors
-from .toy_refiner import normalize, refine_pass, scene
+from .toy_refiner import normalize, refine, refine_pass, scene
 
 FIXTURE = Path(__file__).parent / 'data' / 'authors_steps.npz'
 #: (H, W, L): smaller and larger than L and equal to it, multiples of 8 and not; in the last two
@@ -54,9 +54,9 @@ def test_same_pixels_as_fixed_numbers(height, width, L, fast):
         refine_pass,
         image,
         mask,
-        fast=fast,
+        steps='global' if fast else 'both',
         L=L,
-        crop_filter='release',
+        compat='release',
         normalize=normalize,
         progress=lambda *counts: done.append(counts),
     )
@@ -82,6 +82,12 @@ def test_same_pixels_as_installed_package(height, width, L, fast):
         as_authors_model(refine_pass), normalize(image[None]), mask[None].float() * 2 - 1, fast, L
     )
     ours = refine(
-        refine_pass, image, mask, fast=fast, L=L, crop_filter='release', normalize=normalize
+        refine_pass,
+        image,
+        mask,
+        steps='global' if fast else 'both',
+        L=L,
+        compat='release',
+        normalize=normalize,
     )
     assert_same(as_uint8(ours), theirs)

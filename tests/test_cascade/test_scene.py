@@ -10,13 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
-from mmseg_cascadepsp.cascade import check_labels, divide, refine, refine_classes, refine_scene
+from mmseg_cascadepsp.cascade import (
+    CascadeSettings,
+    FusionSettings,
+    check_labels,
+    divide,
+    refine_regions,
+)
 from mmseg_cascadepsp.cascade.components import disc, region
 from mmseg_cascadepsp.cascade.geometry import Box
-from mmseg_cascadepsp.cascade.scene import global_step_of_regions
 
 from .street import L_OF, street
-from .toy_refiner import normalize, refine_pass
+from .toy_refiner import Toy, normalize, refine, refine_classes, refine_pass, refine_scene
 
 FIXTURE = Path(__file__).parent / 'data' / 'authors_scene.npz'
 #: ADE20K's stuff of the street, 1-based as in the authors' files.
@@ -44,7 +49,14 @@ def test_release_to_the_pixel(size, fast):
             name: numbers[f'{size[0]}x{size[1]}_{"global" if fast else "local"}_{name}']
             for name in ('parts', 'labels', 'confidence')
         }
-    result = refined(image, labels, stuff=STUFF, L=L_OF[size], fast=fast, compat='release')
+    result = refined(
+        image,
+        labels,
+        stuff=STUFF,
+        L=L_OF[size],
+        steps='global' if fast else 'both',
+        compat='release',
+    )
     parts = [(part.label, *part.mask.shape) for part in result.components]
     assert parts == [tuple(part) for part in expected['parts'].tolist()]
     assert (result.labels != expected['labels']).mean() < 1e-3
@@ -86,7 +98,7 @@ def test_components_are_those_of_the_whole_image(labels, compat, min_area):
             part = cv2.erode((parts == index).astype(np.uint8), kernel)
             if part.sum() > min_area and (part & whole).any():
                 expected.append((label, (part & whole).astype(bool)))
-    found = divide(labels, min_area=min_area, compat=compat)
+    found = divide(labels, FusionSettings(min_area=min_area, compat=compat))
     if compat is None:
         assert len(found) == len(expected)
         assert [part.area for part in found] == sorted((p.area for p in found), reverse=True)
@@ -119,7 +131,7 @@ def test_area_has_to_exceed_the_minimum(area, count):
     labels = np.full((80, 80), 255)
     labels[10 : 10 + area // 32, 20:52] = 3
     assert len(divide(labels)) == count
-    assert len(divide(labels, min_area=area)) == 0
+    assert len(divide(labels, FusionSettings(min_area=area))) == 0
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.data(), st.floats(0, 3))
@@ -212,15 +224,15 @@ def test_size_that_the_network_sees(side, seen):
 def test_region_is_refined_as_if_it_were_an_image():
     image, labels = street(180, 260)
     parts = divide(labels)
-    for index, probability in global_step_of_regions(
-        refine_pass, image, parts, min_size=8, normalize=normalize
+    for index, probability in refine_regions(
+        Toy(), image, parts, CascadeSettings(steps='global'), FusionSettings(min_size=8)
     ):
         box, mask = parts[index].box, torch.from_numpy(parts[index].mask)[None]
         alone = refine(
             refine_pass,
             image[(..., *box.slices)],
             mask,
-            fast=True,
+            steps='global',
             enlarge=False,
             normalize=normalize,
         ).numpy()
@@ -269,10 +281,18 @@ def test_network_that_agrees_changes_nothing(labels, how, fast):
     if how == 'scene':
         # Not enlarged: the way up and down again blurs single pixels.
         result = refine_scene(
-            mask_as_logits, image, labels, min_area=0, L=96, min_size=1, fast=fast
+            mask_as_logits,
+            image,
+            labels,
+            min_area=0,
+            L=96,
+            min_size=1,
+            steps='global' if fast else 'both',
         )
     else:
-        result = refine_classes(mask_as_logits, image, labels, L=96, fast=fast, enlarge=False)
+        result = refine_classes(
+            mask_as_logits, image, labels, L=96, steps='global' if fast else 'both', enlarge=False
+        )
     assert np.array_equal(result.labels, labels)
     assert ((result.confidence == 0) == (labels == 255)).all()
 
@@ -291,7 +311,7 @@ def test_any_network_leaves_void_and_invents_no_class(labels, background, seed):
     for result in (
         refine_scene(network, image, labels, min_area=0, L=96, min_size=8),
         refine_classes(
-            network, image, labels, L=96, fast=True, enlarge=False, background=background
+            network, image, labels, L=96, steps='global', enlarge=False, background=background
         ),
     ):
         assert np.array_equal(result.labels == 255, labels == 255)
@@ -364,7 +384,7 @@ def test_hundreds_of_components_and_their_limit():
 def test_local_step_for_large_regions_only():
     image, labels = street(180, 260)
     fast = refined(image, labels, L=160, min_size=64)
-    full = refined(image, labels, L=160, min_size=64, fast=False)
+    full = refined(image, labels, L=160, min_size=64, steps='auto')
     assert (fast.labels != full.labels).any()
     small = [part for part in full.components if max(part.mask.shape) < 160]
     assert small

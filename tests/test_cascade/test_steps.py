@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_cascadepsp.cascade import crop_grid, padded_cascade, refine
+from mmseg_cascadepsp.cascade import CascadeSettings, crop_grid, padded_cascade
 
-from .toy_refiner import normalize, refine_pass, scene
+from .toy_refiner import Toy, normalize, refine, refine_pass, scene
 
 BOTH = [pytest.param(True, id='fast'), pytest.param(False, id='full')]
 
@@ -50,7 +50,7 @@ def test_hard_mask_of_any_size_stays(height, width, seed, fast, crop_filter):
         mask_as_logits,
         torch.zeros(3, height, width),
         mask,
-        fast=fast,
+        steps='global' if fast else 'both',
         L=90,
         enlarge=False,
         crop_filter=crop_filter,
@@ -63,7 +63,9 @@ def test_hard_mask_of_any_size_stays(height, width, seed, fast, crop_filter):
 def test_straight_edges_survive_resizing(size, L, fast):
     mask = torch.zeros(1, *size, dtype=torch.bool)
     mask[:, :, size[1] // 2 :] = True
-    result = refine(mask_as_logits, torch.zeros(3, *size), mask, fast=fast, L=L)
+    result = refine(
+        mask_as_logits, torch.zeros(3, *size), mask, steps='global' if fast else 'both', L=L
+    )
     assert torch.equal(result > 0.5, mask[0])
 
 
@@ -74,12 +76,12 @@ def test_straight_edges_survive_resizing(size, L, fast):
     'options',
     [
         {},
-        {'fast': True},
-        {'local': 'auto'},
+        {'steps': 'global'},
+        {'steps': 'auto'},
         {'enlarge': False},
         {'levels': 3},
         {'crop_filter': 'all'},
-        {'local': 'only'},
+        {'steps': 'local'},
     ],
 )
 def test_any_size(size, options):
@@ -102,7 +104,7 @@ def test_empty_and_full_masks_stay(value, crop_filter):
 def test_strides_that_are_computed():
     image, mask = scene(80, 90)
     fast, full = Recorder(), Recorder()
-    refine(fast, image, mask, fast=True, L=90, normalize=normalize)
+    refine(fast, image, mask, steps='global', L=90, normalize=normalize)
     assert fast.strides == [{8}, {8, 4}, {1}]
     refine(full, image, mask, L=90, normalize=normalize)
     assert full.strides == [{8}, {8, 4}, {1, 4}, {8, 4}, {1}]
@@ -141,7 +143,7 @@ def test_local_step_reads_the_outputs_of_the_global_step():
 def test_global_step_sees_a_soft_mask_and_the_whole_image():
     image, mask = scene(300, 451)
     network = Recorder()
-    refine(network, image, mask, fast=True, L=96, normalize=normalize)
+    refine(network, image, mask, steps='global', L=96, normalize=normalize)
     seen, masks, _ = network.calls[0]
     assert masks.shape == seen.shape == (1, 3, 64, 104)  # 63 x 96: both sides grow
     assert ((masks > -1) & (masks < 1)).any()
@@ -234,8 +236,7 @@ def test_batches_of_crops_give_the_same(batch_size):
     assert torch.allclose(result, expected, atol=1e-6)
     crops = (len(alone.calls) - 3) // 2
     assert len(together.calls) == 3 + 2 * -(-crops // batch_size)
-    done = [min(batch_size * (index + 1), crops) for index in range(len(seen))]
-    assert seen == [(count, crops) for count in done] and done[-1] == crops
+    assert seen == [(done, crops) for done in range(1, crops + 1)]
 
 
 def test_normalize_sees_no_more_than_a_crop_and_equals_a_normalised_image():
@@ -256,14 +257,14 @@ def test_local_auto_follows_the_paper():
     for height, calls in ((89, 3), (90, 5)):
         image, mask = scene(height, 70)
         network = Recorder()
-        result = refine(network, image, mask, L=90, local='auto', normalize=normalize)
+        result = refine(network, image, mask, L=90, steps='auto', normalize=normalize)
         assert len(network.calls) == calls and result.shape == (height, 70)
 
 
 def test_local_only_starts_from_the_coarse_mask():
     image, mask = scene(120, 150)
     network = Recorder()
-    refine(network, image, mask, L=100, local='only', crop_filter='all', normalize=normalize)
+    refine(network, image, mask, L=100, steps='local', crop_filter='all', normalize=normalize)
     crops = sorted(crop_grid(120, 150, 100))
     assert network.strides == [{8, 4}, {1}] * len(crops)
     signed = mask.float() * 2 - 1
@@ -318,7 +319,8 @@ def test_half_precision_outputs_become_float32():
     def network(image, masks, strides):
         return dict.fromkeys(strides, (masks[:, :1] * 3).bfloat16())
 
-    outputs = padded_cascade(network, torch.zeros(2, 3, 9, 9), torch.ones(2, 1, 9, 9))
+    image, mask = torch.zeros(2, 3, 9, 9), torch.ones(2, 1, 9, 9)
+    outputs = padded_cascade(Toy(network, None), image, mask, CascadeSettings())
     assert outputs[1].dtype == torch.float32 and outputs[1].shape == (2, 1, 9, 9)
 
 
@@ -328,17 +330,19 @@ def test_half_precision_outputs_become_float32():
         ({'L': 65}, ValueError, 'L must be at least 66'),
         ({'L': 96.0}, TypeError, 'L must be an integer'),
         ({'crop_filter': 'some'}, ValueError, "crop_filter must be one of .*got 'some'"),
-        ({'local': 'never'}, ValueError, "local must be one of .*got 'never'"),
-        ({'local': 'only', 'fast': True}, ValueError, 'give one of the two'),
+        ({'steps': 'never'}, ValueError, "steps must be one of .*got 'never'"),
         ({'levels': 0}, ValueError, 'levels must be at least 1, got 0'),
         ({'batch_size': 0}, ValueError, 'batch_size must be at least 1, got 0'),
-        ({'normalize': None}, TypeError, 'image must be normalised float, got torch.uint8'),
-        ({'image': torch.zeros(1, 9, 9)}, ValueError, r'image must have shape.*got \(1, 9, 9\)'),
+        (
+            {'image': torch.zeros(1, 9, 9)},
+            ValueError,
+            r'image must have the shape.*got \(1, 9, 9\)',
+        ),
         ({'image': torch.zeros(3, 0, 9)}, ValueError, r'at least one pixel, got \(3, 0, 9\)'),
         (
             {'mask': torch.zeros(9, 9)},
             ValueError,
-            r'mask must have shape \(1, 9, 9\).*got \(9, 9\)',
+            r'mask must have the shape \(1, 9, 9\).*got \(9, 9\)',
         ),
         (
             {'mask': torch.zeros(1, 9, 9, dtype=torch.uint8)},
@@ -361,10 +365,14 @@ def test_bad_input_is_told(options, error, message):
 MEMORY = """
 import resource, sys
 import torch
-from mmseg_cascadepsp.cascade import refine
+from mmseg_cascadepsp.cascade import Network, refine
 
-def network(image, masks, strides):
-    return dict.fromkeys(strides, masks[:, :1] * 4)
+class Copy(Network):
+    def normalize(self, image):
+        return image.float() / 255
+
+    def for_image(self, image):
+        return lambda masks, strides: dict.fromkeys(strides, masks[:, :1] * 4)
 
 height, width = 3600, 5000
 image = torch.zeros(3, height, width, dtype=torch.uint8)
@@ -372,7 +380,7 @@ mask = torch.zeros(1, height, width, dtype=torch.bool)
 mask[:, 500:3000, 700:4000] = True
 unit = 2**30 if sys.platform == 'darwin' else 2**20
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-refine(network, image, mask, normalize=lambda part: part.float() / 255)
+refine(Copy(), image, mask)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit - before)
 """
 

@@ -1,9 +1,13 @@
 """A small network with the interface of a refiner, the same on every machine."""
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
+
+from mmseg_cascadepsp import cascade
+from mmseg_cascadepsp.cascade import CascadeSettings, FusionSettings, Network
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
@@ -47,6 +51,51 @@ def refine_pass(image, masks, strides):
             logits, scale_factor=stride, mode='bilinear', align_corners=False
         )
     return outputs
+
+
+class Toy(Network):
+    """A network made of a function of image, masks and strides."""
+
+    def __init__(self, run=refine_pass, normalize=normalize, strides=(8, 4, 1)):
+        self.run, self.strides = run, strides
+        self._normalize = normalize or torch.Tensor.float
+
+    def normalize(self, image):
+        return self._normalize(image)
+
+    def for_image(self, image):
+        return partial(self.run, image)
+
+
+def refine(run, image, mask, normalize=None, strides=(8, 4, 1), progress=None, **settings):
+    """Refine with a network made of ``run``, by default with both steps."""
+    settings = CascadeSettings(**{'steps': 'both', **settings})
+    return cascade.refine(Toy(run, normalize, strides), image, mask, settings, progress)
+
+
+FUSION = set(FusionSettings.__dataclass_fields__) - {'batch_size', 'compat'}
+
+
+def _fused(
+    function, run, image, labels, *, normalize=None, logits=None, progress=None, **settings
+):
+    fusion = {name: settings.pop(name) for name in FUSION & settings.keys()}
+    if 'batch_size' in settings:  # of regions
+        fusion['batch_size'] = settings.pop('batch_size')
+    fusion['compat'] = settings.get('compat')
+    network = Toy(run, normalize)
+    arguments = image, labels, FusionSettings(**fusion), CascadeSettings(**settings)
+    return function(network, *arguments, logits, progress)
+
+
+def refine_scene(*args, **options):
+    """Scene parsing with a network made of a function, Global step alone by default."""
+    return _fused(cascade.refine_scene, *args, **{'steps': 'global', **options})
+
+
+def refine_classes(*args, **options):
+    """One mask per class with a network made of a function, both steps by default."""
+    return _fused(cascade.refine_classes, *args, **{'steps': 'both', 'min_area': 0, **options})
 
 
 def scene(height, width):

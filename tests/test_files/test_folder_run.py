@@ -20,6 +20,7 @@ from rich.live import Live
 from mmseg_cascadepsp.apis import EXTRAS, find_pairs, refine_files
 from mmseg_cascadepsp.files import pairs as module
 from mmseg_cascadepsp.files import read_image, read_mask, write_image, write_png
+from tests.tiny import Stub
 
 L = 80
 
@@ -33,16 +34,14 @@ def pairs(tmp_path, photo, mask):
     return tmp_path / 'photos', tmp_path / 'masks', tmp_path / 'out'
 
 
-class Blur:
+class Blur(Stub):
     """Stands for a refiner: quick, counts, and fails or is interrupted when told."""
 
     def __init__(self, fault=None, at=0, name='blur'):
+        super().__init__()
         self.fault, self.at, self.calls, self.name = fault, at, 0, name
 
-    def settings(self):
-        return {'model': self.name}
-
-    def refine(self, image, mask, fast, L):
+    def refine(self, image, mask):
         assert image.dtype == np.uint8 and image.shape[2] == 3
         self.calls += 1
         if self.calls == self.at:
@@ -150,7 +149,7 @@ def test_a_missing_extra_or_a_changed_input_is_made_again(blur, pairs, photo):
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        ({'fast': True}, 'another fast'),
+        ({'fast': True}, 'another steps'),
         ({'threshold': 0.4}, 'another threshold'),
         ({'L': 70}, 'another L'),
     ],
@@ -275,10 +274,10 @@ def test_reading_network_and_writing_overlap(blur, pairs, monkeypatch):
             written.set()
 
     class Waits(Blur):
-        def refine(self, image, mask, fast, L):
+        def refine(self, image, mask):
             if self.calls == 1:  # at work on b: c is read and a is written
                 assert read.wait(60) and written.wait(60)
-            return super().refine(image, mask, fast, L)
+            return super().refine(image, mask)
 
     monkeypatch.setattr(module, 'read_image', reads)
     monkeypatch.setattr(module, 'write_png', writes)

@@ -8,7 +8,6 @@ import tifffile
 from PIL import Image
 
 from mmseg_cascadepsp.files import (
-    io,
     read_image,
     read_labels,
     read_mask,
@@ -16,6 +15,7 @@ from mmseg_cascadepsp.files import (
     write_image,
     write_png,
 )
+from mmseg_cascadepsp.files import reading as io
 
 RNG = np.random.default_rng(0)
 PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (24, 36, 3), np.uint8), (0, 0), 3)

@@ -4,14 +4,14 @@
 such an ending does both.
 """
 
-from mmseg_cascadepsp.evaluation.functional.boundary_iou import (
+from ..functional.boundary_iou import (
     boundary_iou,
     boundary_iou_update,
     inner_boundary,
     multiclass_boundary_iou,
     multiclass_boundary_iou_update,
 )
-from mmseg_cascadepsp.evaluation.functional.iou import (
+from ..functional.iou import (
     binary_iou,
     iou_compute,
     iou_update,
@@ -19,7 +19,7 @@ from mmseg_cascadepsp.evaluation.functional.iou import (
     multiclass_iou_update,
     nan_mean,
 )
-from mmseg_cascadepsp.evaluation.functional.mba import (
+from ..functional.mba import (
     boundary_radii,
     boundary_region,
     mba_compute,
@@ -28,7 +28,7 @@ from mmseg_cascadepsp.evaluation.functional.mba import (
     multiclass_mba_update,
     multiclass_mean_boundary_accuracy,
 )
-from mmseg_cascadepsp.evaluation.functional.scores import (
+from ..functional.scores import (
     label_scores,
     label_scores_compute,
     label_scores_update,
@@ -40,7 +40,7 @@ from mmseg_cascadepsp.evaluation.functional.scores import (
     mask_scores_update,
     percentages,
 )
-from mmseg_cascadepsp.evaluation.functional.speckles import count_speckles
+from ..functional.speckles import count_speckles
 
 __all__ = [
     'binary_iou',

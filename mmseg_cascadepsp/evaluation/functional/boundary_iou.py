@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels, check_range
-from mmseg_cascadepsp.evaluation.functional.iou import iou_compute, nan_mean
+from ..functional.checks import check_binary, check_labels, check_range
+from ..functional.iou import iou_compute, nan_mean
 
 
 def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray:

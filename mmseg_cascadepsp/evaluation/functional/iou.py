@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels, check_range
+from ..functional.checks import check_binary, check_labels, check_range
 
 
 def iou_update(pred: np.ndarray, target: np.ndarray) -> tuple[int, int]:

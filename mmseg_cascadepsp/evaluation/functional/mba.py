@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels, check_range
+
+from ..functional.checks import check_binary, check_labels, check_range
 
 NUM_RADII = 5
 

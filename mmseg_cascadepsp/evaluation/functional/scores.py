@@ -5,24 +5,24 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from mmseg_cascadepsp.evaluation.functional.boundary_iou import (
+from ..functional.boundary_iou import (
     boundary_iou_update,
     multiclass_boundary_iou_update,
 )
-from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels
-from mmseg_cascadepsp.evaluation.functional.iou import (
+from ..functional.checks import check_binary, check_labels
+from ..functional.iou import (
     iou_compute,
     iou_update,
     multiclass_iou_update,
     nan_mean,
 )
-from mmseg_cascadepsp.evaluation.functional.mba import (
+from ..functional.mba import (
     NUM_RADII,
     mba_compute,
     mba_update,
     multiclass_mba_update,
 )
-from mmseg_cascadepsp.evaluation.functional.speckles import count_speckles
+from ..functional.speckles import count_speckles
 
 MASK_SCORES = ('IoU', 'mBA', 'BoundaryIoU', 'IoU_per_image', 'BoundaryIoU_per_image')
 LABEL_SCORES = ('mIoU', 'mBA', 'BoundaryIoU')

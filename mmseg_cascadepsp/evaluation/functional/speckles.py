@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from mmseg_cascadepsp.evaluation.functional.checks import check_binary
+from ..functional.checks import check_binary
 
 SPECKLE_SHARE = 0.0005
 """A piece or hole is a speckle if its area is below this share of the object's area."""

@@ -9,13 +9,14 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.evaluation.functional.scores import (
+
+from ..functional.scores import (
     LABEL_SCORES,
     label_scores_compute,
     label_scores_update,
     percentages,
 )
-from mmseg_cascadepsp.evaluation.metrics.samples import pixels, save, where
+from ..metrics.samples import pixels, save, where
 
 CLASS_SCORES = ('IoU', 'mBA', 'BoundaryIoU')
 

@@ -7,14 +7,15 @@ from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.evaluation.functional.scores import (
+
+from ..functional.scores import (
     MASK_SCORES,
     mask_report,
     mask_scores_compute,
     mask_scores_update,
     percentages,
 )
-from mmseg_cascadepsp.evaluation.metrics.samples import pixels, save, where
+from ..metrics.samples import pixels, save, where
 
 
 @METRICS.register_module()

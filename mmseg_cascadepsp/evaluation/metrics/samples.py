@@ -6,9 +6,9 @@ from collections.abc import Mapping, MutableMapping
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.evaluation.predictions import as_annotation
-from mmseg_cascadepsp.evaluation.predictions import as_annotation as numbered  # noqa: F401
 from mmseg_cascadepsp.files import write_png
+
+from ..predictions import as_annotation
 
 
 def pixels(sample: Mapping, key: str, metric: str) -> np.ndarray:

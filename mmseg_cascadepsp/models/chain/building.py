@@ -9,7 +9,10 @@ from mmengine.hub import get_config
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmseg_cascadepsp.cascade import Network
 from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.models.refiner import zoo
+from mmseg_cascadepsp.models.refiner.inference import CascadeNetwork
 
 
 def check_segmentor_weights(
@@ -60,28 +63,33 @@ def build_segmentor(segmentor: dict | str | nn.Module, preprocessor: dict | None
 
 
 def build_refiner(
-    refiner: str | Mapping | nn.Module, checkpoint: str | None, precision: str
+    refiner: str | Mapping | nn.Module, checkpoint: str | None
 ) -> tuple[nn.Module, bool]:
-    """The refiner, and whether it has weights. Arguments as of
-    :class:`~mmseg_cascadepsp.models.RefinedSegmentor`."""
-    # The zoo of weights belongs to the Python interface, above models.
-    from mmseg_cascadepsp.models.refiner import zoo as model_zoo
-    from mmseg_cascadepsp.models.refiner.checkpoint import load_weights, read_state_dict
-    from mmseg_cascadepsp.models.refiner.onnx import OnnxRefiner, is_exported
+    """The refiner as a module, and whether it has weights.
 
-    if is_exported(refiner):
-        model = OnnxRefiner(refiner)
-        model.check_settings(checkpoint, None, precision, None)
-        return model.eval(), True
+    Args:
+        refiner: See :class:`~mmseg_cascadepsp.models.RefinedSegmentor`. Weights of a config may
+            come later, with the chain's own checkpoint.
+        checkpoint: Its weights; by default those of its name.
+    """
+    if zoo.is_exported(refiner):
+        refiner = zoo.OnnxRefiner(refiner)
+        refiner.check_settings(checkpoint, None, 'auto')
+        return refiner.eval(), True
     if isinstance(refiner, nn.Module):
-        model_zoo.check_refiner(refiner, type(refiner).__name__)
         model, label, loaded = refiner, type(refiner).__name__, True
+        zoo.check_refiner(model, label)
     else:
-        model, label = model_zoo.build_model(refiner)
+        model, label = zoo.build_model(refiner)
         loaded = False
-        if checkpoint is None and model_zoo.is_name(refiner):
-            checkpoint = model_zoo.find_weights(label)
+        if checkpoint is None and zoo.is_name(refiner):
+            checkpoint = zoo.find_weights(label)
     if checkpoint is not None:
-        load_weights(model, read_state_dict(checkpoint), checkpoint, label)
+        zoo.load_weights(model, zoo.read_state_dict(checkpoint), checkpoint, label)
         loaded = True
     return model.eval(), loaded
+
+
+def as_network(refiner: nn.Module, precision: str) -> Network:
+    """A refiner's module as the network of a cascade."""
+    return refiner if isinstance(refiner, Network) else CascadeNetwork(refiner, precision)

@@ -13,15 +13,16 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
-from mmseg_cascadepsp.models.chain import build_strategy, known_strategy
-from mmseg_cascadepsp.models.chain.building import (
+from mmseg_cascadepsp.models.refiner.inference import check_precision
+
+from .building import (
+    as_network,
     build_refiner,
     build_segmentor,
     check_segmentor_weights,
 )
-from mmseg_cascadepsp.models.chain.original_pixels import enlarge_labels, original_pixels
-from mmseg_cascadepsp.models.refiner.cascade_psp import PRECISIONS
-from mmseg_cascadepsp.models.refiner.inference import InferencePass
+from .original_pixels import enlarge_labels, original_pixels
+from .strategies import build_strategy, known_strategy
 
 OBJECT = ('background', 'object')
 OWN_PREFIXES = ('segmentor.', 'refiner.')
@@ -82,18 +83,15 @@ class RefinedSegmentor(BaseSegmentor):
         refiner_checkpoint: str | None = None,
         classes: Sequence[str] | None = None,
         enlarge: str = 'logits',
-        precision: str = 'fp32',
+        precision: str = 'auto',
         ignore_index: int = 255,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         **kwargs,
     ) -> None:
-        for name, value, known in (
-            ('enlarge', enlarge, ('logits', 'labels')),
-            ('precision', precision, (*PRECISIONS, 'auto')),
-        ):
-            if value not in known:
-                raise InvalidValueError(f'{name} must be one of {", ".join(known)}, got {value!r}')
+        if enlarge not in ('logits', 'labels'):
+            raise InvalidValueError(f"enlarge must be 'logits' or 'labels', got {enlarge!r}.")
+        check_precision(precision)
         unknown = set(kwargs) - {'train_cfg', 'test_cfg', 'pretrained'}
         if unknown:
             raise InvalidTypeError(
@@ -112,16 +110,15 @@ class RefinedSegmentor(BaseSegmentor):
             # Checkpoints older than MMSeg 1.0 have the classes in another place.
             named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
             classes = classes or named
-        self.refiner, self._refiner_is_loaded = build_refiner(
-            refiner, refiner_checkpoint, precision
-        )
+        self.refiner, self._refiner_is_loaded = build_refiner(refiner, refiner_checkpoint)
         if isinstance(strategy, (str, Mapping)):
             known_strategy(strategy)  # now, not at the first photo
         self.strategy = strategy
         self.classes = classes
         self.enlarge = enlarge
         self.precision = precision
-        self._refine_pass = InferencePass(self.refiner, precision)
+        # In a tuple: a network that is a module itself is registered once, as the refiner.
+        self._networks = (as_network(self.refiner, precision),)
         self.ignore_index = ignore_index
         self._chosen = {}
 
@@ -212,11 +209,9 @@ class RefinedSegmentor(BaseSegmentor):
                 coarse = (coarse == single).to(coarse.dtype)
             strategy = self._choose_strategy(single is not None)
             result = strategy.refine(
-                self._refine_pass,
+                self._networks[0],
                 image,
                 coarse.cpu().numpy(),
-                normalize=self.refiner.normalize,
-                strides=tuple(self.refiner.cascade_strides),
                 classes=OBJECT if single is not None else self._class_names(),
                 ignore_index=self._void(),
                 logits=_logits(sample, coarse) if use_logits and single is None else None,

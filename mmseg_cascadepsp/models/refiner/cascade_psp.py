@@ -1,6 +1,7 @@
 """The refiner as an MMSeg segmentor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from mmengine.structures import PixelData
@@ -10,15 +11,30 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_cascadepsp.cascade import (
-    FinishedPass,
+    CascadeSettings,
     GuidedFilter,
-    check_overview,
+    Network,
+    Passes,
     refine,
     run_cascade,
 )
+from mmseg_cascadepsp.errors import InvalidTypeError
 
-#: Name of a refiner's precision -> dtype of autocast around its passes.
-PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+#: Settings of older configs, and what takes their place.
+RENAMED = {
+    'fast': "steps='global' for True, steps='both' for False",
+    'local': "steps: 'always' is 'both', 'only' is 'local', 'auto' is 'auto'",
+}
+
+
+def refuse_renamed(settings: Mapping, where: str) -> None:
+    """Raise :class:`InvalidTypeError` for settings of older configs, with their new name.
+
+    Example:
+        >>> refuse_renamed({'steps': 'global'}, 'test_cfg')
+    """
+    for name in RENAMED.keys() & settings.keys():
+        raise InvalidTypeError(f'{where}: {name} is called otherwise now: {RENAMED[name]}.')
 
 
 @MODELS.register_module()
@@ -34,15 +50,16 @@ class CascadePSP(BaseSegmentor):
         decode_head: a :class:`RefinementHead`; its strides are the levels of the cascade.
         data_preprocessor: a :class:`RefinementPreProcessor`.
         train_cfg: not used.
-        guided_filter: arguments of :class:`mmseg_cascadepsp.cascade.GuidedFilter`, by which the
-            result of a test is filtered in the end; None: it is not, as in the paper.
-        overview: share of the size at which a test's Global step first looks over the whole, see
-            :func:`mmseg_cascadepsp.cascade.look_over`; 0: it does not. Either way, pieces that do
-            not touch the coarse mask are taken away; None: neither, as in the paper.
-        test_cfg: arguments of :func:`mmseg_cascadepsp.cascade.refine` (``L``, ``fast``, ``local``,
-            ``enlarge``, ``crop_filter``, ...) and ``threshold`` of the mask on the probability,
-            0.5.
-        init_cfg: see MMEngine.
+        guided_filter: Arguments of :class:`mmseg_cascadepsp.cascade.GuidedFilter`, which the
+            result goes through in the end; None: none, as in the paper.
+        overview: Share of the size at which the Global step first looks over the whole image;
+            None: it does not, as in the paper.
+        remove_detached: Whether connected components that do not touch the coarse mask are
+            removed; the paper does not.
+        test_cfg: How MMEngine's test runs the cascade: fields of
+            :class:`mmseg_cascadepsp.cascade.CascadeSettings` (``L``, ``steps``, ``enlarge``,
+            ``crop_filter``, ...), and ``threshold`` of the mask on the probability, 0.5.
+        init_cfg: See MMEngine.
     """
 
     #: How many times the model was put into training mode. Fused optimisers and MMEngine's EMA
@@ -56,6 +73,7 @@ class CascadePSP(BaseSegmentor):
         data_preprocessor: dict | None = None,
         guided_filter: dict | None = None,
         overview: float | None = None,
+        remove_detached: bool = False,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
@@ -64,9 +82,10 @@ class CascadePSP(BaseSegmentor):
         self.backbone = MODELS.build(backbone)
         self.decode_head = MODELS.build(decode_head)
         self.guided_filter = None if guided_filter is None else GuidedFilter(**guided_filter)
-        self.overview = check_overview(overview)
+        self.overview, self.remove_detached = overview, remove_detached
         self.train_cfg = train_cfg
         self.test_cfg = dict(test_cfg or {})
+        refuse_renamed(self.test_cfg, 'test_cfg')
         # Convolutions of this network are faster on channels-last tensors, on the CPU and with AMP
         # on a GPU.
         self.to(memory_format=torch.channels_last)
@@ -75,6 +94,15 @@ class CascadePSP(BaseSegmentor):
         """As of any module; counted in :attr:`times_trained`."""
         self.times_trained += bool(mode)
         return super().train(mode)
+
+    @property
+    def cascade_settings(self) -> CascadeSettings:
+        """The settings that this model gives its best results with."""
+        return CascadeSettings(
+            guided_filter=self.guided_filter,
+            overview=self.overview,
+            remove_detached=self.remove_detached,
+        )
 
     @property
     def cascade_strides(self) -> Sequence[int]:
@@ -90,7 +118,7 @@ class CascadePSP(BaseSegmentor):
     def refine_pass(
         self, image: Tensor, masks: Tensor, strides: Sequence[int]
     ) -> dict[int, Tensor]:
-        """One pass of the refinement module: a :data:`mmseg_cascadepsp.cascade.RefinePass`.
+        """One pass of the refinement module.
 
         Args:
             image: (B, 3, H, W), normalised; H and W multiples of 8.
@@ -120,7 +148,8 @@ class CascadePSP(BaseSegmentor):
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[dict[int, Tensor]]:
         """All outputs of all passes; see :func:`mmseg_cascadepsp.cascade.run_cascade`."""
-        return run_cascade(self.refine_pass, inputs[:, :3], inputs[:, 3:], self.cascade_strides)
+        passes = partial(self.refine_pass, inputs[:, :3])
+        return run_cascade(passes, inputs[:, 3:], self.cascade_strides)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses of all outputs.
@@ -147,15 +176,11 @@ class CascadePSP(BaseSegmentor):
         """
         options = dict(self.test_cfg)
         threshold = options.pop('threshold', 0.5)
+        settings = self.cascade_settings.replace(**options)
+        network = _OfNormalisedImages(self)
         data_samples = data_samples or [SegDataSample() for _ in inputs]
         for image, sample in zip(inputs, data_samples, strict=True):
-            probability = refine(
-                FinishedPass(self.refine_pass, self.guided_filter, self.overview),
-                image[:3],
-                image[3:],
-                strides=self.cascade_strides,
-                **options,
-            )[None]
+            probability = refine(network, image[:3], image[3:], settings)[None]
             sample.set_data(
                 {
                     'seg_logits': PixelData(data=probability),
@@ -163,3 +188,16 @@ class CascadePSP(BaseSegmentor):
                 }
             )
         return data_samples
+
+
+class _OfNormalisedImages(Network):
+    """A model's passes over images that its data preprocessor has normalised."""
+
+    def __init__(self, model: CascadePSP) -> None:
+        self.model, self.strides = model, tuple(model.cascade_strides)
+
+    def normalize(self, image: Tensor) -> Tensor:
+        return image
+
+    def for_image(self, image: Tensor) -> Passes:
+        return partial(self.model.refine_pass, image)

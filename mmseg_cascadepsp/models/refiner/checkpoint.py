@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.files import atomic_open
-from mmseg_cascadepsp.models.refiner.convert import (
+from mmseg_cascadepsp.version import __version__
+
+from .convert import (
     convert_release_state_dict,
     is_release_state_dict,
 )
-from mmseg_cascadepsp.version import __version__
 
 SHOWN = 3
 """So many keys of each kind are named in an error."""
@@ -124,25 +125,6 @@ def load_weights(
     model.load_state_dict(
         {key: value for key, value in state_dict.items() if key in own}, strict=False
     )
-
-
-def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Turn the authors' checkpoint into one of this package, checked against the network of
-    ``cascadepsp_r50``.
-
-    ``target`` is written atomically and takes the place of an older file.
-
-    Raises:
-        OSError: ``source`` cannot be read or ``target`` cannot be written.
-        ValueError: the weights do not fit; the sentence says which.
-    """
-    from mmseg_cascadepsp.models.refiner.zoo import build_model
-
-    state_dict = read_state_dict(source)
-    load_weights(build_model('r50')[0], state_dict, source, 'r50')
-    meta = {'source': Path(source).name, 'mmseg_cascadepsp': __version__}
-    with atomic_open(target) as file:
-        torch.save({'meta': meta, 'state_dict': state_dict}, file)
 
 
 def publish_checkpoint(

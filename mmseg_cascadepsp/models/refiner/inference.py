@@ -3,23 +3,49 @@
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from mmcv.cnn import fuse_conv_bn
 from torch import Tensor, nn
 
-from mmseg_cascadepsp.cascade.passes import Finish
-from mmseg_cascadepsp.models.refiner.cascade_psp import PRECISIONS, CascadePSP
-from mmseg_cascadepsp.models.refiner.winograd import WinogradConv2d
+from mmseg_cascadepsp.cascade import Network, Passes
+from mmseg_cascadepsp.errors import InvalidValueError
 
-#: Masks (B, 3, H, W) and strides -> {stride: logits}; the image is known.
-MaskPass = Callable[[Tensor, Sequence[int]], dict[int, Tensor]]
+from .cascade_psp import CascadePSP
+from .winograd import WinogradConv2d
+
+#: Name of a refiner's precision -> dtype of autocast around its passes; ``'auto'`` chooses.
+PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16, 'auto': None}
+
+
+def check_precision(precision: str) -> str:
+    """Return ``precision``, or say what is wrong with it.
+
+    Raises:
+        InvalidValueError: It is not the name of one.
+
+    Example:
+        >>> check_precision('fp32')
+        'fp32'
+    """
+    if precision not in PRECISIONS:
+        raise InvalidValueError(
+            f'precision must be one of {", ".join(map(repr, PRECISIONS))}, got {precision!r}.'
+        )
+    return precision
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16: AMX or AVX512-BF16, or a GPU since Ampere."""
+    """Whether a device multiplies in bfloat16: AMX or AVX512-BF16, or a GPU since Ampere.
+
+    Example:
+        >>> has_fast_bf16(torch.device('meta'))
+        False
+    """
     if device.type == 'cuda':
         return torch.cuda.get_device_capability(device) >= (8, 0)
     names = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
@@ -31,20 +57,17 @@ class FastNetwork(nn.Module):
 
     Norms are folded into the convolutions before them, the stem's response to the image is
     computed once for all passes of a cascade, and wide 3x3 convolutions are
-    :class:`WinogradConv2d`. Weights that stay as they are are
-    shared with the model.
+    :class:`~mmseg_cascadepsp.models.refiner.winograd.WinogradConv2d`. Weights that stay as they
+    are are shared with the model.
 
     Args:
-        model: whose ``backbone`` has ``stem_conv``, ``stem_response`` and ``from_stem``.
-        winograd: parts that will run in float32 on a CPU, of ``'backbone'`` and ``'decode_head'``.
-        float32_backbone: whether autocast is to leave the backbone alone.
+        model: Its ``backbone`` has ``stem_conv``, ``stem_response`` and ``from_stem``.
+        winograd: Parts that will run in float32 on a CPU, of ``'backbone'`` and ``'decode_head'``.
+        float32_backbone: Whether autocast is to leave the backbone alone.
     """
 
     def __init__(
-        self,
-        model: CascadePSP,
-        winograd: Sequence[str] = (),
-        float32_backbone: bool = False,
+        self, model: CascadePSP, winograd: Sequence[str] = (), float32_backbone: bool = False
     ) -> None:
         super().__init__()
         shared = {id(value): value for value in (*model.parameters(), *model.buffers())}
@@ -62,7 +85,7 @@ class FastNetwork(nn.Module):
         for name in winograd:
             _replace_convolutions(getattr(self, name))
 
-    def for_image(self, image: Tensor) -> MaskPass:
+    def for_image(self, image: Tensor) -> Passes:
         """Passes over one image, (B, 3, H, W), normalised."""
         image = image.contiguous(memory_format=torch.channels_last)
         with self._backbone_precision(image):
@@ -99,47 +122,80 @@ def _replace_convolutions(module: nn.Module) -> None:
             _replace_convolutions(child)
 
 
-class InferencePass:
-    """A model's :data:`~mmseg_cascadepsp.cascade.RefinePass` for inference.
+class CascadeNetwork(Network):
+    """A :class:`CascadePSP` as the :class:`~mmseg_cascadepsp.cascade.Network` of a cascade.
 
-    A :class:`CascadePSP` in evaluation mode runs as a :class:`FastNetwork`, which is made anew
-    when the model's weights have changed or it has been in training mode; any other model as it
-    is; a model in training mode refines in evaluation mode, too. Only what is written through a
-    tensor's ``.data`` in evaluation mode goes unnoticed.
-    Threads may share it, of a model in evaluation mode.
+    In evaluation mode it runs as a :class:`FastNetwork`, which is made anew when the model's
+    weights have changed or it has been in training mode. With gradients, or in training mode, the
+    model itself runs, with the statistics of evaluation. Only what is written through a tensor's
+    ``.data`` in evaluation mode goes unnoticed. Threads may share it, of a model in evaluation
+    mode.
 
     Args:
-        model: has ``refine_pass``.
+        model: The refiner.
         precision: ``'fp32'``, ``'bf16'``, ``'fp16'``: autocast of the whole network. ``'auto'``:
-            of a :class:`CascadePSP` the head, which has most of the products, in bfloat16, the
-            backbone, whose rounding is what reaches the masks, in float32; all of it in float32
-            where :func:`has_fast_bf16` says no.
+            the head, which has most of the products, in bfloat16, and the backbone, whose rounding
+            is what reaches the masks, in float32; all of it in float32 where
+            :func:`has_fast_bf16` says no.
+
+    Raises:
+        InvalidValueError: An unknown precision.
     """
 
-    def __init__(self, model: nn.Module, precision: str = 'fp32') -> None:
-        self.model, self.precision = model, precision
-        #: What the finest output of a cascade is finished by; the model's own.
-        self.finish: Finish | None = getattr(model, 'guided_filter', None)
-        #: See :func:`mmseg_cascadepsp.cascade.look_over`; the model's own.
-        self.overview: float | None = getattr(model, 'overview', None)
+    def __init__(self, model: CascadePSP, precision: str = 'fp32') -> None:
+        self.model, self.precision = model, check_precision(precision)
+        self.defaults = model.cascade_settings
         self._made: tuple[tuple, FastNetwork | None] = ((), None)
+        if precision == 'bf16' and self.device.type == 'cpu' and not has_fast_bf16(self.device):
+            warnings.warn(
+                "precision 'bf16' would take about ten times as long on this processor, which "
+                "does not multiply in bf16: 'fp32' is used.",
+                stacklevel=2,
+            )
+            self.precision = 'fp32'
+        if precision == 'fp16' and self.device.type == 'cpu':
+            warnings.warn(
+                "precision 'fp16' is for GPUs: on a CPU it takes many times as long as 'fp32'. "
+                "'auto' or 'bf16' may be quicker.",
+                stacklevel=2,
+            )
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Output strides of the cascade, coarse to fine."""
+        return tuple(self.model.cascade_strides)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next((value.device for value in self.model.parameters()), torch.device('cpu'))
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """See :meth:`mmseg_cascadepsp.cascade.Network.normalize`."""
+        return self.model.normalize(image)
 
     def dtype(self, device: torch.device) -> torch.dtype | None:
         """Lower precision that autocast uses on a device; None for float32."""
         if self.precision == 'auto':
-            fast = has_fast_bf16(device) and self._is_known()
-            return torch.bfloat16 if fast else None
+            return torch.bfloat16 if has_fast_bf16(device) and self._is_known() else None
         return PRECISIONS[self.precision]
 
     def _is_known(self) -> bool:
-        return isinstance(self.model, CascadePSP) and hasattr(self.model.backbone, 'from_stem')
+        return hasattr(self.model.backbone, 'from_stem')
 
-    def __call__(self, image: Tensor, masks: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
-        """One pass; logits in float32."""
-        return self.for_image(image)(masks, strides)
+    def describe(self) -> dict[str, str]:
+        """A fingerprint of all tensors, and the precision."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.model.state_dict().items()):
+            digest.update(f'{key}{tuple(value.shape)}'.encode())
+            digest.update(value.float().cpu().contiguous().numpy())
+        dtype = self.dtype(self.device)
+        mixed = ' head' if self.precision == 'auto' else ''
+        precision = 'fp32' if dtype is None else str(dtype).removeprefix('torch.') + mixed
+        return {'weights': digest.hexdigest()[:16], 'precision': precision}
 
-    def for_image(self, image: Tensor) -> MaskPass:
-        """Passes over one image; what depends on it alone is computed once."""
+    def for_image(self, image: Tensor) -> Passes:
+        """See :meth:`mmseg_cascadepsp.cascade.Network.for_image`."""
         network = self.prepare(image.device)
         dtype = self.dtype(image.device)
 
@@ -160,7 +216,8 @@ class InferencePass:
         return run_in_precision
 
     def prepare(self, device: torch.device) -> FastNetwork | None:
-        """Make the network that fits the model's weights, unless it is there already."""
+        """The network that fits the model's weights, made unless it is there already; None where
+        the model itself runs."""
         model = self.model
         if torch.is_grad_enabled() or not self._is_known() or model.training:
             return None
@@ -170,8 +227,7 @@ class InferencePass:
         if made_of != known:
             mixed = self.precision == 'auto' and self.dtype(device) is not None
             winograd = ('backbone', 'decode_head') if self.dtype(device) is None else ()
-            if mixed:
-                winograd = ('backbone',)
+            winograd = ('backbone',) if mixed else winograd
             with torch.inference_mode(False), torch.no_grad():
                 network = FastNetwork(model, winograd if device.type == 'cpu' else (), mixed)
             self._made = made_of, network

@@ -1,6 +1,7 @@
-"""Refiners as files of other runtimes: ONNX, and PyTorch's exported programs."""
+"""Refiners as ONNX files."""
 
 import copy
+import functools
 import hashlib
 import importlib
 import json
@@ -12,14 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
-from mmseg_cascadepsp.cascade import GuidedFilter
+from mmseg_cascadepsp.cascade import CascadeSettings, GuidedFilter, Network, Passes
 from mmseg_cascadepsp.errors import (
     FileError,
     InvalidTypeError,
@@ -28,14 +27,12 @@ from mmseg_cascadepsp.errors import (
     MissingPackageError,
 )
 from mmseg_cascadepsp.files import atomic_open
-from mmseg_cascadepsp.models.refiner.cascade_psp import CascadePSP
-from mmseg_cascadepsp.models.refiner.portable import PortableNetwork
 from mmseg_cascadepsp.version import __version__
 
-if TYPE_CHECKING:
-    from mmseg_cascadepsp.apis.refiner import Refiner
+from .cascade_psp import CascadePSP
+from .inference import CascadeNetwork
+from .portable import PortableNetwork
 
-FORMATS = ('.onnx', '.pt2')
 INPUTS = ('image', 'masks')
 OPSET = 18
 """The newest that PyTorch's exporter writes itself; onnxruntime 1.14 reads it."""
@@ -48,69 +45,56 @@ TOLERANCE = 1e-3
 """Of logits, against the model; rounding is a hundredth of it."""
 
 
-def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
-    """Write one pass of a refiner's network, in float32, as a file for other runtimes.
+def export_network(network: CascadeNetwork, target: str | os.PathLike, name: str) -> None:
+    """Write one pass of a refiner's network, in float32, as an ONNX file.
 
     The graph takes ``image``, (B, 3, H, W), RGB, normalised, and ``masks``, (B, 3, H, W) in
-    [-1, 1] (see :data:`mmseg_cascadepsp.cascade.RefinePass`), H and W any multiples of 8 (in
-    ``.pt2`` from 16), and returns the logits (B, 1, H, W) of each stride of the cascade (in ONNX
-    ``logits_8``, ``logits_4``, ``logits_1``). The file carries what a cascade needs besides:
-    ``strides``, ``mean`` and ``std`` of the normalisation and the refiner's ``guided_filter`` and
-    ``overview`` as JSON, ``name``, and ``mmseg_cascadepsp``, the version that wrote it: ONNX
-    as metadata, ``.pt2`` as extra files. It appears only when its logits were found to be the
-    model's, at other sizes than the traced one.
+    [-1, 1] (see :class:`mmseg_cascadepsp.cascade.Network`), H and W any multiples of 8, and
+    returns the logits (B, 1, H, W) of each stride of the cascade: ``logits_8``, ``logits_4``,
+    ``logits_1``. The metadata carry what a cascade needs besides, as JSON: ``strides``, ``mean``
+    and ``std`` of the normalisation, ``guided_filter``, ``overview`` and ``remove_detached``; and
+    ``name`` and ``mmseg_cascadepsp``, the version that wrote it. The file appears only when its
+    logits were found to be the model's, at other sizes than the traced one.
 
     Args:
-        refiner: whose model is a :class:`~mmseg_cascadepsp.models.CascadePSP`.
-        target: ``.onnx``, for ``Refiner(target)`` and any ONNX runtime, or ``.pt2``, for
-            ``torch.export.load``, which needs nothing of this package.
+        network: The refiner's network.
+        target: The file, ``.onnx``. ``Refiner(target)`` and any ONNX runtime run it.
+        name: What the refiner is called.
 
     Raises:
-        ValueError: another suffix.
-        TypeError: the model is no CascadePSP, or has a backbone of another kind.
-        ImportError: an ONNX package is missing.
-        RuntimeError: the logits of the exported graph are not the model's.
-        OSError: ``target`` cannot be written.
+        InvalidValueError: Another suffix.
+        InvalidTypeError: The network is no CascadePSP, or has a backbone of another kind.
+        MissingPackageError: An ONNX package is missing.
+        RuntimeError: The logits of the exported graph are not the model's.
+        FileError: ``target`` cannot be written.
     """
-    target, model, own = Path(target), refiner.model, refiner._refine_pass
-    if target.suffix not in FORMATS:
-        raise InvalidValueError(
-            f'target must end with {" or ".join(FORMATS)}, got {str(target)!r}.'
-        )
-    if not isinstance(model, CascadePSP) or not hasattr(model.backbone, 'from_stem'):
+    target = Path(target)
+    if target.suffix != '.onnx':
+        raise InvalidValueError(f'target must end with .onnx, got {str(target)!r}.')
+    model = network.model if isinstance(network, CascadeNetwork) else None
+    if model is None or not hasattr(model.backbone, 'from_stem'):
         raise InvalidTypeError(
-            f'model {refiner.name} cannot be exported: expected a CascadePSP whose backbone has '
-            f'from_stem, such as RefinementResNet, got {type(model).__name__}.'
+            f'model {name} cannot be exported: expected a CascadePSP whose backbone has '
+            f'from_stem, such as RefinementResNet, got {type(model or network).__name__}.'
         )
-    if target.suffix == '.onnx':
-        for name in ('onnx', 'onnxruntime', 'onnxscript'):
-            require(name)
+    for package in ('onnx', 'onnxruntime', 'onnxscript'):
+        require(package)
     model = revert_sync_batchnorm(copy.deepcopy(model)).cpu().float().eval()
-    program = _trace(PortableNetwork(model))
+    settings = network.defaults
     facts = {
-        'name': Path(refiner.name).stem,  # of a config no path
+        'name': Path(name).stem,  # of a config no path
         'strides': json.dumps(list(model.cascade_strides)),
         'mean': json.dumps(model.data_preprocessor.mean.flatten().tolist()),
         'std': json.dumps(model.data_preprocessor.std.flatten().tolist()),
-        'guided_filter': json.dumps(own.finish and asdict(own.finish)),
-        'overview': json.dumps(own.overview),
+        'guided_filter': json.dumps(settings.guided_filter and asdict(settings.guided_filter)),
+        'overview': json.dumps(settings.overview),
+        'remove_detached': json.dumps(settings.remove_detached),
         'mmseg_cascadepsp': __version__,
     }
-    if target.suffix == '.onnx':
-        content = _to_onnx(program, model.cascade_strides, facts)
-        _check(OnnxRefiner(content).refine_pass, model, refiner.name)
-        with atomic_open(target) as file:
-            file.write(content)
-        return
-    _drop_guards(program)
-    run = program.module()
-    _check(
-        lambda image, masks, strides: dict(zip(strides, run(image, masks), strict=True)),
-        model,
-        refiner.name,
-    )
-    with atomic_open(target) as file, _quiet():
-        torch.export.save(program, file, extra_files=facts)
+    content = _to_onnx(_trace(PortableNetwork(model)), model.cascade_strides, facts)
+    _check(OnnxRefiner(content).refine_pass, model, name)
+    with atomic_open(target) as file:
+        file.write(content)
 
 
 def _example(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -130,18 +114,6 @@ def _trace(network: PortableNetwork) -> 'torch.export.ExportedProgram':
         return torch.export.export(
             network, _example(*_TRACED), dynamic_shapes=(sizes, sizes), strict=False
         )
-
-
-def _drop_guards(program: 'torch.export.ExportedProgram') -> None:
-    """Let a program take all sizes that its ranges allow.
-
-    Crops of padded maps and maps of one pixel have other strides in memory than those of the
-    traced size; newer versions of torch turn that bookkeeping, on which no result depends, into
-    guards that refuse a side that is a multiple of 32. :func:`_check` is what vouches for such
-    sizes. Ranges (from 16) are kept apart from guards, and stay.
-    """
-    if getattr(program, '_guards_code', None):
-        program._guards_code = []
 
 
 def _to_onnx(
@@ -193,28 +165,25 @@ def _check(run, model: CascadePSP, name: str) -> None:
                 )
 
 
-class OnnxRefiner(nn.Module):
-    """A refiner that :func:`export_refiner` or :func:`export_int8` wrote as ONNX, run by
-    onnxruntime on the CPU, on as many threads as PyTorch has. ``Refiner('refiner.onnx')`` holds
-    one.
+class OnnxRefiner(nn.Module, Network):
+    """A refiner that :func:`export_network` wrote as ONNX, run by onnxruntime on the CPU, on as
+    many threads as PyTorch has. ``Refiner('refiner.onnx')`` holds one.
 
     onnxruntime computes all of a graph, whatever is asked for; so the graph is cut behind each
     output, coarse to fine, and a pass runs no further than the finest output that it needs.
 
     Args:
-        source: the file, or its content.
+        source: The file, or its content.
 
     Attributes:
-        name: of the refiner that was exported.
-        cascade_strides: output strides, coarse to fine.
-        precision: ``'fp32'`` or ``'int8'``.
-        guided_filter, overview: as :class:`~mmseg_cascadepsp.models.CascadePSP` has them; not in
-            the graph.
+        name: Of the refiner that was exported.
+        strides: Output strides, coarse to fine.
+        defaults: The settings that it was exported with.
 
     Raises:
-        ImportError: onnx or onnxruntime is not installed.
-        OSError: no such file, or it is no ONNX.
-        ValueError: :func:`export_refiner` did not write it.
+        MissingPackageError: onnx or onnxruntime is not installed.
+        FileError: No such file, or it is no ONNX.
+        InvalidValueError: :func:`export_network` did not write it.
     """
 
     def __init__(self, source: str | os.PathLike | bytes) -> None:
@@ -237,23 +206,27 @@ class OnnxRefiner(nn.Module):
                 'tools/model_converters/export.py wrote.'
             )
         self._source = source
-        self.name, self.precision = facts['name'], facts.get('precision', 'fp32')
-        self.cascade_strides: Sequence[int] = tuple(json.loads(facts['strides']))
-        settings = json.loads(facts.get('guided_filter', 'null'))
-        self.guided_filter = settings and GuidedFilter(**settings)
-        self.overview: float | None = json.loads(facts.get('overview', 'null'))
+        self.name = facts['name']
+        self.strides = tuple(json.loads(facts['strides']))
+        guided_filter = json.loads(facts.get('guided_filter', 'null'))
+        overview = json.loads(facts.get('overview', 'null'))
+        # Files without it removed detached components wherever they had an overview.
+        detached = json.loads(facts.get('remove_detached', json.dumps(overview is not None)))
+        self.defaults = CascadeSettings(
+            guided_filter=guided_filter and GuidedFilter(**guided_filter),
+            overview=overview,
+            remove_detached=detached,
+        )
         for key in ('mean', 'std'):
             value = torch.tensor(json.loads(facts[key]))[:, None, None]
             self.register_buffer(key, value)
-        # Refiner.settings tells refiners apart by their tensors.
-        digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-        self.register_buffer('fingerprint', torch.from_numpy(digest.copy()))
+        self.fingerprint = hashlib.sha256(content).hexdigest()[:16]
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         self._stages = [
             self._runtime.InferenceSession(part, options, providers=['CPUExecutionProvider'])
-            for part in _cut(model, [f'logits_{stride}' for stride in self.cascade_strides])
+            for part in _cut(model, [f'logits_{stride}' for stride in self.strides])
         ]
 
     def __reduce__(self):
@@ -264,9 +237,8 @@ class OnnxRefiner(nn.Module):
         checkpoint: str | os.PathLike | None,
         device: str | torch.device | None,
         precision: str,
-        max_memory: int | str | None,
     ) -> None:
-        """Raise ``ValueError`` for settings of a Refiner that an exported one does not have."""
+        """Raise :class:`InvalidValueError` for what an exported refiner decides itself."""
         if checkpoint is not None:
             raise InvalidValueError(
                 'checkpoint must not be given for an exported refiner, which has its weights, got '
@@ -282,15 +254,18 @@ class OnnxRefiner(nn.Module):
                 "precision must be 'auto' or 'fp32' for an exported refiner, whose file decides, "
                 f'got {precision!r}.'
             )
-        if max_memory is not None:
-            raise InvalidValueError(
-                'max_memory must not be given for an exported refiner, whose memory onnxruntime '
-                f'does not tell, got {max_memory!r}; a smaller L needs less.'
-            )
 
     def normalize(self, image: Tensor) -> Tensor:
         """RGB (B, 3, H, W), uint8 or float in 0..255 -> float32 as the network takes it."""
-        return ((image.cpu().float() - self.mean) / self.std).to(image.device)
+        return (image.cpu().float() - self.mean) / self.std
+
+    def for_image(self, image: Tensor) -> Passes:
+        """See :meth:`mmseg_cascadepsp.cascade.Network.for_image`."""
+        return functools.partial(self.refine_pass, image)
+
+    def describe(self) -> dict[str, str]:
+        """The file's fingerprint."""
+        return {'weights': self.fingerprint, 'precision': 'fp32'}
 
     def _apply(self, fn, recurse=True):
         """Stays on the CPU where the segmentor before it is moved."""
@@ -305,7 +280,7 @@ class OnnxRefiner(nn.Module):
             name: value(tensor.float().cpu().contiguous().numpy())
             for name, tensor in zip(INPUTS, (image, masks), strict=True)
         }
-        for stride, stage in zip(self.cascade_strides, self._stages, strict=True):
+        for stride, stage in zip(self.strides, self._stages, strict=True):
             if stride < min(strides):
                 break
             names = [output.name for output in stage.get_outputs()]

@@ -8,8 +8,8 @@ import torch
 from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
 from torch import Tensor, nn
 
-from mmseg_cascadepsp.models.refiner.cascade_psp import CascadePSP
-from mmseg_cascadepsp.models.refiner.inference import FastNetwork
+from .cascade_psp import CascadePSP
+from .inference import FastNetwork
 
 
 class PortableNetwork(nn.Module):

@@ -45,7 +45,9 @@ def test_configs_of_an_installed_wheel(tmp_path, monkeypatch):
     assert find_config('a.py') == inside
     with pytest.raises(OSError, match='b.py is not in .*not complete'):
         find_config('b.py')
-    (package.parent / 'setup.py').write_text('')
+    (package.parent / 'setup.py').write_text('')  # such as a package leaves in site-packages
+    assert find_config('a.py') == inside
+    (package.parent / 'configs' / 'cascadepsp_lite.py').write_text('')  # a checkout
     assert find_config('a.py') == stranger
 
 

@@ -1,46 +1,30 @@
-"""Testing a segmentor with a refiner behind it: what ``tools/test.py`` does with a config."""
+"""What ``test`` does with a config: a refiner behind its model, stored predictions, test sets."""
 
 import os
 import os.path as osp
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.logging import print_log
-from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from prettytable import PrettyTable
 
-from mmseg_cascadepsp.cli.training import inner_datasets
 from mmseg_cascadepsp.datasets import ClassAgnosticDataset
 from mmseg_cascadepsp.engine import prepare_processes
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.models.refiner.zoo import PACKAGE, download
+from mmseg_cascadepsp.models.refiner.zoo import download
+
+from .configs import QuietRunner, inner_datasets, is_remote, type_of
 
 BEFORE_AND_AFTER = ('BoundarySegMetric', 'RefinementMetric')
 DATA_HELP = 'docs/chaining.md says what to download and where to put it'
 
 
-def read_config(path: str, options: Mapping | None = None) -> Config:
-    """Read a config file, or one of a package, as
-    ``mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py``.
-
-    Raises:
-        OSError: There is no such file.
-    """
-    if '::' not in path and not osp.isfile(path):
-        raise MissingFileError(f'config: there is no file {path}')
-    cfg = get_config(path) if '::' in path else Config.fromfile(path)
-    cfg.merge_from_dict(dict(options or {}))
-    return cfg
-
-
 def is_chained(cfg: Config) -> bool:
     """Whether the config's model has a refiner behind it."""
-    return _type(cfg.model) == 'RefinedSegmentor'
+    return type_of(cfg.model) == 'RefinedSegmentor'
 
 
 def chain(
@@ -78,23 +62,17 @@ def chain(
         cfg.model.pop('refiner_checkpoint', None)
     cfg.model.update(options)
     hooks = cfg.get('custom_hooks') or []
-    if not any(_type(hook) == 'RefinedResultsHook' for hook in hooks):
+    if not any(type_of(hook) == 'RefinedResultsHook' for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type='mmseg.RefinedResultsHook')]
     _measure_before_and_after(cfg)
     return cfg
-
-
-def _type(cfg: Mapping) -> str:
-    """Name of the class that a config builds, without scope."""
-    name = cfg.get('type', '')
-    return (name if isinstance(name, str) else name.__name__).rpartition('.')[2]
 
 
 def _measure_before_and_after(cfg: Config) -> None:
     metrics = cfg.get('test_evaluator') or []
     metrics = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
     without_truth = any(metric.get('format_only') for metric in metrics)
-    if without_truth or any(_type(metric) in BEFORE_AND_AFTER for metric in metrics):
+    if without_truth or any(type_of(metric) in BEFORE_AND_AFTER for metric in metrics):
         return
     ignore_index = next(
         (metric.ignore_index for metric in metrics if 'ignore_index' in metric), 255
@@ -143,9 +121,13 @@ def write_results(cfg: Config, out_dir: str | None = None, show_dir: str | None 
     """Have label maps and pictures written, see
     :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`."""
     if show_dir and not is_chained(cfg):  # nothing was refined: MMSeg's own pictures
-        cfg.default_hooks.visualization.draw = True
-        cfg.visualizer.save_dir, show_dir = show_dir, None
-    hooks = [hook for hook in cfg.get('custom_hooks') or () if _type(hook) != 'RefinedResultsHook']
+        visualization(cfg).update(draw=True)
+        cfg.visualizer.update(save_dir=show_dir)
+        cfg.visualizer.setdefault('vis_backends', [dict(type='mmseg.LocalVisBackend')])
+        show_dir = None
+    hooks = [
+        hook for hook in cfg.get('custom_hooks') or () if type_of(hook) != 'RefinedResultsHook'
+    ]
     hook = dict(type='mmseg.RefinedResultsHook', out_dir=out_dir, show_dir=show_dir)
     cfg.custom_hooks = [*hooks, hook]
     return cfg
@@ -175,35 +157,62 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
                 f'--data-root: {cfg.filename} tests on {len(inner)} sets; change the data_root of '
                 'each by --cfg-options'
             )
-        inner[0].data_root = data_root
+        inner[0].data_root = _own_root(inner[0], data_root)
     for dataset in inner:
-        _check_set(cfg, dataset)
+        missing = _missing(dataset, dataset.get('data_root'))
+        if missing:
+            raise MissingFileError(
+                f'the test set is not there: {missing[0]} is missing; '
+                f'{cfg.get("data_help", DATA_HELP)}, or name your folder with --data-root'
+            )
 
 
-def _check_set(cfg: Config, dataset: Mapping) -> None:
-    root = dataset.get('data_root')
-    folders = []
+def _own_root(dataset: Mapping, root: str) -> str:
+    """The folder of a set: ``root``, or the folder in it that has the set's usual name.
+
+    Raises:
+        InvalidValueError: Both could be meant.
+    """
+    usual = osp.basename(osp.normpath(dataset.get('data_root') or ''))
+    below = osp.join(root, usual)
+    if not usual or is_remote(root) or not osp.isdir(below):
+        return root
+    whole = [folder for folder in (root, below) if not _missing(dataset, folder)]
+    if len(whole) == 2 and not _is_class_agnostic(dataset):
+        raise InvalidValueError(
+            f'--data-root: both {root} and {below} hold what looks like the set; name the one '
+            'that is meant by its whole path, and move the other'
+        )
+    return below if whole == [below] else root
+
+
+def _is_class_agnostic(dataset: Mapping) -> bool:
     kind = dataset.type if isinstance(dataset.type, type) else DATASETS.get(dataset.type)
     if kind is None:
         raise InvalidValueError(
             f'dataset {dataset.type} is not registered; name its module in custom_imports'
         )
+    return issubclass(kind, ClassAgnosticDataset)
+
+
+def _missing(dataset: Mapping, root: str | None) -> list[str]:
+    """Folders and files of a set that are not there; addresses are left to MMEngine."""
+    if root and is_remote(root):
+        return []
+    folders = []
     # Their own dataset looks for sets side by side in sub-folders, and tells what is missing.
-    if not issubclass(kind, ClassAgnosticDataset):
+    if not _is_class_agnostic(dataset):
         folders = [
             osp.join(root or '', folder)
             for folder in dataset.get('data_prefix', {}).values()
             if folder is not None
         ]
-    missing = [folder for folder in ([root] if root else []) + folders if not osp.isdir(folder)]
+    wanted = ([root] if root else []) + folders
+    missing = [folder for folder in wanted if not is_remote(folder) and not osp.isdir(folder)]
     if dataset.get('ann_file') and not missing:
         files = [osp.join(root or '', dataset.ann_file)]
         missing = [file for file in files if not osp.exists(file)]
-    if missing:
-        raise MissingFileError(
-            f'the test set is not there: {missing[0]} is missing; '
-            f'{cfg.get("data_help", DATA_HELP)}, or name your folder with --data-root'
-        )
+    return missing
 
 
 def find_checkpoint(cfg: Config, checkpoint: str | None = None) -> str | None:
@@ -249,39 +258,6 @@ def fetch(url: str) -> Path:
     return path
 
 
-def sentence_of(error: BaseException) -> str | None:
-    """What to tell a user about an error: the sentence, if this package raised it knowingly; None
-    for all others, which want their traceback."""
-    chain = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    for error in chain:
-        frames = traceback.extract_tb(error.__traceback__)
-        if (
-            frames
-            and isinstance(error, (OSError, ValueError))
-            and Path(frames[-1].filename).is_relative_to(PACKAGE)
-        ):
-            return str(error)
-    return None
-
-
-def run_test(cfg: Config) -> dict[str, float]:
-    """Test as the config says and print what was before and after.
-
-    Returns:
-        All metrics by name.
-    """
-    prepare_processes(cfg)
-    os.makedirs(cfg.work_dir, exist_ok=True)
-    metrics = Runner.from_cfg(cfg).test()
-    table = before_and_after(metrics)
-    if table:
-        print_log(f'before and after refinement:\n{table}', logger='current')
-    return metrics
-
-
 def before_and_after(metrics: Mapping[str, float]) -> str:
     """A table of the metrics that come as ``NAME_before``, ``NAME`` and ``NAME_gain``.
 
@@ -304,3 +280,25 @@ def before_and_after(metrics: Mapping[str, float]) -> str:
                 ]
             )
     return table.get_string() if table.rows else ''
+
+
+def run_test(cfg) -> dict[str, float]:
+    """Test as the config says and print what was before and after.
+
+    Returns:
+        All metrics by name.
+    """
+    prepare_processes(cfg)
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    metrics = QuietRunner.from_cfg(cfg).test()
+    table = before_and_after(metrics)
+    if table:
+        print_log(f'before and after refinement:\n{table}', logger='current')
+    return metrics
+
+
+def visualization(cfg) -> dict:
+    """The config's hook that draws, and a visualizer for it."""
+    hook = dict(type='mmseg.SegVisualizationHook')
+    cfg.setdefault('visualizer', dict(type='mmseg.SegLocalVisualizer'))
+    return cfg.setdefault('default_hooks', {}).setdefault('visualization', hook)
