@@ -125,7 +125,8 @@ def write_results(cfg: Config, out_dir: str | None = None, show_dir: str | None 
     if show_dir and not is_chained(cfg):  # nothing was refined: MMSeg's own pictures
         visualization(cfg).update(draw=True)
         cfg.visualizer.update(save_dir=show_dir)
-        cfg.visualizer.setdefault('vis_backends', [dict(type='mmseg.LocalVisBackend')])
+        if 'vis_backends' not in cfg.visualizer:
+            cfg.visualizer.vis_backends = [dict(type='mmseg.LocalVisBackend')]
         show_dir = None
     hooks = [
         hook for hook in cfg.get('custom_hooks') or () if type_of(hook) != 'RefinedResultsHook'
@@ -299,8 +300,12 @@ def run_test(cfg) -> dict[str, float]:
     return metrics
 
 
-def visualization(cfg) -> dict:
-    """The config's hook that draws, and a visualizer for it."""
-    hook = dict(type='mmseg.SegVisualizationHook')
-    cfg.setdefault('visualizer', dict(type='mmseg.SegLocalVisualizer'))
-    return cfg.setdefault('default_hooks', {}).setdefault('visualization', hook)
+def visualization(cfg: Config) -> dict:
+    """The config's hook that draws, and a visualizer for it; put there where they lack."""
+    if cfg.get('visualizer') is None:
+        cfg.visualizer = dict(type='mmseg.SegLocalVisualizer')
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = dict()
+    if cfg.default_hooks.get('visualization') is None:
+        cfg.default_hooks.visualization = dict(type='mmseg.SegVisualizationHook')
+    return cfg.default_hooks.visualization
