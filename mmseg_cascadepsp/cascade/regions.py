@@ -10,7 +10,7 @@ PADDING = 0.5
 #: Pixels that a region grows by at least on each side.
 MIN_MARGIN = 4
 #: Regions are looked at where the longest is at most this share of the photo's longer side.
-SHARE = 0.5
+SHARE = 0.25
 #: More parts than this are speckles of one object, which is looked at as a whole.
 MAX_REGIONS = 16
 #: Longer side that smaller regions are enlarged to.

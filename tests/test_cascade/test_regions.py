@@ -62,7 +62,7 @@ def test_what_the_network_sees(region, small):
 def test_a_region_is_refined_as_if_it_were_the_photo():
     image, _ = scene(700, 900)
     mask = torch.zeros(1, 700, 900, dtype=torch.bool)
-    mask[:, 120:300, 200:420] = True
+    mask[:, 120:220, 200:330] = True
     (box,) = object_regions(mask[0].numpy())
     for steps, L in (('global', 800), ('both', 96)):
         own = CascadeSettings(steps=steps, L=L, enlarge=False)
