@@ -227,6 +227,9 @@ def test_a_bad_pair_is_told_and_the_others_go_on(blur, pairs, photo, mask):
         assert words in report.failed[name]
         assert f'failed {name}: {report.failed[name]}' in said
     assert len(report.failed) == 5
+    (note,) = report.notes
+    assert note.startswith('1 of 7 photos have no mask') and note.endswith('without_mask.')
+    assert f'note {note}' in said
     assert files(pairs[2]) == ['b.png', 'deep/c.png']
 
 
@@ -418,7 +421,7 @@ def test_results_may_go_above_the_inputs(blur, pairs):
 
 
 def test_results_go_beside_inputs_of_a_single_pair(pairs):
-    found, faults = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
+    found, faults, _ = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
     assert found[0].target == pairs[0] / 'a.png' and not faults
 
 
