@@ -17,13 +17,11 @@ from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileErr
 
 from .reading import (
     _open_header,
-    _to_uint8,
-    check_mask_values,
-    check_photo_values,
     is_unknown_tiff,
     read_image,
     read_mask,
 )
+from .values import check_brightness, full_value, is_object, to_rgb
 
 ROW_SUFFIXES = frozenset({'.npy', '.tif', '.tiff'})
 """Read by rows, and written besides PNG."""
@@ -62,7 +60,8 @@ class NpyRows(ArrayRows):
             header = getattr(np.lib.format, f'read_array_header_{version[0]}_0', None)
             if header is None:
                 raise InvalidValueError(f'version {version} of the format is unknown')
-            shape, fortran, self.dtype = header(file)
+            shape, fortran, self.stored = header(file)
+            self.dtype = self.stored.newbyteorder('=')
             self.offset = file.tell()
         if fortran or len(shape) not in (2, 3) or self.dtype.hasobject or 0 in shape[:2]:
             raise InvalidValueError(
@@ -79,8 +78,8 @@ class NpyRows(ArrayRows):
         count = int(np.prod(self.inner))
         with open(self.path, 'rb') as file:
             file.seek(self.offset + start * count * self.dtype.itemsize)
-            values = np.fromfile(file, self.dtype, (stop - start) * count)
-        return values.reshape(-1, *self.inner)
+            values = np.fromfile(file, self.stored, (stop - start) * count)
+        return values.astype(self.dtype, copy=False).reshape(-1, *self.inner)
 
 
 class TiffRows(ArrayRows):
@@ -295,25 +294,20 @@ class ImageRows(_FileRows):
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, exclusive."""
-        rows = _to_uint8(self.source.read(start, stop), self.path)
+        rows = self.source.read(start, stop)
         rows = rows[..., None] if rows.ndim == 2 else rows
         colours = rows[..., :3] if rows.shape[-1] >= 3 else rows[..., :1]
         if getattr(self.source, 'inverted', False):
-            colours = 255 - colours
-        if self.has_alpha:
-            weight = rows[..., -1:].astype(np.uint16)
-            if getattr(self.source, 'is_premultiplied', False):  # where damaged, above the weight
-                colours = np.minimum(colours + (255 - weight), 255).astype(np.uint8)
-            else:
-                colours = ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+            colours = np.iinfo(colours.dtype).max - colours
+        alpha = rows[..., -1] if self.has_alpha else None
+        premultiplied = getattr(self.source, 'is_premultiplied', False)
+        rgb = to_rgb(colours, alpha, self.path, premultiplied)
         if not self._checked:
-            self._high = max(self._high, colours.max(initial=0))
+            self._high = max(self._high, int(rgb.max(initial=0)))
             self._checked = stop == self.shape[0]
             if self._checked:
-                check_photo_values(self._high, self.path)
-        if colours.shape[-1] == 1:
-            colours = np.repeat(colours, 3, axis=2)
-        return np.ascontiguousarray(colours)
+                check_brightness(self._high, self.source.dtype.itemsize > 1, self.path)
+        return rgb
 
 
 class MaskRows(_FileRows):
@@ -335,10 +329,9 @@ class MaskRows(_FileRows):
         strips = row_ranges(self.shape, self.source.dtype.itemsize)
         ranges = [(rows.min(), rows.max()) for rows in starmap(self._values, strips)]
         low, high = np.min(ranges), np.max(ranges)
-        if self.by_rows:  # read_mask has checked
-            check_mask_values(low, high, self.path)
-        self.threshold = 0.5 if high <= 1 else 127.5 if high <= 255 else 32767.5
-        self.is_empty, self.is_full = high <= self.threshold, low > self.threshold
+        # What read_mask has read is of 8 bits, and has been checked.
+        self.full = full_value(low, high, self.path) if self.by_rows else 255
+        self.is_empty, self.is_full = high <= self.full / 2, low > self.full / 2
 
     def _values(self, start: int, stop: int) -> np.ndarray:
         rows = self.source.read(start, stop)
@@ -349,7 +342,7 @@ class MaskRows(_FileRows):
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows ``start`` to ``stop``, exclusive."""
-        return self._values(start, stop) > self.threshold
+        return is_object(self._values(start, stop), self.full)
 
 
 def open_image_rows(path: str | os.PathLike) -> ImageRows:

@@ -12,6 +12,7 @@ from mmseg_cascadepsp.files import rows as module
 from mmseg_cascadepsp.files.reading import is_unknown_tiff
 from mmseg_cascadepsp.files.row_writers import write_rows
 from mmseg_cascadepsp.files.rows import open_image_rows, open_mask_rows, stored_size
+from mmseg_cascadepsp.files.values import to_uint8
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 256, (150, 201, 3), np.uint8)
@@ -78,7 +79,7 @@ def test_kinds_of_photos_are_read_as_when_read_whole(tmp_path, photo):
     kind = 'rgb' if photo.shape[-1] in (3, 4) else 'minisblack'
     tifffile.imwrite(tmp_path / 'a.tif', photo.squeeze(), photometric=kind, tile=(32, 32), **alpha)
     np.save(tmp_path / 'a.npy', photo)
-    whole = module._to_uint8(photo, 'a')
+    whole = to_uint8(photo, 'a')
     if photo.shape[-1] == 4:
         weight = whole[..., 3:].astype(int)
         whole = ((whole[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
@@ -384,3 +385,33 @@ def test_photos_of_12_bits_are_told_when_all_of_them_was_seen(tmp_path):
     with open_image_rows(path) as reader, warnings.catch_warnings():
         warnings.simplefilter('error')  # what is dark in the file is bright
         assert reader.read(0, 150).max() == 255
+
+
+@pytest.mark.parametrize('suffix', ['.npy', '.tif'])
+def test_16_bits_of_small_values_are_not_black_without_a_word(tmp_path, suffix):
+    path = tmp_path / f'a{suffix}'
+    if suffix == '.npy':
+        np.save(path, PHOTO.astype(np.uint16))
+    else:
+        tifffile.imwrite(path, PHOTO.astype(np.uint16), photometric='rgb')
+    with (
+        open_image_rows(path) as reader,
+        pytest.warns(UserWarning, match='nearly black: .* no value above 0, .*8 to 14 bits'),
+    ):
+        assert reader.read(0, 150).max() == 0
+
+
+@pytest.mark.parametrize('kind', ['>u2', '<u2', '>f4', '>i4'])
+def test_arrays_of_either_byte_order(tmp_path, kind):
+    np.save(tmp_path / 'm.npy', MASK.astype(kind))
+    np.testing.assert_array_equal(gathered(open_mask_rows(tmp_path / 'm.npy'), 40), MASK)
+    if kind.endswith('u2'):
+        np.save(tmp_path / 'a.npy', (PHOTO * np.uint16(257)).astype(kind))
+        np.testing.assert_array_equal(gathered(open_image_rows(tmp_path / 'a.npy'), 40), PHOTO)
+
+
+def test_soft_16_bit_masks_are_cut_as_when_read_whole(tmp_path):
+    Image.fromarray(MASK.astype(np.uint16) * 300).save(tmp_path / 'm.png')
+    with pytest.warns(UserWarning, match='no value above 32767'):
+        reader = open_mask_rows(tmp_path / 'm.png')
+    assert reader.is_empty and not gathered(reader, 40).any()
