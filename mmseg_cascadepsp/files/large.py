@@ -35,13 +35,7 @@ from mmseg_cascadepsp.errors import FileError, InvalidValueError
 from .paths import atomic_open, hidden_name
 from .refiner_protocol import MaskRefiner
 from .row_writers import appended, find_writer, write_rows
-from .rows import (
-    ImageRows,
-    MaskRows,
-    open_image_rows,
-    open_mask_rows,
-    row_ranges,
-)
+from .rows import ImageRows, MaskRows, row_ranges
 
 OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
 """What results by rows can be written as."""
@@ -98,7 +92,7 @@ def refine_file(
             f'image, mask, out {out} and probability {probability} must be different files.'
         )
     folder = out.with_name(hidden_name(out.name, 'partial'))
-    with _alone(folder, out), open_image_rows(image) as photo, open_mask_rows(mask) as coarse:
+    with _alone(folder, out), ImageRows(image) as photo, MaskRows(mask) as coarse:
         if photo.shape != coarse.shape:
             raise InvalidValueError(
                 f'mask {mask} must have the size of the image, {photo.shape[0]} x '

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmseg_cascadepsp.files import read_png_text, write_png
 from mmseg_cascadepsp.files.row_writers import appended, read_note, write_rows
-from mmseg_cascadepsp.files.rows import open_image_rows, stored_size
+from mmseg_cascadepsp.files.rows import ImageRows, stored_size
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 256, (150, 201, 3), np.uint8)
@@ -86,7 +86,7 @@ def test_size_and_note_of_a_huge_picture_need_no_pixels(tmp_path, side):
 
 def test_a_result_keeps_the_place_on_earth(tmp_path):
     tifffile.imwrite(tmp_path / 'a.tif', PHOTO, photometric='rgb', extratags=GEO)
-    geo = open_image_rows(tmp_path / 'a.tif').geo
+    geo = ImageRows(tmp_path / 'a.tif').geo
     write_rows(tmp_path / 'b.tif', [PHOTO[..., 0]], (150, 201), {'key': 'note'}, geo)
     with tifffile.TiffFile(tmp_path / 'b.tif') as file:
         found = {code: file.pages[0].tags[code].value for code, *_ in GEO}
