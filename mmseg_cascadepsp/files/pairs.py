@@ -13,7 +13,7 @@ from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 from mmseg_cascadepsp.visualization import before_after, overlay
 
 from .arrays import check_mask
-from .large import OUT_SUFFIXES, refine_file
+from .large import refine_file
 from .reading import (
     IMAGE_SUFFIXES,
     is_unknown_tiff,
@@ -23,7 +23,7 @@ from .reading import (
     write_png,
 )
 from .refiner_protocol import MaskRefiner
-from .row_writers import read_note
+from .row_writers import OUT_SUFFIXES, read_note
 from .rows import stored_size
 from .stems import files_by_stem, lone_sentence
 

@@ -10,7 +10,7 @@ from PIL import Image
 from mmseg_cascadepsp.files import read_image, read_mask
 from mmseg_cascadepsp.files import rows as module
 from mmseg_cascadepsp.files.reading import is_unknown_tiff
-from mmseg_cascadepsp.files.row_writers import write_rows
+from mmseg_cascadepsp.files.row_writers import write_result
 from mmseg_cascadepsp.files.rows import ImageRows, MaskRows, stored_size
 from mmseg_cascadepsp.files.values import to_uint8
 
@@ -275,7 +275,7 @@ def test_rasterio_sees_the_place_on_earth_and_reads_what_tifffile_does_not(tmp_p
             data.write(np.moveaxis(PHOTO, -1, 0))
         reader = ImageRows(path)
         np.testing.assert_array_equal(gathered(reader, 40), PHOTO)
-        write_rows(tmp_path / 'out.tif', [PHOTO[..., 0]], (150, 201), None, reader.geo)
+        write_result(tmp_path / 'out.tif', np.ascontiguousarray(PHOTO[..., 0]), None, reader.geo)
         with rasterio.open(tmp_path / 'out.tif') as data:
             assert data.crs.to_epsg() == 32632 and data.transform == place['transform']
             np.testing.assert_array_equal(data.read(1), PHOTO[..., 0])
