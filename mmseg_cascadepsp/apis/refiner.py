@@ -1,6 +1,7 @@
 """What a Python user holds."""
 
 import os
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -146,7 +147,8 @@ class Refiner:
 
         Returns:
             uint8 ``(H, W)``: 255 times the probability, rounded down. An empty mask comes back
-            empty and a full one full, without running the network.
+            empty and a full one full, without running the network. A mask that would come back
+            empty stays as it was, with a warning (not with ``compat='release'``).
 
         Raises:
             InvalidTypeError: ``image``, ``mask`` or ``L`` of another type or dtype.
@@ -170,7 +172,15 @@ class Refiner:
                 settings,
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
-            return probability.mul_(255).to(torch.uint8).numpy()
+            result = probability.mul_(255).to(torch.uint8).numpy()
+        if settings.compat is None and result.max() <= 127:
+            warnings.warn(
+                f'the refiner would lose an object of {int(mask.sum())} pixels altogether: its '
+                'mask stays as it was.',
+                stacklevel=2,
+            )
+            return mask.astype(np.uint8) * 255
+        return result
 
     def refine_semantic(
         self,

@@ -1,5 +1,6 @@
 """Refining files: one pair, or two folders of the same names, resumable, by one process or
-several."""
+several.
+"""
 
 import errno
 import os
@@ -45,7 +46,7 @@ class Report:
         refined: Names of pairs that were refined.
         skipped: Names of pairs whose results were there already.
         failed: Name -> sentence, of what could not be refined.
-        notes: Sentences about what was left out, such as photos without a mask.
+        without_mask: Names of photos that have no mask, which were left out.
 
     Example:
         >>> print(Report(refined=['a', 'b'], skipped=['c']))
@@ -55,7 +56,7 @@ class Report:
     refined: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    without_mask: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
@@ -124,7 +125,7 @@ def _merged(report: Report, world: int) -> Report:
         sorted(name for part in parts for name in part.refined),
         sorted(name for part in parts for name in part.skipped),
         {name: text for part in parts for name, text in part.failed.items()},
-        [note for part in parts for note in part.notes],
+        sorted(name for part in parts for name in part.without_mask),
     )
 
 
@@ -159,7 +160,7 @@ def refine_files(
             ``extras``, ``windowed``, ``overwrite``.
 
     Returns:
-        Names of what was refined, skipped, and what failed, and notes on what was left out.
+        Names of what was refined, skipped, and what failed, and photos without a mask.
 
     Raises:
         OSError: a path does not exist, ``out`` cannot be written to, or the disk is full or
@@ -170,18 +171,18 @@ def refine_files(
     """
     options = RunOptions(**options)
     refiner = refiner.with_settings(**call_settings(fast, L))
-    pairs, faults, notes = find_pairs(images, masks, out)
+    pairs, faults, lone = find_pairs(images, masks, out)
     rank, world = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     if rank > 0:  # one process tells it
-        faults, notes = {}, []
+        faults, lone = {}, []
     settings = run_settings(refiner, options)
     todo, done = check_run(pairs, settings, options, share=slice(rank, None, world))
-    report = Report(failed=faults, skipped=done, notes=notes)
+    report = Report(failed=faults, skipped=done, without_mask=lone)
     console = console or Console(quiet=True)
-    for note in notes:
-        console.print(f'[yellow]note[/] {escape(note)}', highlight=False)
+    if lone:
+        console.print(escape(_without_mask(lone)), highlight=False)
     for name, sentence in faults.items():
         _tell_failure(console, name, sentence)
     refiner.progress = False  # one bar in one terminal: that of the run
@@ -250,7 +251,8 @@ def _check_writable(folder: Path) -> None:
 
 class _Run:
     """Refines pairs one after the other. While the network is at work on one, the next is read
-    and the one before is written."""
+    and the one before is written.
+    """
 
     def __init__(self, job: Job, settings: dict, report: Report, console: Console, live: bool):
         self.job, self.settings, self.report = job, settings, report
@@ -342,6 +344,11 @@ class _Run:
 
 def _tell_failure(console: Console, name: str, sentence: str) -> None:
     console.print(f'[red]failed[/] {escape(name)}: {escape(sentence)}', highlight=False)
+
+
+def _without_mask(names: list[str]) -> str:
+    shown = ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
+    return f'{len(names)} photos have no mask and are left out: {shown}'
 
 
 def _sentence(error: Exception) -> str:

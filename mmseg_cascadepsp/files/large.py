@@ -183,7 +183,8 @@ def _global_outputs(
 ) -> dict[int, Tensor]:
     """Outputs of the Global step, stride -> (1, 1, h, w); those of the run before where it came so
     far. Without a Local step the finest one has its final values, at the size the network saw or
-    at the photo's if that is smaller."""
+    at the photo's if that is smaller.
+    """
     if path.exists():
         with np.load(path) as stored:
             return {int(key): torch.from_numpy(stored[key]) for key in stored.files}
@@ -233,7 +234,8 @@ def _local_rows(
     progress: Progress,
 ) -> Iterator[Tensor]:
     """The Local step from top to bottom: rows, (n, W), from ``start`` on, as soon as no crop
-    changes them."""
+    changes them.
+    """
     size = height, width = photo.shape
     finest = network.strides[-1]
     crops = local_crops(coarse, size, settings)

@@ -25,7 +25,7 @@ from .reading import (
 from .refiner_protocol import MaskRefiner
 from .row_writers import OUT_SUFFIXES, read_note
 from .rows import stored_size
-from .stems import files_by_stem, lone_sentence
+from .stems import files_by_stem
 
 EXTRAS = {'probability': '.png', 'overlay': '.jpg', 'before_after': '.jpg'}
 """What can be written besides the mask, and as which format."""
@@ -47,7 +47,8 @@ class Pair:
 
     def extra(self, kind: str) -> Path:
         """Where an extra goes: ``out_overlay.jpg`` beside ``out.png``; ``overlay/a.jpg`` in a
-        folder."""
+        folder.
+        """
         if self.folder is None:
             suffix = self.target.suffix if kind == 'probability' else EXTRAS[kind]
             return self.target.with_name(f'{self.target.stem}_{kind}{suffix}')
@@ -68,8 +69,8 @@ def find_pairs(
 
     Returns:
         The pairs in the order of their names. Name -> sentence, of masks without a photo and of
-        names that several photos or masks have. Notes on what is left out: a sentence about the
-        photos without a mask, or nothing.
+        names that several photos or masks have. Names of photos without a mask, which are left
+        out.
 
     Raises:
         MissingFileError: A path does not exist.
@@ -82,9 +83,9 @@ def find_pairs(
         ...     (folder / name).parent.mkdir(exist_ok=True)
         ...     (folder / name).touch()
         >>> paths = [folder / name for name in ('photos', 'masks', 'out')]
-        >>> (pair,), faults, notes = find_pairs(*paths)
-        >>> pair.name, faults, notes
-        ('a', {}, ['1 of 2 photos have no mask of the same stem and are left out, first b.'])
+        >>> (pair,), faults, without_mask = find_pairs(*paths)
+        >>> pair.name, faults, without_mask
+        ('a', {}, ['b'])
     """
     given, out = str(out), Path(out)
     images, masks = Path(images), Path(masks)
@@ -130,8 +131,7 @@ def find_pairs(
             f'{len(coarse)} masks in {masks}, no two have the same stem '
             '(a.jpg belongs to a.png).'
         )
-    note = lone_sentence(photos, coarse, 'photos', 'mask')
-    return pairs, faults, [note] if note else []
+    return pairs, faults, [name for name in photos if name not in coarse]
 
 
 def _is_png(path: Path) -> bool:
@@ -187,7 +187,8 @@ class RunOptions:
 def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = ()) -> None:
     """Raise ``ValueError`` where an extra would be written over the photo, the mask or one of
     ``targets``, where the masks of all pairs go, or the mask in a format of rows but not by
-    rows."""
+    rows.
+    """
     windowed = options.windowed
     if windowed is not None and not windowed and not _is_png(pair.target):
         raise InvalidValueError(
@@ -244,7 +245,8 @@ def make_note(pair: Pair, settings: dict, extras: Collection[str]) -> str:
 
 def is_windowed(pair: Pair) -> bool:
     """Whether a pair is refined by rows: large photos, and formats that are read by rows alone or
-    written so."""
+    written so.
+    """
     suffixes = {path.suffix.lower() for path in (pair.image, pair.mask, pair.target)}
     height, width = stored_size(pair.image) or (0, 0)
     return (
@@ -295,18 +297,22 @@ class Job:
     options: RunOptions
 
     def is_windowed(self, pair: Pair) -> bool:
+        """Whether a pair is refined by rows."""
         windowed = self.options.windowed
         return is_windowed(pair) if windowed is None else windowed
 
     def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """Photo and mask."""
         return read_image(pair.image), read_mask(pair.mask)
 
     def refine(self, image: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The probability, and photo and mask where pictures of them are wanted."""
         probability = self.refiner.refine(image, coarse)
         with_photo = bool(set(self.options.extras) - {'probability'})
         return (probability, image, coarse) if with_photo else (probability, None, None)
 
     def write(self, pair: Pair, note: str, probability, image, coarse) -> None:
+        """Write what :meth:`refine` gave, the mask last."""
         extras = self.options.extras
         mask = probability > 255 * self.options.threshold
         if 'probability' in extras:
@@ -319,6 +325,7 @@ class Job:
         write_png(pair.target, mask.astype(np.uint8) * 255, {NOTE: note} if note else None)
 
     def by_rows(self, pair: Pair, note: str, progress: Progress | None) -> None:
+        """Read, refine and write by rows."""
         extras = self.options.extras
         pictures = sorted(set(extras) - {'probability'})
         if pictures:

@@ -37,7 +37,8 @@ logging.getLogger('PIL.TiffImagePlugin').addHandler(logging.NullHandler())
 
 def _open_header(path: str | os.PathLike) -> Image.Image:
     """``Image.open`` without Pillow's limit of 179 megapixels, which is a global: this package
-    refines larger photos."""
+    refines larger photos.
+    """
     with _pixel_limit:
         kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -49,7 +50,8 @@ def _open_header(path: str | os.PathLike) -> Image.Image:
 @contextmanager
 def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
     """The picture with its pixels loaded and turned as its EXIF orientation says; every fault is
-    an ``OSError``."""
+    an ``OSError``.
+    """
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f'{path} does not exist.')
@@ -90,7 +92,8 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
 
 def is_unknown_tiff(path: str | os.PathLike) -> bool:
     """Whether this is a TIFF that Pillow does not know, such as of many bands, which is read by
-    rows alone."""
+    rows alone.
+    """
     if Path(path).suffix.lower() not in ('.tif', '.tiff'):
         return False
     try:
@@ -113,7 +116,8 @@ def _alpha(picture: Image.Image) -> np.ndarray | None:
 
 def _unpack(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels as they are (``HxW`` of any integer or float, or uint8 RGB ``HxWx3``) and alpha
-    (uint8 ``HxW``) or None."""
+    (uint8 ``HxW``) or None.
+    """
     alpha = _alpha(picture)
     if picture.mode == '1':
         return np.asarray(picture).astype(np.uint8) * 255, alpha
@@ -150,7 +154,8 @@ def _is_grey(colours: np.ndarray, tolerance: int = 0) -> bool:
 
 def _palette_mask(picture: Image.Image) -> np.ndarray | None:
     """A palette's mask: by brightness (None) when its colours are greys, else by index: 0 is
-    background, and so is 255 beside other objects (VOC's void)."""
+    background, and so is 255 beside other objects (VOC's void).
+    """
     index = np.asarray(picture)
     used = np.unique(index)
     palette = np.zeros((256, 3), np.uint8)
@@ -250,7 +255,8 @@ def write_png(
 
 def read_png_text(path: str | os.PathLike) -> dict[str, str]:
     """The notes that :func:`write_png` put into a file, without reading its pixels; empty when
-    there are none or no PNG."""
+    there are none or no PNG.
+    """
     try:
         with _open_header(path) as picture:
             # Not `picture.text`: it unpacks the pixels, for notes behind them.
@@ -261,7 +267,8 @@ def read_png_text(path: str | os.PathLike) -> dict[str, str]:
 
 def write_image(path: str | os.PathLike, pixels: np.ndarray, quality: int = 92) -> None:
     """Write an RGB uint8 picture in the format that the suffix of ``path`` names (JPEG without
-    one), atomically."""
+    one), atomically.
+    """
     suffix = Path(path).suffix.lower() or '.jpg'
     kind = Image.registered_extensions().get(suffix)
     if kind is None:

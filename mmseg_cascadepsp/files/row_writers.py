@@ -1,5 +1,6 @@
 """Results of photos refined by rows: PNG, TIFF (with ``tifffile``, the extra ``huge``) or
-``.npy``. A TIFF keeps the photo's georeferencing."""
+``.npy``. A TIFF keeps the photo's georeferencing.
+"""
 
 import json
 import os

@@ -60,7 +60,8 @@ class Source:
 
 def _raw(path: Path, offset: int, stored: np.dtype, shape: tuple[int, ...]) -> Callable:
     """Reader of pixels that lie in a file as they are. Mapped pages would count as the process's
-    memory."""
+    memory.
+    """
     per_row = int(np.prod(shape[1:]))
     size, expected = path.stat().st_size, offset + shape[0] * per_row * stored.itemsize
     if size < expected:

@@ -1,5 +1,6 @@
 """What the values of photos and masks mean. Arrays, files read whole and files read by rows follow
-the same rules."""
+the same rules.
+"""
 
 import os
 import warnings

@@ -328,3 +328,33 @@ def test_a_setting_that_is_none_is_told(refiner):
         Refiner(Recorder(), max_memory='2GB')
     with pytest.raises(TypeError, match='there is no setting l;'):
         refiner.with_settings(l=80)
+
+
+class Eraser(Recorder):
+    """A network that finds nothing."""
+
+    def for_image(self, image):
+        super().for_image(image)
+        return lambda masks, strides: dict.fromkeys(strides, -9 + 0 * masks[:, :1])
+
+
+def test_an_object_is_never_lost_altogether(photo, mask):
+    with pytest.warns(UserWarning, match=r'lose an object of \d+ pixels altogether'):
+        result = Refiner(Eraser(), L=101).refine(photo, mask)
+    np.testing.assert_array_equal(result, mask * np.uint8(255))
+    assert Refiner(Eraser(), L=101, compat='release').refine(photo, mask).max() < 127
+
+
+def test_small_objects_of_large_photos_survive():
+    """A disc of 24 pixels in 1500 x 1100, with the shipped weights."""
+    y, x = np.ogrid[:1100, :1500]
+    disc, coarse = (np.hypot(y - 500, x - c) < 12 for c in (700, 702))
+    photo = np.full((1100, 1500, 3), (60, 90, 70), np.uint8)
+    photo[disc] = 220, 60, 40
+    photo += np.random.default_rng(0).integers(0, 12, photo.shape).astype(np.uint8)
+    refined = Refiner('lite', precision='fp32').refine(photo, coarse) > 127
+    assert binary_iou(refined, disc) > max(binary_iou(coarse, disc), 0.9)
+
+
+def test_a_name_may_come_as_a_path():
+    assert Refiner(Path('lite')).name == 'lite'

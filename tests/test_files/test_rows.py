@@ -416,3 +416,24 @@ def test_soft_16_bit_masks_are_cut_as_when_read_whole(tmp_path):
     with pytest.warns(UserWarning, match='no value above 32767'):
         reader = MaskRows(tmp_path / 'm.png')
     assert reader.is_empty and not gathered(reader, 40).any()
+
+
+@pytest.mark.parametrize('dtype', ['>u2', '<u2', '>u1'])
+def test_byte_orders_of_npy(tmp_path, dtype):
+    photo = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    np.save(tmp_path / 'a.npy', photo.astype(dtype))
+    np.save(tmp_path / 'b.npy', photo.astype(np.dtype(dtype).newbyteorder('=')))
+    with ImageRows(tmp_path / 'a.npy') as a, ImageRows(tmp_path / 'b.npy') as b:
+        np.testing.assert_array_equal(a.read(3, 17), b.read(3, 17))
+
+
+def test_a_photo_of_8_bits_in_16_is_told_whole_and_by_rows(tmp_path):
+    photo = np.random.default_rng(0).integers(1, 256, (20, 30)).astype(np.uint16)
+    Image.fromarray(photo).save(tmp_path / 'a.png')
+    np.save(tmp_path / 'a.npy', photo)
+    with pytest.warns(UserWarning, match='a.png is nearly black'):
+        read_image(tmp_path / 'a.png')
+    with ImageRows(tmp_path / 'a.npy') as rows:
+        rows.read(0, 10)
+        with pytest.warns(UserWarning, match='a.npy is nearly black'):
+            rows.read(10, 20)

@@ -160,3 +160,10 @@ def test_coarse_masks_are_made_again_alike_and_are_coarse(name):
     assert (made != coarse).mean() < 1e-3  # resizing may differ in the last bit between machines
     iou = ((true & coarse) > 0).sum() / ((true | coarse) > 0).sum()
     assert 0.84 < iou < 0.94
+
+
+def test_only_the_photos_that_are_named_run(demo, tmp_path, capsys):
+    pytest.importorskip('skimage')
+    assert demo.main(['--out', str(tmp_path), '--photos', 'coffee']) == 0
+    assert len(StandIn.calls) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ['coffee.jpg']
