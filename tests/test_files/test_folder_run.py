@@ -227,6 +227,8 @@ def test_a_bad_pair_is_told_and_the_others_go_on(blur, pairs, photo, mask):
         assert words in report.failed[name]
         assert f'failed {name}: {report.failed[name]}' in said
     assert len(report.failed) == 5
+    assert report.without_mask == ['without_mask']
+    assert '1 photos have no mask and are left out: without_mask' in said
     assert files(pairs[2]) == ['b.png', 'deep/c.png']
 
 
@@ -418,7 +420,7 @@ def test_results_may_go_above_the_inputs(blur, pairs):
 
 
 def test_results_go_beside_inputs_of_a_single_pair(pairs):
-    found, faults = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
+    found, faults, _ = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
     assert found[0].target == pairs[0] / 'a.png' and not faults
 
 
