@@ -74,14 +74,12 @@ class CascadePSP(BaseSegmentor):
         InvalidTypeError: ``test_cfg`` has a setting that was renamed.
 
     Example:
-        >>> from mmengine.config import Config
-        >>> from mmseg_cascadepsp.apis import find_config
-        >>> model = MODELS.build(Config.fromfile(find_config('cascadepsp_lite.py')).model)
-        >>> model.cascade_strides
-        (8, 4, 1)
-        >>> sample, = model.eval().predict(torch.zeros(1, 4, 64, 64))
-        >>> sample.pred_sem_seg.data.shape
-        torch.Size([1, 64, 64])
+        >>> from mmseg_cascadepsp.models.refiner.zoo import build_model, find_config
+        >>> model, _ = build_model(find_config('cascadepsp_lite.py'))
+        >>> image, masks = torch.zeros(2, 1, 3, 16, 24)
+        >>> logits = model.eval().refine_pass(image, masks, [8, 1])
+        >>> {stride: tuple(value.shape) for stride, value in logits.items()}
+        {8: (1, 1, 16, 24), 1: (1, 1, 16, 24)}
     """
 
     #: Number of times that the model was put into training mode. Fused optimisers and MMEngine's

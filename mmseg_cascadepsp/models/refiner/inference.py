@@ -171,11 +171,12 @@ class CascadeNetwork(Network):
         InvalidValueError: ``precision`` is unknown.
 
     Example:
-        >>> from mmseg_cascadepsp.cascade import refine
+        >>> from mmseg_cascadepsp.cascade import CascadeSettings, refine
         >>> from mmseg_cascadepsp.models.refiner.zoo import build_model
         >>> network = CascadeNetwork(build_model('lite')[0].eval())
         >>> image = torch.zeros(3, 32, 32, dtype=torch.uint8)
-        >>> refine(network, image, torch.ones(1, 32, 32, dtype=torch.bool)).shape
+        >>> mask = torch.ones(1, 32, 32, dtype=torch.bool)
+        >>> refine(network, image, mask, CascadeSettings(L=32)).shape
         torch.Size([32, 32])
     """
 
