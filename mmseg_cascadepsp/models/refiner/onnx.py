@@ -38,8 +38,8 @@ OPSET = 18
 """Newest opset that PyTorch's exporter writes natively. onnxruntime 1.14 and later read it."""
 #: Batch size, height and width of the example input for the export.
 _TRACED = (2, 104, 72)
-#: Sizes at which the result is checked. `lite` pads them to multiples of 32, in both directions, in
-#: one or in none. The smallest has a single pixel at stride 32.
+#: Sizes at which the result is checked. `lite` pads them to multiples of 32, in both directions,
+#: in one or in none. The smallest has a single pixel at stride 32.
 _CHECKED = ((1, 56, 120), (1, 64, 96), (1, 104, 128), (1, 16, 16), (1, 24, 40))
 TOLERANCE = 1e-3
 """Largest difference of the logits from those of the model. Rounding causes a hundredth of it."""
