@@ -267,7 +267,7 @@ class BinaryStrategy(SemanticStrategy):
             foreground = class_id(self.foreground, names, 'foreground')
         if (background not in (0, 1) and self.foreground is None) or foreground == background:
             raise InvalidValueError(
-                f'background is class {background}: foreground must be another one, and must be given '
+                f'background is class {background}: foreground must be another one, and given '
                 'if background is neither 0 nor 1.'
             )
         if isinstance(labels, np.ndarray) and labels.dtype.kind in 'iu':

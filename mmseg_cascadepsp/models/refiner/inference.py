@@ -176,7 +176,7 @@ class CascadeNetwork(Network):
         >>> network = CascadeNetwork(build_model('lite')[0].eval())
         >>> image = torch.zeros(3, 32, 32, dtype=torch.uint8)
         >>> mask = torch.ones(1, 32, 32, dtype=torch.bool)
-        >>> refine(network, image, mask, CascadeSettings(L=32)).shape
+        >>> refine(network, image, mask, CascadeSettings(L=66)).shape
         torch.Size([32, 32])
     """
 
