@@ -140,7 +140,7 @@ def test_validation_that_fails_alone(monkeypatch):
 def test_bad_arguments():
     with pytest.raises(ValueError, match='patience must be at least 1, got 0'):
         CollapseGuardHook(patience=0)
-    with pytest.raises(ValueError, match='are for CascadePSP, got Linear'):
+    with pytest.raises(ValueError, match='Hook are for CascadePSP, got Linear'):
         CollapseGuardHook().before_train(SimpleNamespace(model=torch.nn.Linear(1, 1)))
 
 

@@ -78,7 +78,7 @@ class RefinedSegmentor(BaseSegmentor):
         >>> segmentor = nn.Identity()  # a network of MMSeg in practice
         >>> segmentor.data_preprocessor = SegDataPreProcessor()
         >>> model = RefinedSegmentor(segmentor, refiner='lite', strategy='semantic')
-        >>> labels = torch.zeros(8, 8, dtype=torch.long)
+        >>> labels = torch.zeros(1, 8, 8, dtype=torch.long)
         >>> sample = SegDataSample(metainfo={'ori_img': np.zeros((8, 8, 3), np.uint8)})
         >>> sample.pred_sem_seg = PixelData(data=labels)
         >>> model.refine_samples([sample])[0].pred_sem_seg.data.shape
@@ -344,10 +344,12 @@ class RefinedSegTTAModel(SegTTAModel):
         InvalidTypeError: ``module`` is something else.
 
     Example:
-        >>> RefinedSegTTAModel(nn.Identity())  # doctest: +ELLIPSIS +IGNORE_EXCEPTION_DETAIL
-        Traceback (most recent call last):
-        ...
-        mmseg_cascadepsp.errors.InvalidTypeError: ...
+        >>> from mmseg.models.data_preprocessor import SegDataPreProcessor
+        >>> segmentor = nn.Identity()  # a network of MMSeg in practice
+        >>> segmentor.data_preprocessor = SegDataPreProcessor()
+        >>> tta = RefinedSegTTAModel(RefinedSegmentor(segmentor))
+        >>> tta.module.enlarge
+        'logits'
     """
 
     def __init__(self, module: dict | nn.Module, **kwargs) -> None:
@@ -359,7 +361,7 @@ class RefinedSegTTAModel(SegTTAModel):
             )
 
     def test_step(self, data) -> list[SegDataSample]:
-        """Segment all augmented versions of a photo, average their logits and refine the result."""
+        """Segment all augmented versions of a photo, and refine the mean result once."""
         refined = self.module
         self.module = refined.segmentor
         try:
