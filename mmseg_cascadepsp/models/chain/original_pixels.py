@@ -29,10 +29,13 @@ def original_pixels(
 ) -> Tensor:
     """Find the photo of a sample at its original resolution.
 
-    The first of these is taken: ``sample.ori_img``, an array (H, W, 3), RGB uint8, which
-    :class:`~mmseg_cascadepsp.datasets.KeepOriginalImage` keeps; the file ``sample.img_path``; the
-    input of the segmentor, after undoing its normalisation. An input of another size than the
-    photo is resized, with a warning.
+    The first of these is taken:
+
+    - ``sample.ori_img``, (H, W, 3), RGB uint8, which
+      :class:`~mmseg_cascadepsp.datasets.KeepOriginalImage` keeps
+    - the file ``sample.img_path``
+    - the input of the segmentor, after undoing its normalisation. An input of another size than
+      the photo is resized, with a warning.
 
     Args:
         sample: Sample of the photo.

@@ -65,7 +65,8 @@ class StoredPredictions(BaseSegmentor):
         label_map: dict[int, int] | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor or dict(type='SegDataPreProcessor'))
+        default = dict(type='mmseg.SegDataPreProcessor')  # found in any default scope
+        super().__init__(data_preprocessor=data_preprocessor or default)
         if ids not in ('dataset', 'index'):
             raise InvalidValueError(f"ids must be 'dataset' or 'index', got {ids!r}")
         self.pred_dir, self.num_classes, self.ids = pred_dir, num_classes, ids
@@ -81,10 +82,16 @@ class StoredPredictions(BaseSegmentor):
         self._warned = False
 
     def find(self, img_path: str) -> Path | None:
-        """The file of a photo, or None.
+        """Find the file of a photo.
+
+        Args:
+            img_path: Path of the photo.
+
+        Returns:
+            The file, or None.
 
         Raises:
-            ValueError: Several files could be meant.
+            InvalidValueError: Several files fit.
         """
         photo = PurePath(img_path)
         files = []
@@ -110,11 +117,15 @@ class StoredPredictions(BaseSegmentor):
         return files[0] if files else None
 
     def check(self, img_paths: Sequence[str]) -> None:
-        """See beforehand that every photo has its file.
+        """Check that every photo has its file.
+
+        Args:
+            img_paths: Paths of all photos.
 
         Raises:
-            FileNotFoundError: Some have none; the sentence counts them and names the first ones.
-            ValueError: There are more than 255 classes: in MMSeg's annotations 255 is void.
+            MissingFileError: Some have none. The message counts them and names the first ones.
+            InvalidValueError: There are more than 255 classes, but 255 is void in MMSeg's
+                annotations.
         """
         if self.num_classes is not None and self.num_classes > VOID:
             raise InvalidValueError(
