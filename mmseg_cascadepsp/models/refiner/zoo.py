@@ -316,8 +316,8 @@ def load_refiner(
     if isinstance(model, Network):
         if checkpoint is not None or device is not None:
             raise InvalidValueError(
-                f'checkpoint and device must not be given with a {type(model).__name__}, which '
-                'has its own.'
+                f'checkpoint and device are those of the {type(model).__name__} given: leave '
+                'them out.'
             )
         return model, type(model).__name__
     if isinstance(model, nn.Module):
