@@ -1,4 +1,4 @@
-"""What the OpenMMLab stack needs to run beside a current torch, applied when mmcv is imported."""
+"""Fixes that OpenMMLab's packages need with a current PyTorch, applied when mmcv is imported."""
 
 from .mmcv_ops import import_mmcv_ops
 from .safe_loading import allow_mmengine_checkpoints
@@ -16,7 +16,7 @@ __all__ = [
 
 
 def prepare_stack() -> None:
-    """Make torch, mmcv and mmengine run together; once is enough.
+    """Apply all fixes. Call it once, before MMSegmentation is imported.
 
     Raises:
         MissingPackageError: torch, mmcv or mmengine is not installed.

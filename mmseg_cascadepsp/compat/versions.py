@@ -1,4 +1,4 @@
-"""Which versions of the stack this package is made for, and a sentence where others are met."""
+"""Checking the versions of PyTorch and OpenMMLab's packages."""
 
 import importlib
 import importlib.metadata
@@ -8,7 +8,7 @@ from packaging.version import InvalidVersion, Version
 
 from mmseg_cascadepsp.errors import MissingPackageError
 
-#: import name -> (distribution, first supported version, first unsupported version)
+#: Distribution, first supported and first unsupported version of each module.
 SUPPORTED = {
     'torch': ('torch', '2.6', '2.14'),
     'mmcv': ('mmcv or mmcv-lite', '2.0.0', '2.2.0'),
@@ -18,17 +18,27 @@ SUPPORTED = {
 
 
 def installed_version(module: str) -> str | None:
-    """Version of an importable module; None where it has none.
+    """Version of an installed module.
+
+    Args:
+        module: A key of :data:`SUPPORTED`.
+
+    Returns:
+        The version, or None if it is unknown.
 
     Raises:
-        ImportError: the module is not installed.
+        MissingPackageError: The module is not installed.
+
+    Example:
+        >>> installed_version('torch').count('.') >= 2
+        True
     """
     distribution, lowest, highest = SUPPORTED[module]
-    if module == 'mmseg':  # importing it already asserts on the others: ask the metadata
+    if module == 'mmseg':  # importing mmseg already checks the versions of the others
         try:
             return importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
-            return None  # a source tree on the path, or missing: require_mmseg tells
+            return None  # a source tree, or missing, which require_mmseg reports
     try:
         return getattr(importlib.import_module(module), '__version__', None)
     except ModuleNotFoundError as error:
@@ -41,10 +51,13 @@ def installed_version(module: str) -> str | None:
 
 
 def check_versions() -> None:
-    """Warn, in one sentence for all, where an installed version is outside the supported range.
+    """Warn once about all versions that are not supported.
 
     Raises:
-        ImportError: torch, mmcv or mmengine is not installed.
+        MissingPackageError: torch, mmcv or mmengine is not installed.
+
+    Example:
+        >>> check_versions()
     """
     strange = []
     for module, (distribution, lowest, highest) in SUPPORTED.items():
@@ -68,15 +81,18 @@ def check_versions() -> None:
 
 
 def require_mmseg() -> None:
-    """Import MMSegmentation, and say in one sentence why where that fails.
+    """Import MMSegmentation, and explain in one sentence if that fails.
 
     Raises:
-        ImportError: mmsegmentation is missing, lacks ``ftfy`` or ``regex``, or refuses the
-            installed mmcv or mmengine.
+        MissingPackageError: mmsegmentation or one of its dependencies is missing, or it refuses
+            the installed mmcv or mmengine.
+
+    Example:
+        >>> require_mmseg()
     """
     distribution, lowest, highest = SUPPORTED['mmseg']
     try:
-        importlib.import_module('mmseg.models')  # what the sub-packages build upon
+        importlib.import_module('mmseg.models')  # needed by all registered modules
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}): module '

@@ -1,4 +1,4 @@
-"""What runs beside a training or a test: hooks, checkpoints, several processes."""
+"""Parts of training and testing: hooks, checkpoints, resuming, several processes."""
 
 from .cascade_pictures import CascadePicturesHook
 from .checkpoints import AtomicBackend, SafeCheckpointHook

@@ -1,4 +1,4 @@
-"""The chain: any MMSeg segmentor, then the refiner."""
+"""Any segmentor of MMSeg, followed by the refiner."""
 
 from .classes import STUFF, find_background, stuff_ids
 from .refined_segmentor import RefinedSegmentor, RefinedSegTTAModel

@@ -1,4 +1,4 @@
-"""The two networks of a refined segmentor, from their configs."""
+"""Building segmentor and refiner from configs."""
 
 import copy
 import os
@@ -18,15 +18,18 @@ from mmseg_cascadepsp.models.refiner.inference import CascadeNetwork
 def check_segmentor_weights(
     segmentor: nn.Module, checkpoint: Mapping, name: str | None = None
 ) -> None:
-    """See that a checkpoint has every weight of a segmentor; MMEngine would only warn.
+    """Check that a checkpoint has all weights of a segmentor. MMEngine would only warn.
 
     Args:
-        segmentor: The segmentor alone; an auxiliary head, which testing does without, may lack.
-        checkpoint: What was loaded, of the segmentor or of a :class:`RefinedSegmentor`.
-        name: Of the file, for the sentence.
+        segmentor: The segmentor. Weights of its auxiliary head are not needed.
+        checkpoint: Content of a checkpoint of the segmentor or of a :class:`RefinedSegmentor`.
+        name: Name of the file, for the error message.
 
     Raises:
-        ValueError: Weights are missing or of another shape.
+        InvalidValueError: Weights are missing or of another shape.
+
+    Example:
+        >>> check_segmentor_weights(nn.Linear(2, 1), nn.Linear(2, 1).state_dict())
     """
     saved = {
         key.removeprefix('module.').removeprefix('segmentor.'): value
@@ -42,20 +45,29 @@ def check_segmentor_weights(
     if wrong:
         raise InvalidValueError(
             f'the checkpoint {f"{name} " if name else ""}does not fit the segmentor: {len(wrong)} '
-            f'of its {len(own)} weights are missing or of another shape, first {wrong[0]}; '
-            'it belongs to another config'
+            f'of its {len(own)} weights are missing or of another shape, first {wrong[0]}. '
+            'The checkpoint and the config must belong together.'
         )
 
 
 def build_segmentor(segmentor: dict | str | nn.Module, preprocessor: dict | None) -> nn.Module:
-    """The segmentor; ``preprocessor`` where it has none of its own."""
+    """Build a segmentor.
+
+    Args:
+        segmentor: A module, which is returned, a config, or a config file.
+        preprocessor: Config of the data preprocessor, if the segmentor's config has none.
+
+    Example:
+        >>> build_segmentor(nn.Identity(), None)
+        Identity()
+    """
     if isinstance(segmentor, nn.Module):
         return segmentor
     if isinstance(segmentor, (str, os.PathLike)):
         path = os.fspath(segmentor)
         cfg = get_config(path) if '::' in path else Config.fromfile(path)
         segmentor, preprocessor = cfg.model, cfg.get('data_preprocessor', preprocessor)
-    # MMSeg's models read their configs by attribute, and change them.
+    # Models of MMSeg read configs by attribute and change them.
     segmentor = ConfigDict(copy.deepcopy(segmentor))
     if preprocessor is not None:
         segmentor.setdefault('data_preprocessor', preprocessor)
@@ -65,12 +77,25 @@ def build_segmentor(segmentor: dict | str | nn.Module, preprocessor: dict | None
 def build_refiner(
     refiner: str | Mapping | nn.Module, checkpoint: str | None
 ) -> tuple[nn.Module, bool]:
-    """The refiner as a module, and whether it has weights.
+    """Build a refiner.
 
     Args:
-        refiner: See :class:`~mmseg_cascadepsp.models.RefinedSegmentor`. Weights of a config may
-            come later, with the chain's own checkpoint.
-        checkpoint: Its weights; by default those of its name.
+        refiner: See :class:`~mmseg_cascadepsp.models.RefinedSegmentor`.
+        checkpoint: Its weights. Named refiners load their own by default. Others may get theirs
+            later from a checkpoint of the whole :class:`RefinedSegmentor`.
+
+    Returns:
+        The module, and whether it has its weights.
+
+    Raises:
+        InvalidValueError: The refiner is unknown, or the weights do not fit.
+        InvalidTypeError: The module is no refiner.
+        FileError: A config or weights cannot be read.
+
+    Example:
+        >>> refiner, has_weights = build_refiner('lite', None)
+        >>> type(refiner).__name__, has_weights
+        ('CascadePSP', True)
     """
     if zoo.is_exported(refiner):
         refiner = zoo.OnnxRefiner(refiner)
@@ -91,5 +116,14 @@ def build_refiner(
 
 
 def as_network(refiner: nn.Module, precision: str) -> Network:
-    """A refiner's module as the network of a cascade."""
+    """Wrap the module of a refiner as a network of the cascade.
+
+    Args:
+        refiner: Result of :func:`build_refiner`.
+        precision: See :class:`~mmseg_cascadepsp.models.refiner.inference.CascadeNetwork`.
+
+    Example:
+        >>> as_network(build_refiner('lite', None)[0], 'fp32').strides
+        (8, 4, 1)
+    """
     return refiner if isinstance(refiner, Network) else CascadeNetwork(refiner, precision)

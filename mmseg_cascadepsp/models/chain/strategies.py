@@ -1,7 +1,7 @@
-"""How a label map is taken apart for the refiner and put together again.
+"""Strategies that split a label map into masks, refine them and fuse the results.
 
-A strategy holds settings by the names of classes. The procedure is
-:mod:`mmseg_cascadepsp.cascade`.
+A strategy holds the settings and knows classes by name. :mod:`mmseg_cascadepsp.cascade` does the
+work.
 """
 
 from abc import ABC, abstractmethod
@@ -26,32 +26,35 @@ from mmseg_cascadepsp.models.refiner.cascade_psp import refuse_renamed
 
 from .classes import class_id, find_background, known_dataset, stuff_ids
 
-#: Settings of the fusion that a strategy finds by itself.
+#: Settings of the fusion that a strategy derives from the classes.
 FOUND = {'stuff', 'background', 'keep', 'ignore_index', 'num_classes'}
 FUSION = [field.name for field in fields(FusionSettings) if field.name not in FOUND]
-#: ``compat`` is a setting of both, and ``batch_size`` that of the fusion's regions.
+#: ``compat`` is given to both. ``batch_size`` is the number of regions, not of crops.
 CASCADE = [field.name for field in fields(CascadeSettings) if field.name not in FUSION]
 
 
 class Strategy(ABC):
-    """What all strategies share.
+    """Base class of all strategies.
 
     Args:
-        stuff: Classes whose probability is attenuated, so that objects in front of them win: ids
-            or names, the name of a dataset (``'ade20k'``, ``'cityscapes'``, ``'coco_stuff'``,
-            ``'pascal_context'``), or ``'auto'``: the list of the dataset whose class names these
-            are, if it is one of those.
+        stuff: Classes behind objects. Their probability is attenuated so that objects win. Give
+            ids or names, or the name of a dataset (``'ade20k'``, ``'cityscapes'``,
+            ``'coco_stuff'``, ``'pascal_context'``). ``'auto'`` recognises these datasets by their
+            class names.
         reason: Why this strategy was chosen, for messages.
-        settings: Fields of :class:`~mmseg_cascadepsp.cascade.FusionSettings`, and of
-            :class:`~mmseg_cascadepsp.cascade.CascadeSettings` where they differ from the
-            refiner's own.
+        settings: Fields of :class:`~mmseg_cascadepsp.cascade.FusionSettings`, and fields of
+            :class:`~mmseg_cascadepsp.cascade.CascadeSettings` that replace those of the refiner.
 
     Raises:
         InvalidTypeError: There is no such setting.
         InvalidValueError: A setting is out of range.
+
+    Example:
+        >>> build_strategy({'type': 'scene', 'L': 500}).settings
+        {'L': 500}
     """
 
-    #: Settings of the fusion that differ from :class:`FusionSettings`.
+    #: Defaults that differ from those of :class:`FusionSettings`.
     own: Mapping = {}
 
     def __init__(
@@ -73,7 +76,7 @@ class Strategy(ABC):
         self.cascade = {name: settings[name] for name in CASCADE if name in settings}
         if settings.get('compat') is not None:
             self.cascade['compat'] = settings['compat']
-        FusionSettings(**self.fusion)  # now, not at the first photo
+        FusionSettings(**self.fusion)  # raises errors now, not at the first photo
         CascadeSettings(**self.cascade)
 
     def refine(
@@ -90,20 +93,21 @@ class Strategy(ABC):
         """Refine a label map.
 
         Args:
-            network: The refiner.
+            network: Network of the refiner.
             image: (3, H, W), RGB uint8.
-            labels: (H, W) integer, 0-based ids.
-            classes: Names of the classes. With them ids are checked, and stuff and background
-                found.
-            ignore_index: Id of void pixels, which stay as they are; None if there are none.
-            logits: (classes, H, W), the segmentor's, if they are at hand.
-            progress: Called with (parts done, parts to do).
+            labels: (H, W) integer, class ids from 0.
+            classes: Names of all classes, in order. They are needed to check ids and to find stuff
+                and background.
+            ignore_index: Id of void pixels, which are not changed. None if there are none.
+            logits: (classes, H, W), logits of the segmentor, if available.
+            progress: Function that is called with the number of parts done and of all parts.
 
         Returns:
-            Labels of the dtype given, and what was found.
+            The refined labels, with the dtype of ``labels``, and details.
 
         Raises:
-            InvalidValueError, InvalidTypeError: A label map or settings that cannot be right.
+            InvalidValueError: The label map has unknown ids or another size than the image.
+            InvalidTypeError: The label map is not of integers.
         """
         fusion = FusionSettings(
             **self.fusion,
@@ -116,15 +120,15 @@ class Strategy(ABC):
         return self._run(network, image, labels, fusion, settings, logits, progress)
 
     def _ids(self, classes: Sequence[str] | None) -> dict:
-        """Further settings that go by the names of the classes."""
+        """Settings of the fusion that depend on the names of the classes."""
         return {}
 
     @abstractmethod
     def _run(self, *arguments) -> SceneResult:
-        """The procedure, given all that :func:`~mmseg_cascadepsp.cascade.refine_scene` takes."""
+        """Refine, with the arguments of :func:`~mmseg_cascadepsp.cascade.refine_scene`."""
 
     def __eq__(self, other: object) -> bool:
-        """Whether the settings are the same; the reason does not count."""
+        """Whether all settings are equal. The reason is not compared."""
         own = {**vars(self), 'reason': None}
         return type(self) is type(other) and own == {**vars(other), 'reason': None}
 
@@ -138,13 +142,13 @@ class Strategy(ABC):
 
 @TASK_UTILS.register_module()
 class SceneParsingStrategy(Strategy):
-    """Divide and conquer (paper, section 4.3): each connected component of each class is refined
-    in a region of its own.
+    """Refine each connected component of each class in its own region (paper, section 4.3).
 
     Args:
         stuff, reason, settings: See :class:`Strategy`.
-        keep: Classes, ids or names, that are not refined but give way to neighbours that are sure:
-            what one sees through (foliage, fences) has no edge to follow.
+        keep: Ids or names of classes that are not refined. They only lose pixels to neighbours of
+            high probability. This is for things that one can see through, such as foliage and
+            fences, which have no clear boundary.
 
     Example:
         >>> SceneParsingStrategy(stuff='ade20k', padding=0.5)
@@ -170,13 +174,14 @@ class SceneParsingStrategy(Strategy):
 
 @TASK_UTILS.register_module()
 class SemanticStrategy(Strategy):
-    """One mask per class, refined over the whole image: for few classes and large photos.
+    """Refine one mask per class over the whole image, for few classes and large photos.
 
     Args:
-        stuff, reason, settings: See :class:`Strategy`. ``min_area`` is 0 and ``prior_weight`` 0
-            by default.
-        background: Id or name of the class that has no mask of its own and takes what the others
-            give up; ``'auto'``: the class of that name, if there is one; None: all have masks.
+        stuff, reason, settings: See :class:`Strategy`. ``min_area`` and ``prior_weight`` are 0 by
+            default.
+        background: Id or name of the class that is not refined and gets all pixels that no other
+            class claims. ``'auto'`` takes the class named background, if there is one. None
+            refines all classes.
 
     Example:
         >>> SemanticStrategy(background=0, L=500).cascade
@@ -211,12 +216,13 @@ class SemanticStrategy(Strategy):
 
 @TASK_UTILS.register_module()
 class BinaryStrategy(SemanticStrategy):
-    """One foreground class.
+    """Refine one foreground class against the background.
 
     Args:
         stuff, reason, settings: See :class:`SemanticStrategy`.
-        background: Id or name; ``'auto'``: the class of that name, else 0.
-        foreground: Id or name; by default the id, 0 or 1, that is not ``background``.
+        background: Id or name of the background. ``'auto'`` takes the class named background, or
+            0 if there is none.
+        foreground: Id or name of the foreground. By default it is 1, or 0 if ``background`` is 1.
 
     Example:
         >>> BinaryStrategy(foreground=7).foreground
@@ -251,9 +257,9 @@ class BinaryStrategy(SemanticStrategy):
         """See :meth:`Strategy.refine`.
 
         Raises:
-            InvalidValueError: ``labels`` hold another class than these two.
+            InvalidValueError: ``labels`` have another class than foreground and background.
         """
-        # A single name is that of the object: 0 is all else.
+        # A single name is that of the object, and 0 is the background.
         names = ('background', *classes) if classes is not None and len(classes) == 1 else classes
         background = self._background(names)
         foreground = 1 - background
@@ -261,7 +267,8 @@ class BinaryStrategy(SemanticStrategy):
             foreground = class_id(self.foreground, names, 'foreground')
         if (background not in (0, 1) and self.foreground is None) or foreground == background:
             raise InvalidValueError(
-                f'background is class {background}: foreground must be another one, and given.'
+                f'background is class {background}: foreground must be another one, and given '
+                'if background is neither 0 nor 1.'
             )
         if isinstance(labels, np.ndarray) and labels.dtype.kind in 'iu':
             strange = set(np.unique(labels).tolist()) - {background, foreground, ignore_index}
@@ -276,7 +283,7 @@ class BinaryStrategy(SemanticStrategy):
         )
 
 
-#: Name on command lines and in ``Refiner.refine_semantic`` -> strategy.
+#: Strategies by their name on command lines and in ``Refiner.refine_semantic``.
 STRATEGIES = {
     'scene': SceneParsingStrategy,
     'semantic': SemanticStrategy,
@@ -287,14 +294,14 @@ STRATEGIES = {
 def choose_strategy(
     classes: Sequence[str] | None = None, num_classes: int | None = None
 ) -> tuple[str, str]:
-    """The rule behind ``'auto'``.
+    """Choose a strategy by the classes, for ``'auto'``.
 
     Args:
-        classes: names of the classes.
-        num_classes: their number, where names are not known.
+        classes: Names of all classes, in order.
+        num_classes: Number of classes, if their names are not known.
 
     Returns:
-        Name of a strategy, and the reason as a sentence.
+        Name of the strategy, and the reason as a sentence.
 
     Example:
         >>> choose_strategy(['background', 'vessel'])[0]
@@ -327,18 +334,25 @@ def build_strategy(
     classes: Sequence[str] | None = None,
     num_classes: int | None = None,
 ) -> Strategy:
-    """A strategy from its name, config, or the classes.
+    """Build a strategy.
 
     Args:
-        strategy: ``'scene'``, ``'semantic'``, ``'binary'``, ``'auto'`` (see
-            :func:`choose_strategy`; ``str()`` of the result tells the reason), a config whose
-            ``type`` is one of these names or a class of ``TASK_UTILS``, or a strategy, returned as
-            it is.
-        classes, num_classes: see :func:`choose_strategy`.
+        strategy: ``'scene'``, ``'semantic'``, ``'binary'`` or ``'auto'``, or a config whose
+            ``type`` is one of these names or a class in ``TASK_UTILS``. A strategy is returned as
+            it is. ``'auto'`` chooses by the classes, see :func:`choose_strategy`, and ``str()`` of
+            the strategy tells the reason.
+        classes, num_classes: See :func:`choose_strategy`.
+
+    Returns:
+        The strategy.
 
     Raises:
-        ValueError: an unknown name.
-        TypeError: unknown settings, or something else than the above.
+        InvalidValueError: The name is unknown.
+        InvalidTypeError: A setting is unknown, or ``strategy`` is of another type.
+
+    Example:
+        >>> print(build_strategy('auto', classes=['background', 'vessel']))
+        BinaryStrategy: there is one foreground class.
     """
     if isinstance(strategy, str):
         strategy = {'type': strategy}
@@ -357,12 +371,21 @@ def build_strategy(
 
 
 def known_strategy(strategy: str | Mapping) -> type[Strategy] | None:
-    """The class that a name or a config of a strategy means, before the data's classes are known;
-    None for ``'auto'``.
+    """Class of a strategy, for checks before the classes of the data are known.
+
+    Args:
+        strategy: Name or config of a strategy.
+
+    Returns:
+        The class, or None for ``'auto'``.
 
     Raises:
-        ValueError: an unknown name.
-        TypeError: settings that the class does not have.
+        InvalidValueError: The name is unknown.
+        InvalidTypeError: The class does not have a setting.
+
+    Example:
+        >>> known_strategy('binary').__name__
+        'BinaryStrategy'
     """
     settings = {'type': strategy} if isinstance(strategy, str) else dict(strategy)
     kind = settings.pop('type', 'auto')
@@ -377,5 +400,5 @@ def known_strategy(strategy: str | Mapping) -> type[Strategy] | None:
             f'name of a class in TASK_UTILS, got {kind!r}.'
         )
     if issubclass(known, Strategy):
-        known(**settings)  # settings that it does not have are told now
+        known(**settings)  # raises errors for unknown settings
     return known

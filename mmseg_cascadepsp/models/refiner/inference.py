@@ -1,4 +1,4 @@
-"""How a refiner is run once its weights are fixed: the same function, computed faster."""
+"""Faster inference with the same results."""
 
 import contextlib
 import copy
@@ -18,15 +18,21 @@ from mmseg_cascadepsp.errors import InvalidValueError
 from .cascade_psp import CascadePSP
 from .winograd import WinogradConv2d
 
-#: Name of a refiner's precision -> dtype of autocast around its passes; ``'auto'`` chooses.
+#: Dtype of autocast for each precision. ``'auto'`` decides by the device.
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16, 'auto': None}
 
 
 def check_precision(precision: str) -> str:
-    """Return ``precision``, or say what is wrong with it.
+    """Check the name of a precision.
+
+    Args:
+        precision: A key of :data:`PRECISIONS`.
+
+    Returns:
+        The name.
 
     Raises:
-        InvalidValueError: It is not the name of one.
+        InvalidValueError: There is no such precision.
 
     Example:
         >>> check_precision('fp32')
@@ -40,7 +46,12 @@ def check_precision(precision: str) -> str:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16: AMX or AVX512-BF16, or a GPU since Ampere.
+    """Whether a device has instructions for bfloat16.
+
+    CPUs with AMX or AVX512-BF16 have them, and NVIDIA's GPUs since Ampere.
+
+    Args:
+        device: CPU or GPU.
 
     Example:
         >>> has_fast_bf16(torch.device('meta'))
@@ -53,17 +64,27 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 class FastNetwork(nn.Module):
-    """Copy of a :class:`CascadePSP` for inference: its function, to rounding.
+    """Copy of a :class:`CascadePSP` for inference, with the same results up to rounding.
 
-    Norms are folded into the convolutions before them, the stem's response to the image is
-    computed once for all passes of a cascade, and wide 3x3 convolutions are
-    :class:`~mmseg_cascadepsp.models.refiner.winograd.WinogradConv2d`. Weights that stay as they
-    are are shared with the model.
+    Norms are folded into convolutions. The part of the stem that reads the image is computed once
+    for all passes of a cascade. Wide 3x3 convolutions are replaced by
+    :class:`~mmseg_cascadepsp.models.refiner.winograd.WinogradConv2d`. Weights that do not change
+    are shared with the model.
 
     Args:
-        model: Its ``backbone`` has ``stem_conv``, ``stem_response`` and ``from_stem``.
-        winograd: Parts that will run in float32 on a CPU, of ``'backbone'`` and ``'decode_head'``.
-        float32_backbone: Whether autocast is to leave the backbone alone.
+        model: The refiner. Its backbone has ``stem_conv``, ``stem_response`` and ``from_stem``.
+        winograd: Parts whose convolutions are replaced, of ``'backbone'`` and ``'decode_head'``.
+            It pays for float32 on CPUs.
+        float32_backbone: Whether the backbone runs in float32 under autocast.
+
+    Example:
+        >>> from mmseg_cascadepsp.models.refiner.zoo import build_model
+        >>> network = FastNetwork(build_model('lite')[0])
+        >>> image, masks = torch.zeros(2, 1, 3, 16, 24)
+        >>> with torch.no_grad():
+        ...     logits = network.for_image(image)(masks, [1])
+        >>> logits[1].shape
+        torch.Size([1, 1, 16, 24])
     """
 
     def __init__(
@@ -75,7 +96,7 @@ class FastNetwork(nn.Module):
         self.decode_head = copy.deepcopy(model.decode_head, shared)
         self.float32_backbone = float32_backbone
         self.eval()
-        # Not the stem's: its response before the norm is a skip.
+        # The stem keeps its norm, because its output before the norm is a skip connection.
         for part in (*self.backbone.children(), self.decode_head.ups):
             if isinstance(part, (nn.Sequential, nn.ModuleList)):
                 fuse_conv_bn(part)
@@ -86,7 +107,15 @@ class FastNetwork(nn.Module):
             _replace_convolutions(getattr(self, name))
 
     def for_image(self, image: Tensor) -> Passes:
-        """Passes over one image, (B, 3, H, W), normalised."""
+        """Prepare the passes over one image.
+
+        Args:
+            image: (B, 3, H, W), normalised. H and W are multiples of 8.
+
+        Returns:
+            Function of masks (B, 3, H, W) in [-1, 1] and strides that returns the logits
+            (B, 1, H, W) of each stride.
+        """
         image = image.contiguous(memory_format=torch.channels_last)
         with self._backbone_precision(image):
             response = self.backbone.stem_response(image, self.image_stem)
@@ -123,23 +152,32 @@ def _replace_convolutions(module: nn.Module) -> None:
 
 
 class CascadeNetwork(Network):
-    """A :class:`CascadePSP` as the :class:`~mmseg_cascadepsp.cascade.Network` of a cascade.
+    """Makes a :class:`CascadePSP` usable as :class:`~mmseg_cascadepsp.cascade.Network`.
 
-    In evaluation mode it runs as a :class:`FastNetwork`, which is made anew when the model's
-    weights have changed or it has been in training mode. With gradients, or in training mode, the
-    model itself runs, with the statistics of evaluation. Only what is written through a tensor's
-    ``.data`` in evaluation mode goes unnoticed. Threads may share it, of a model in evaluation
-    mode.
+    In evaluation mode without gradients, a :class:`FastNetwork` runs in its place. It is rebuilt
+    when the weights have changed or the model has been in training mode. Changes through a
+    tensor's ``.data`` in evaluation mode are not noticed. With gradients or in training mode the
+    model itself runs, and its norms use their running statistics. Threads may share a network
+    whose model is in evaluation mode.
 
     Args:
         model: The refiner.
-        precision: ``'fp32'``, ``'bf16'``, ``'fp16'``: autocast of the whole network. ``'auto'``:
-            the head, which has most of the products, in bfloat16, and the backbone, whose rounding
-            is what reaches the masks, in float32; all of it in float32 where
-            :func:`has_fast_bf16` says no.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'`` for the whole network. ``'auto'`` runs the
+            head in bfloat16 and the backbone, whose rounding errors affect masks most, in
+            float32. Everything is float32 if the device has no instructions for bfloat16
+            (:func:`has_fast_bf16`).
 
     Raises:
-        InvalidValueError: An unknown precision.
+        InvalidValueError: ``precision`` is unknown.
+
+    Example:
+        >>> from mmseg_cascadepsp.cascade import CascadeSettings, refine
+        >>> from mmseg_cascadepsp.models.refiner.zoo import build_model
+        >>> network = CascadeNetwork(build_model('lite')[0].eval())
+        >>> image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+        >>> mask = torch.ones(1, 32, 32, dtype=torch.bool)
+        >>> refine(network, image, mask, CascadeSettings(L=66)).shape
+        torch.Size([32, 32])
     """
 
     def __init__(self, model: CascadePSP, precision: str = 'fp32') -> None:
@@ -167,7 +205,7 @@ class CascadeNetwork(Network):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return next((value.device for value in self.model.parameters()), torch.device('cpu'))
 
     def normalize(self, image: Tensor) -> Tensor:
@@ -175,7 +213,11 @@ class CascadeNetwork(Network):
         return self.model.normalize(image)
 
     def dtype(self, device: torch.device) -> torch.dtype | None:
-        """Lower precision that autocast uses on a device; None for float32."""
+        """Dtype of autocast on a device, None for float32.
+
+        Args:
+            device: Where the network runs.
+        """
         if self.precision == 'auto':
             return torch.bfloat16 if has_fast_bf16(device) and self._is_known() else None
         return PRECISIONS[self.precision]
@@ -184,7 +226,7 @@ class CascadeNetwork(Network):
         return hasattr(self.model.backbone, 'from_stem')
 
     def describe(self) -> dict[str, str]:
-        """A fingerprint of all tensors, and the precision."""
+        """Fingerprint of all weights, and the precision."""
         digest = hashlib.sha256()
         for key, value in sorted(self.model.state_dict().items()):
             digest.update(f'{key}{tuple(value.shape)}'.encode())
@@ -216,8 +258,13 @@ class CascadeNetwork(Network):
         return run_in_precision
 
     def prepare(self, device: torch.device) -> FastNetwork | None:
-        """The network that fits the model's weights, made unless it is there already; None where
-        the model itself runs.
+        """Build the fast network, unless one of the same weights exists.
+
+        Args:
+            device: Where the network runs.
+
+        Returns:
+            The network, or None if the model itself has to run.
         """
         model = self.model
         if torch.is_grad_enabled() or not self._is_known() or model.training:
@@ -237,9 +284,7 @@ class CascadeNetwork(Network):
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """A model that is being trained refines with its norms' statistics, and they stay as they
-    are.
-    """
+    """Run a model in evaluation mode, and restore the mode of each module afterwards."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False  # not train(), which models overwrite
@@ -251,5 +296,5 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _state(value: Tensor) -> tuple[int, int]:
-    """Changes when a tensor is written to."""
+    """Storage and version of a tensor, which change when it is written to."""
     return value.data_ptr(), 0 if value.is_inference() else value._version

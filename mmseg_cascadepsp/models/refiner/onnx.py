@@ -1,4 +1,4 @@
-"""Refiners as ONNX files."""
+"""Export of refiners to ONNX, and inference with such files."""
 
 import copy
 import functools
@@ -35,38 +35,46 @@ from .portable import PortableNetwork
 
 INPUTS = ('image', 'masks')
 OPSET = 18
-"""The newest that PyTorch's exporter writes itself; onnxruntime 1.14 reads it."""
-#: Size of the example that is traced.
+"""Newest opset that PyTorch's exporter writes natively. onnxruntime 1.14 and later read it."""
+#: Batch size, height and width of the example input for the export.
 _TRACED = (2, 104, 72)
-#: Sizes on which the result is checked: such as pad on both sides (`lite` pads to 32), on one and
-#: on none, and the smallest, whose map at stride 32 is one pixel.
+#: Sizes at which the result is checked. `lite` pads them to multiples of 32, in both directions,
+#: in one or in none. The smallest has a single pixel at stride 32.
 _CHECKED = ((1, 56, 120), (1, 64, 96), (1, 104, 128), (1, 16, 16), (1, 24, 40))
 TOLERANCE = 1e-3
-"""Of logits, against the model; rounding is a hundredth of it."""
+"""Largest difference of the logits from those of the model. Rounding causes a hundredth of it."""
 
 
 def export_network(network: CascadeNetwork, target: str | os.PathLike, name: str) -> None:
-    """Write one pass of a refiner's network, in float32, as an ONNX file.
+    """Export one pass of a refiner to an ONNX file, in float32.
 
-    The graph takes ``image``, (B, 3, H, W), RGB, normalised, and ``masks``, (B, 3, H, W) in
-    [-1, 1] (see :class:`mmseg_cascadepsp.cascade.Network`), H and W any multiples of 8, and
-    returns the logits (B, 1, H, W) of each stride of the cascade: ``logits_8``, ``logits_4``,
-    ``logits_1``. The metadata carry what a cascade needs besides, as JSON: ``strides``, ``mean``
-    and ``std`` of the normalisation, ``guided_filter``, ``overview`` and ``remove_detached``; and
-    ``name`` and ``mmseg_cascadepsp``, the version that wrote it. The file appears only when its
-    logits were found to be the model's, at other sizes than the traced one.
+    The graph has two inputs. ``image`` is (B, 3, H, W), RGB and normalised. ``masks`` is
+    (B, 3, H, W) in [-1, 1] (see :class:`mmseg_cascadepsp.cascade.Network`). H and W are any
+    multiples of 8. Its outputs ``logits_8``, ``logits_4`` and ``logits_1`` are the logits
+    (B, 1, H, W) of each stride.
+
+    The metadata hold what the cascade needs besides. ``strides``, ``mean``, ``std``,
+    ``guided_filter``, ``overview`` and ``remove_detached`` are JSON. ``name`` is the name of the
+    refiner, and ``mmseg_cascadepsp`` the version of this package.
+
+    The file is written only if its logits agree with those of the model at several sizes.
 
     Args:
-        network: The refiner's network.
-        target: The file, ``.onnx``. ``Refiner(target)`` and any ONNX runtime run it.
-        name: What the refiner is called.
+        network: Network of the refiner.
+        target: File to write, ``.onnx``. ``Refiner(target)`` and any ONNX runtime can run it.
+        name: Name of the refiner.
 
     Raises:
-        InvalidValueError: Another suffix.
-        InvalidTypeError: The network is no CascadePSP, or has a backbone of another kind.
+        InvalidValueError: ``target`` has another suffix.
+        InvalidTypeError: The network is no CascadePSP, or its backbone cannot be exported.
         MissingPackageError: An ONNX package is missing.
-        RuntimeError: The logits of the exported graph are not the model's.
+        RuntimeError: The exported graph gives other logits than the model.
         FileError: ``target`` cannot be written.
+
+    Example:
+        >>> from mmseg_cascadepsp.models.refiner.zoo import load_refiner
+        >>> network, name = load_refiner('lite', device='cpu')
+        >>> export_network(network, 'lite.onnx', name)  # doctest: +SKIP
     """
     target = Path(target)
     if target.suffix != '.onnx':
@@ -82,7 +90,7 @@ def export_network(network: CascadeNetwork, target: str | os.PathLike, name: str
     model = revert_sync_batchnorm(copy.deepcopy(model)).cpu().float().eval()
     settings = network.defaults
     facts = {
-        'name': Path(name).stem,  # of a config no path
+        'name': Path(name).stem,  # without the folder of a config
         'strides': json.dumps(list(model.cascade_strides)),
         'mean': json.dumps(model.data_preprocessor.mean.flatten().tolist()),
         'std': json.dumps(model.data_preprocessor.std.flatten().tolist()),
@@ -104,7 +112,7 @@ def _example(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _trace(network: PortableNetwork) -> 'torch.export.ExportedProgram':
-    # A map of one pixel at stride 8 would be another graph to torch.export, not to ONNX.
+    # torch.export would specialise the graph for a size of 1. ONNX runs that size, too.
     sizes = {
         0: torch.export.Dim('batch'),
         2: 8 * torch.export.Dim('height_by_8', min=2),
@@ -135,7 +143,7 @@ def _to_onnx(
 
 @contextmanager
 def _quiet():
-    """Without what the exporters say of themselves and of torchvision's absence."""
+    """Silence messages of the exporters, for example about missing torchvision."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -160,30 +168,34 @@ def _check(run, model: CascadePSP, name: str) -> None:
             if not error <= TOLERANCE:
                 raise RuntimeError(
                     f'model {name} cannot be exported: the logits of stride {stride} are off by '
-                    f'{error:.2g} at {size[1]}x{size[2]}, expected at most {TOLERANCE}; does a '
-                    'layer decide by the size of its input?'
+                    f'{error:.2g} at {size[1]}x{size[2]}, expected at most {TOLERANCE}. Does a '
+                    'layer compute something else for some input sizes?'
                 )
 
 
 class OnnxRefiner(nn.Module, Network):
-    """A refiner that :func:`export_network` wrote as ONNX, run by onnxruntime on the CPU, on as
-    many threads as PyTorch has. ``Refiner('refiner.onnx')`` holds one.
+    """A refiner in an ONNX file that :func:`export_network` wrote.
 
-    onnxruntime computes all of a graph, whatever is asked for; so the graph is cut behind each
-    output, coarse to fine, and a pass runs no further than the finest output that it needs.
+    onnxruntime runs it on the CPU, on as many threads as PyTorch uses. ``Refiner('lite.onnx')``
+    makes one. onnxruntime always computes all outputs of a graph. The graph is therefore split
+    after each output, and a pass stops at the finest output that it needs.
 
     Args:
-        source: The file, or its content.
+        source: The file, or its content as bytes.
 
     Attributes:
-        name: Of the refiner that was exported.
-        strides: Output strides, coarse to fine.
-        defaults: The settings that it was exported with.
+        name: Name of the exported refiner.
+        strides: Output strides, from coarse to fine.
+        defaults: Settings of the cascade that it was exported with.
 
     Raises:
         MissingPackageError: onnx or onnxruntime is not installed.
-        FileError: No such file, or it is no ONNX.
-        InvalidValueError: :func:`export_network` did not write it.
+        FileError: There is no such file, or it is no ONNX file.
+        InvalidValueError: The file was not written by :func:`export_network`.
+
+    Example:
+        >>> OnnxRefiner('lite.onnx').strides  # doctest: +SKIP
+        (8, 4, 1)
     """
 
     def __init__(self, source: str | os.PathLike | bytes) -> None:
@@ -194,7 +206,7 @@ class OnnxRefiner(nn.Module, Network):
         content = source if isinstance(source, bytes) else _read(source)
         try:
             model = onnx.load_model_from_string(content)
-        except Exception as error:  # protobuf's own kinds, which differ by its version
+        except Exception as error:  # classes of protobuf, which depend on its version
             raise FileError(
                 f'model {label} ({len(content)} bytes) is truncated, damaged or no ONNX file.'
             ) from error
@@ -203,14 +215,14 @@ class OnnxRefiner(nn.Module, Network):
         if lacks:
             raise InvalidValueError(
                 f'model {label} lacks {", ".join(lacks)} in its metadata: expected a file that '
-                'tools/model_converters/export.py wrote.'
+                'Refiner.export or tools/model_converters/export.py wrote.'
             )
         self._source = source
         self.name = facts['name']
         self.strides = tuple(json.loads(facts['strides']))
         guided_filter = json.loads(facts.get('guided_filter', 'null'))
         overview = json.loads(facts.get('overview', 'null'))
-        # Files without it removed detached components wherever they had an overview.
+        # Older files remove detached components if they have an overview.
         detached = json.loads(facts.get('remove_detached', json.dumps(overview is not None)))
         self.defaults = CascadeSettings(
             guided_filter=guided_filter and GuidedFilter(**guided_filter),
@@ -238,7 +250,16 @@ class OnnxRefiner(nn.Module, Network):
         device: str | torch.device | None,
         precision: str,
     ) -> None:
-        """Raise :class:`InvalidValueError` for what an exported refiner decides itself."""
+        """Refuse settings that an exported refiner does not have.
+
+        Args:
+            checkpoint: Must be None.
+            device: Must be None or the CPU.
+            precision: Must be ``'auto'`` or ``'fp32'``.
+
+        Raises:
+            InvalidValueError: One of them is something else.
+        """
         if checkpoint is not None:
             raise InvalidValueError(
                 'checkpoint must not be given for an exported refiner, which has its weights, got '
@@ -246,7 +267,7 @@ class OnnxRefiner(nn.Module, Network):
             )
         if device is not None and torch.device(device).type != 'cpu':
             raise InvalidValueError(
-                f"device must be 'cpu' for an exported refiner, got {str(device)!r}; a GPU runs "
+                f"device must be 'cpu' for an exported refiner, got {str(device)!r}; on a GPU use "
                 'the refiner that was exported.'
             )
         if precision not in ('auto', 'fp32'):
@@ -256,7 +277,14 @@ class OnnxRefiner(nn.Module, Network):
             )
 
     def normalize(self, image: Tensor) -> Tensor:
-        """RGB (B, 3, H, W), uint8 or float in 0..255 -> float32 as the network takes it."""
+        """Normalise images.
+
+        Args:
+            image: (B, 3, H, W), RGB, uint8 or float in 0..255.
+
+        Returns:
+            (B, 3, H, W) float32.
+        """
         return (image.cpu().float() - self.mean) / self.std
 
     def for_image(self, image: Tensor) -> Passes:
@@ -264,17 +292,17 @@ class OnnxRefiner(nn.Module, Network):
         return functools.partial(self.refine_pass, image)
 
     def describe(self) -> dict[str, str]:
-        """The file's fingerprint."""
+        """Fingerprint of the file, and the precision."""
         return {'weights': self.fingerprint, 'precision': 'fp32'}
 
     def _apply(self, fn, recurse=True):
-        """Stays on the CPU where the segmentor before it is moved."""
+        """Stay on the CPU when the model around it is moved."""
         return self
 
     def refine_pass(
         self, image: Tensor, masks: Tensor, strides: Sequence[int]
     ) -> dict[int, Tensor]:
-        """One pass, as :meth:`mmseg_cascadepsp.models.CascadePSP.refine_pass`."""
+        """Run one pass, see :meth:`mmseg_cascadepsp.models.CascadePSP.refine_pass`."""
         value = self._runtime.OrtValue.ortvalue_from_numpy
         tensors = {
             name: value(tensor.float().cpu().contiguous().numpy())
@@ -293,17 +321,26 @@ class OnnxRefiner(nn.Module, Network):
 
 
 def is_exported(model: object) -> bool:
-    """Whether ``model`` is the path of an ONNX file."""
+    """Whether something is the path of an ONNX file.
+
+    Args:
+        model: A path, or anything else.
+
+    Example:
+        >>> is_exported('lite.onnx'), is_exported('lite')
+        (True, False)
+    """
     return isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith('.onnx')
 
 
 def _cut(model, outputs: Sequence[str]) -> list[bytes]:
-    """Cut an ONNX model behind each of its outputs: part ``k`` computes what output ``k`` needs
-    and no part before has computed, and hands on what later parts need. Every node and every
-    weight is in one part alone (but for constants that several nodes share).
+    """Split an ONNX model into one part for each output.
+
+    Part k computes what output k needs and earlier parts have not computed. Besides output k it
+    returns what later parts need. Each node is in one part only.
     """
     onnx = require('onnx')
-    graph = onnx.shape_inference.infer_shapes(model).graph  # types that other tools left out
+    graph = onnx.shape_inference.infer_shapes(model).graph  # adds types that are missing
     maker = {name: i for i, node in enumerate(graph.node) for name in node.output}
     part_of: dict[int, int] = {}
     for part, output in enumerate(outputs):
@@ -321,7 +358,9 @@ def _cut(model, outputs: Sequence[str]) -> list[bytes]:
     parts = []
     for part, output in enumerate(outputs):
         numbers = sorted(number for number in part_of if part_of[number] == part)
-        nodes = [graph.node[number] for number in numbers]  # in their order, which is a valid one
+        nodes = [
+            graph.node[number] for number in numbers
+        ]  # the order of the graph is valid for each part
         made = {name for node in nodes for name in node.output}
         read = dict.fromkeys(name for node in nodes for name in node.input if name)
         later = {
@@ -361,10 +400,17 @@ def _read(path: str | os.PathLike) -> bytes:
 
 
 def require(module: str) -> ModuleType:
-    """An ONNX package.
+    """Import a package that ONNX files need.
+
+    Args:
+        module: Its name.
 
     Raises:
         MissingPackageError: It is not installed.
+
+    Example:
+        >>> require('json').__name__
+        'json'
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Refiners by name: their configs, and where their weights are."""
+"""Named refiners, with their configs and weights."""
 
 import copy
 import hashlib
@@ -36,15 +36,19 @@ PACKAGE = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A refiner with a name.
+    """Config and weights of a named refiner.
 
     Args:
-        config: Its config, inside ``configs/``.
-        weights: Name of its weights: inside ``mmseg_cascadepsp/weights`` without ``url``, else in
-            the cache.
-        url: Where the weights are fetched from.
-        md5: Checksum of what is fetched.
-        size: Of what is fetched, in words.
+        config: Config in ``configs/``.
+        weights: File name of the weights, in ``mmseg_cascadepsp/weights``, or in PyTorch's cache
+            if there is a ``url``.
+        url: Address to download the weights from.
+        md5: Checksum of the download.
+        size: Size of the download, in words.
+
+    Example:
+        >>> ZOO['lite'].config
+        'cascadepsp_lite.py'
     """
 
     config: str
@@ -68,14 +72,25 @@ ALIASES = {'cascadepsp_lite': 'lite', 'cascadepsp_r50': 'r50'}
 
 
 def is_name(model: object) -> bool:
-    """Whether ``model`` is a name of the zoo, whose weights are known."""
+    """Whether something is the name of a refiner whose weights are known.
+
+    Args:
+        model: A name, or anything else.
+
+    Example:
+        >>> is_name('lite'), is_name('config.py')
+        (True, False)
+    """
     if not isinstance(model, str | os.PathLike):
         return False
     return ALIASES.get(os.fspath(model), os.fspath(model)) in ZOO
 
 
 def shipped_folder(name: str) -> Path:
-    """A folder that a checkout has beside the package, and a wheel in it: ``configs``, ``demo``.
+    """Path of ``configs`` or ``demo``, in a checkout or in an installed wheel.
+
+    Args:
+        name: Name of the folder.
 
     Example:
         >>> (shipped_folder('configs') / 'cascadepsp_lite.py').is_file()
@@ -88,8 +103,11 @@ def shipped_folder(name: str) -> Path:
 def find_config(name: str) -> Path:
     """Path of a config of this package, in a checkout or in an installed wheel.
 
+    Args:
+        name: Path inside ``configs/``.
+
     Raises:
-        MissingFileError: It is not there.
+        MissingFileError: There is no such config.
 
     Example:
         >>> find_config('cascadepsp_lite.py').name
@@ -98,26 +116,37 @@ def find_config(name: str) -> Path:
     path = shipped_folder('configs') / name
     if not path.is_file():
         raise MissingFileError(
-            f'config {name} is not in {path.parent}; the installation of mmseg_cascadepsp is not '
-            'complete.'
+            f'config {name} is not in {path.parent}: the name is wrong, or the installation of '
+            'mmseg_cascadepsp is not complete.'
         )
     return path
 
 
 def find_weights(name: str, progress: bool = True) -> Path:
-    """Path of the weights of a named refiner; they are downloaded into PyTorch's cache when they
-    are not there yet.
+    """Path of the weights of a named refiner.
+
+    Weights that are not part of the package are downloaded once into PyTorch's cache.
+
+    Args:
+        name: Name of the refiner.
+        progress: Whether to show a progress bar.
 
     Raises:
-        OSError: they cannot be fetched, or are damaged; the sentence says what to put where.
+        MissingFileError: The weights are missing from the package.
+        FileError: The weights cannot be downloaded, or are damaged. The message says which file
+            to put where.
+
+    Example:
+        >>> find_weights('lite').name
+        'cascadepsp_lite.pth'
     """
     entry = ZOO[ALIASES.get(name, name)]
     if entry.url is None:
         path = PACKAGE / 'weights' / entry.weights
         if not path.is_file():
             raise MissingFileError(
-                f'weights of {name!r} are not at {path}; install the package '
-                'anew, or give checkpoint=FILE (--checkpoint FILE).'
+                f'weights of {name!r} are not at {path}: install the package again, or give '
+                'checkpoint=FILE (--checkpoint FILE).'
             )
         return path
     path = Path(torch.hub.get_dir()) / 'checkpoints' / entry.weights
@@ -127,14 +156,14 @@ def find_weights(name: str, progress: bool = True) -> Path:
         except OSError as error:
             raise FileError(
                 f'weights of {name!r} cannot be fetched from {entry.url} '
-                f'({getattr(error, "reason", error)}); get that file where there is a network '
-                f'({entry.size}, md5 {entry.md5}) and put it at {path}, or give '
+                f'({getattr(error, "reason", error)}). Download that file on a machine with a '
+                f'network ({entry.size}, md5 {entry.md5}) and put it at {path}, or give '
                 'checkpoint=FILE (--checkpoint FILE).'
             ) from error
     elif entry.md5 and _md5(path) != entry.md5:
         raise FileError(
-            f'{path} is damaged: its md5 is {_md5(path)}, expected {entry.md5}; delete '
-            'it, and it is fetched anew.'
+            f'{path} is damaged: its md5 is {_md5(path)}, expected {entry.md5}. Delete it, and '
+            'it is downloaded again.'
         )
     return path
 
@@ -142,15 +171,30 @@ def find_weights(name: str, progress: bool = True) -> Path:
 def download(
     url: str, path: str | os.PathLike, md5: str | None = None, progress: bool = True
 ) -> None:
-    """Fetch ``url`` to ``path``, which appears only when all of it has come and its checksum is
-    right.
+    """Download a file. It is written only if it is complete and its checksum is right.
+
+    Args:
+        url: Address of the file.
+        path: File to write.
+        md5: Checksum, if known. A name such as ``NAME-1a2b3c4d.pth`` must also agree with the
+            SHA-256 of the file.
+        progress: Whether to show a progress bar.
 
     Raises:
-        OSError: no network, an answer that is no file or is cut short, a full disk, or a wrong
-            checksum.
+        OSError: There is no network or the server refuses.
+        FileError: The download is cut short, or its checksum is wrong.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     source = Path(folder, 'a.txt')
+        ...     _ = source.write_text('weights')
+        ...     download(source.as_uri(), Path(folder, 'b.txt'), progress=False)
+        ...     Path(folder, 'b.txt').read_text()
+        'weights'
     """
     path = Path(path)
-    # OpenMMLab ends the names of its weights with the first digits of their SHA-256.
+    # Weights of OpenMMLab have the first digits of their SHA-256 in their name.
     named = re.search(r'-([0-9a-f]{8})\.pth$', path.name)
     digest, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     columns = (
@@ -171,10 +215,10 @@ def download(
             digest.update(block)
             sha256.update(block)
             bar.advance(task, len(block))
-        if total and file.tell() != total:  # a lost connection reads like the end
+        if total and file.tell() != total:  # a lost connection looks like the end of the file
             raise FileError(f'only {file.tell()} of {total} bytes came')
         if md5 and digest.hexdigest() != md5:
-            raise FileError(f'what came has the md5 {digest.hexdigest()}')
+            raise FileError(f'what came has the md5 {digest.hexdigest()}, expected {md5}')
         if named and not sha256.hexdigest().startswith(named[1]):
             raise FileError(
                 f'the SHA-256 of what came begins with {sha256.hexdigest()[:8]}, not with '
@@ -191,16 +235,23 @@ def _md5(path: Path) -> str:
 
 
 def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module, str]:
-    """Build a refiner, with random weights, from a name of the zoo, the path of a config, or a
-    config.
+    """Build a refiner with random weights.
+
+    Args:
+        model: Name of a refiner, path of a config, or a config.
 
     Returns:
-        The module, and what to call it.
+        The refiner and its name.
 
     Raises:
-        ValueError: an unknown name, or a config without a model.
-        TypeError: the model is no refiner.
-        OSError: no such config file.
+        InvalidValueError: The name is unknown, or the config has no model.
+        InvalidTypeError: The model is no refiner.
+        MissingFileError: There is no such config file.
+
+    Example:
+        >>> model, name = build_model('lite')
+        >>> type(model).__name__, name
+        ('CascadePSP', 'lite')
     """
     if isinstance(model, (str, os.PathLike)):
         label = os.fspath(model)
@@ -225,7 +276,7 @@ def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module,
     cfg = model.get('model', model)
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise InvalidValueError(f'model: the config {label} has no model with a type.')
-    # The scope is set for this build alone.
+    # Sets MMEngine's default scope during this call only.
     module = MODELS.build({**cfg, '_scope_': 'mmseg'})
     check_refiner(module, label)
     return module, label
@@ -237,19 +288,19 @@ def load_refiner(
     device: str | torch.device | None = None,
     precision: str = 'auto',
 ) -> tuple[Network, str]:
-    """A refiner with its weights, ready for a cascade.
+    """Load a refiner with its weights.
 
     Args:
         model, checkpoint, device, precision: See :class:`~mmseg_cascadepsp.Refiner`.
 
     Returns:
-        The network, and what to call it.
+        The network and its name.
 
     Raises:
-        InvalidValueError: An unknown name, precision or device, or weights that do not fit.
+        InvalidValueError: The name, precision or device is unknown, or the weights do not fit.
         InvalidTypeError: The model is no refiner.
-        FileError: A config, weights or ONNX file cannot be read or fetched.
-        MissingPackageError: An ONNX file, without onnx and onnxruntime.
+        FileError: A config, weights or an ONNX file cannot be read or downloaded.
+        MissingPackageError: The model is an ONNX file, and onnx or onnxruntime is missing.
 
     Example:
         >>> network, name = load_refiner('lite')
@@ -287,7 +338,7 @@ def load_refiner(
     device = _check_device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     on_cpu = device.type == 'cpu'
     if on_cpu and any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
-        model = revert_sync_batchnorm(copy.deepcopy(model))  # the module given keeps its own
+        model = revert_sync_batchnorm(copy.deepcopy(model))  # leaves the given module as it is
     model.to(device, memory_format=torch.channels_last)
     return CascadeNetwork(model.eval(), precision), name
 
@@ -304,23 +355,41 @@ def _check_device(device: str | torch.device) -> torch.device:
 
 
 def check_refiner(module: nn.Module, label: str) -> None:
-    """Raise :class:`InvalidTypeError` unless ``module`` is a refiner."""
+    """Check that a module is a refiner.
+
+    Args:
+        module: The module.
+        label: Its name, for the error message.
+
+    Raises:
+        InvalidTypeError: It is none.
+
+    Example:
+        >>> check_refiner(build_model('lite')[0], 'lite')
+    """
     if not isinstance(module, CascadePSP | Network):
         raise InvalidTypeError(
-            f'model {label} is a {type(module).__name__}; expected a CascadePSP, or a '
-            'mmseg_cascadepsp.cascade.Network of your own.'
+            f'model {label} is a {type(module).__name__}, expected a CascadePSP or a '
+            'subclass of mmseg_cascadepsp.cascade.Network.'
         )
 
 
 def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Turn the authors' checkpoint into one of this package, checked against the network of
-    ``cascadepsp_r50``.
+    """Convert the checkpoint of the authors' release to one of this package.
 
-    ``target`` is written atomically and takes the place of an older file.
+    The weights must fit the network of ``cascadepsp_r50``. ``target`` is written atomically and
+    replaces an existing file.
+
+    Args:
+        source: The authors' file.
+        target: File to write.
 
     Raises:
-        OSError: ``source`` cannot be read or ``target`` cannot be written.
-        ValueError: the weights do not fit; the sentence says which.
+        FileError: ``source`` cannot be read or ``target`` cannot be written.
+        InvalidValueError: The weights do not fit. The message names the first ones.
+
+    Example:
+        >>> convert_checkpoint('model', 'cascadepsp_r50.pth')  # doctest: +SKIP
     """
     state_dict = read_state_dict(source)
     load_weights(build_model('r50')[0], state_dict, source, 'r50')

@@ -195,9 +195,9 @@ def test_strategies_are_registered(kind):
         (
             {'type': 'scene', 'fast': True},
             TypeError,
-            "fast is called otherwise now: steps='global'",
+            "fast has been renamed. Give steps='global'",
         ),
-        ({'type': 'semantic', 'local': 'auto'}, TypeError, 'local is called otherwise now'),
+        ({'type': 'semantic', 'local': 'auto'}, TypeError, 'local has been renamed'),
         (None, TypeError, 'NoneType'),
         (SceneParsingStrategy, TypeError, 'ABCMeta'),
     ],

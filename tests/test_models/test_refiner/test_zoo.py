@@ -87,7 +87,7 @@ def test_a_damaged_cache_is_told(served):
     _, cached = served
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b'half')
-    with pytest.raises(OSError, match='tiny.pth is damaged: its md5 .*delete it'):
+    with pytest.raises(OSError, match='tiny.pth is damaged: its md5 .*Delete it'):
         find_weights('served')
 
 
