@@ -1,9 +1,12 @@
 """What the package's rooms import of each other, read from the code, and a picture of it.
 
 ``python tests/architecture.py`` writes ``docs/images/architecture.svg``.
+``python tests/architecture.py way`` prints the functions between ``Refiner.refine`` and the first
+convolution of a photo.
 """
 
 import ast
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmseg_cascadepsp'
@@ -131,7 +134,60 @@ def _exists(room: str) -> bool:
     return path.is_dir() or path.with_suffix('.py').is_file()
 
 
-if __name__ == '__main__':
+class _FirstConvolution(Exception):
+    pass
+
+
+def way_of_refine(refiner, image, mask) -> list[tuple[str, str]]:
+    """(module, function) of each call in the package, until the first convolution."""
+    calls = []
+
+    def follow(frame, event, argument):
+        if event == 'c_call' and getattr(argument, '__name__', '') == 'conv2d':
+            sys.setprofile(None)
+            raise _FirstConvolution
+        path, name = Path(frame.f_code.co_filename), frame.f_code.co_name
+        if event == 'call' and PACKAGE in path.parents and not name.startswith('<'):
+            function = getattr(frame.f_code, 'co_qualname', name)
+            calls.append((path.relative_to(PACKAGE).as_posix(), function))
+
+    sys.setprofile(follow)
+    try:
+        refiner.refine(image, mask)
+    except _FirstConvolution:
+        pass
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def print_way() -> None:
+    """Of the second photo: what is prepared once for all photos is left out."""
+    sys.path.insert(0, str(PACKAGE.parent))
+    import numpy as np
+
+    from mmseg_cascadepsp import Refiner
+
+    refiner = Refiner('lite', device='cpu', L=448)
+    image = np.full((512, 512, 3), 40, np.uint8)
+    image[100:400, 120:420] = 200
+    mask = np.zeros((512, 512), bool)
+    mask[110:390, 130:430] = True
+    refiner.refine(image, mask)
+    calls = way_of_refine(refiner, image, mask)
+    for module, function in dict.fromkeys(calls):
+        print(f'{module:36} {function}')
+    modules_passed = [module for module, _ in calls]
+    changes = sum(a != b for a, b in zip(modules_passed, modules_passed[1:], strict=False))
+    print(
+        f'{len(set(calls))} functions in {len(set(modules_passed))} modules, '
+        f'{changes} changes of module'
+    )
+
+
+if __name__ == '__main__' and sys.argv[1:] == ['way']:
+    print_way()
+elif __name__ == '__main__':
     target = PACKAGE.parent / 'docs' / 'images' / 'architecture.svg'
     target.write_text(picture(), encoding='utf-8')
     print(f'{target} written')
