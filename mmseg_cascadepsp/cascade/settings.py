@@ -43,8 +43,8 @@ class CascadeSettings:
         region: What the cascade looks at: ``'photo'``, as the paper: the whole photo;
             ``'object'``: a region around the object, or around each of its parts if they are far
             apart; ``'auto'``: such regions in photos larger than ``L``, where the longest region
-            is at most a quarter as long as the photo. In a photo that is shrunk to ``L`` a small object
-            has few pixels, and gets lost.
+            is at most a quarter as long as the photo. In a photo that is shrunk to ``L`` a small
+            object has few pixels, and gets lost.
         crops: Where the Local step lays its crops: ``'uniform'``, the paper's grid;
             ``'adaptive'``, as few as cover the boundary.
         crop_filter: Which crops are refined: ``'boundary'``, those that the boundary of the mask
