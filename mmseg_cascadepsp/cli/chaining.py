@@ -8,15 +8,14 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmseg.registry import DATASETS
 from prettytable import PrettyTable
 
-from mmseg_cascadepsp.datasets import ClassAgnosticDataset
 from mmseg_cascadepsp.engine import prepare_processes
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.models.refiner.zoo import download
 
-from .configs import QuietRunner, inner_datasets, is_remote, type_of
+from .configs import QuietRunner, inner_datasets, type_of
+from .data import choose_root, missing_of
 
 BEFORE_AND_AFTER = ('BoundarySegMetric', 'RefinementMetric')
 DATA_HELP = 'docs/chaining.md says what to download and where to put it'
@@ -157,62 +156,15 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
                 f'--data-root: {cfg.filename} tests on {len(inner)} sets; change the data_root of '
                 'each by --cfg-options'
             )
-        inner[0].data_root = _own_root(inner[0], data_root)
+        usual = osp.basename(osp.normpath(inner[0].get('data_root') or ''))
+        inner[0].data_root = choose_root(inner[0], data_root, osp.join(data_root, usual))
     for dataset in inner:
-        missing = _missing(dataset, dataset.get('data_root'))
+        missing = missing_of(dataset, dataset.get('data_root'))
         if missing:
             raise MissingFileError(
                 f'the test set is not there: {missing[0]} is missing; '
                 f'{cfg.get("data_help", DATA_HELP)}, or name your folder with --data-root'
             )
-
-
-def _own_root(dataset: Mapping, root: str) -> str:
-    """The folder of a set: ``root``, or the folder in it that has the set's usual name.
-
-    Raises:
-        InvalidValueError: Both could be meant.
-    """
-    usual = osp.basename(osp.normpath(dataset.get('data_root') or ''))
-    below = osp.join(root, usual)
-    if not usual or is_remote(root) or not osp.isdir(below):
-        return root
-    whole = [folder for folder in (root, below) if not _missing(dataset, folder)]
-    if len(whole) == 2 and not _is_class_agnostic(dataset):
-        raise InvalidValueError(
-            f'--data-root: both {root} and {below} hold what looks like the set; name the one '
-            'that is meant by its whole path, and move the other'
-        )
-    return below if whole == [below] else root
-
-
-def _is_class_agnostic(dataset: Mapping) -> bool:
-    kind = dataset.type if isinstance(dataset.type, type) else DATASETS.get(dataset.type)
-    if kind is None:
-        raise InvalidValueError(
-            f'dataset {dataset.type} is not registered; name its module in custom_imports'
-        )
-    return issubclass(kind, ClassAgnosticDataset)
-
-
-def _missing(dataset: Mapping, root: str | None) -> list[str]:
-    """Folders and files of a set that are not there; addresses are left to MMEngine."""
-    if root and is_remote(root):
-        return []
-    folders = []
-    # Their own dataset looks for sets side by side in sub-folders, and tells what is missing.
-    if not _is_class_agnostic(dataset):
-        folders = [
-            osp.join(root or '', folder)
-            for folder in dataset.get('data_prefix', {}).values()
-            if folder is not None
-        ]
-    wanted = ([root] if root else []) + folders
-    missing = [folder for folder in wanted if not is_remote(folder) and not osp.isdir(folder)]
-    if dataset.get('ann_file') and not missing:
-        files = [osp.join(root or '', dataset.ann_file)]
-        missing = [file for file in files if not osp.exists(file)]
-    return missing
 
 
 def find_checkpoint(cfg: Config, checkpoint: str | None = None) -> str | None:
