@@ -18,6 +18,10 @@ from .configs import QuietRunner, inner_datasets, type_of
 from .data import choose_root, missing_of
 
 BEFORE_AND_AFTER = ('BoundarySegMetric', 'RefinementMetric')
+OF_TRAINING = (
+    'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler',
+    'val_cfg', 'val_dataloader', 'val_evaluator',
+)  # fmt: skip
 DATA_HELP = 'docs/chaining.md says what to download and where to put it'
 
 
@@ -120,7 +124,7 @@ def write_results(cfg: Config, out_dir: str | None = None, show_dir: str | None 
     """Have label maps and pictures written, see
     :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`."""
     if show_dir and not is_chained(cfg):  # nothing was refined: MMSeg's own pictures
-        visualization(cfg).update(draw=True)
+        draw_pictures(cfg)
         cfg.visualizer.update(save_dir=show_dir)
         cfg.visualizer.setdefault('vis_backends', [dict(type='mmseg.LocalVisBackend')])
         show_dir = None
@@ -240,6 +244,8 @@ def run_test(cfg) -> dict[str, float]:
     Returns:
         All metrics by name.
     """
+    for name in OF_TRAINING:  # MMEngine would build it, data and all, to ask for its iteration
+        cfg[name] = None
     prepare_processes(cfg)
     os.makedirs(cfg.work_dir, exist_ok=True)
     metrics = QuietRunner.from_cfg(cfg).test()
@@ -249,8 +255,17 @@ def run_test(cfg) -> dict[str, float]:
     return metrics
 
 
-def visualization(cfg) -> dict:
-    """The config's hook that draws, and a visualizer for it."""
-    hook = dict(type='mmseg.SegVisualizationHook')
-    cfg.setdefault('visualizer', dict(type='mmseg.SegLocalVisualizer'))
-    return cfg.setdefault('default_hooks', {}).setdefault('visualization', hook)
+def draw_pictures(cfg: Config, **options) -> None:
+    """Let MMSegmentation's own hook draw each photo, and add a visualizer where the config has
+    none.
+
+    Args:
+        cfg: The config, changed in place.
+        options: Other settings of ``SegVisualizationHook``.
+    """
+    if 'visualizer' not in cfg:
+        cfg.visualizer = dict(type='mmseg.SegLocalVisualizer')
+    hooks = cfg.setdefault('default_hooks', {})
+    if 'visualization' not in hooks:
+        hooks['visualization'] = dict(type='mmseg.SegVisualizationHook')
+    cfg.default_hooks.visualization.update(draw=True, interval=1, **options)
