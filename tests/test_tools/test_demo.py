@@ -69,6 +69,13 @@ def test_every_run_is_measured_and_pictured(demo, tmp_path, capsys):
     assert 'mean' in printed and 'peak memory of this process' in printed
 
 
+def test_photos_that_are_named_are_the_only_ones(demo, tmp_path, capsys):
+    pytest.importorskip('skimage')
+    demo.main(['--out', str(tmp_path), '--photos', 'coffee'])
+    assert [call[0] for call in StandIn.calls] == [(400, 600)]
+    assert [path.name for path in tmp_path.iterdir()] == ['coffee.jpg']
+
+
 def test_table_says_what_the_metrics_say(demo, tmp_path, capsys):
     pytest.importorskip('skimage')
     demo.main(
