@@ -21,6 +21,7 @@ import mmseg_cascadepsp  # noqa: F401  first: MMSeg then imports without mmcv's 
 from mmseg.apis import init_model
 
 from mmseg_cascadepsp.models.chain import build_strategy
+from mmseg_cascadepsp.models.chain.building import as_network
 from mmseg_cascadepsp.models.refiner.zoo import find_config
 
 CONFIG = 'deeplabv3plus_refined_persons-cats-horses.py'
@@ -66,7 +67,7 @@ def main() -> None:
     classes = model.dataset_meta['classes']
     strategy = build_strategy(cfg.model.strategy, classes=classes, num_classes=len(classes))
 
-    network = model.network  # the refiner, as the wrapper runs it
+    network = as_network(model.refiner, cfg.model.get('precision', 'auto'))
 
     def refine(image, labels):
         return strategy.refine(network, image, labels, classes=classes, ignore_index=255)

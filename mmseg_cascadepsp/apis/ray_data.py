@@ -70,7 +70,7 @@ def refine_files_with_ray(
     options = RunOptions(**options)
     names = {field.name for field in fields(CascadeSettings)} - {'guided_filter'}
     CascadeSettings(**{name: refiner[name] for name in names & refiner.keys()})  # told now
-    pairs, faults = find_pairs(*(_absolute(path) for path in (images, masks, out)))
+    pairs, faults, lone = find_pairs(*(_absolute(path) for path in (images, masks, out)))
     # What the refiner's own settings are, its workers know alone.
     known = {name: str(refiner[name]) for name in ('L', 'steps') if name in refiner}
     check_run(pairs, {**known, 'threshold': options.threshold}, options, partial=True)
@@ -83,7 +83,7 @@ def refine_files_with_ray(
         num_cpus=cpus,
         num_gpus=gpus,
     )
-    report = Report(failed=faults)
+    report = Report(failed=faults, without_mask=lone)
     for row in sorted(rows.take_all(), key=lambda row: row['name']):
         if row['state'] == 'failed':
             report.failed[row['name']] = row['sentence']

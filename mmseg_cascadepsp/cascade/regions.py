@@ -10,7 +10,7 @@ PADDING = 0.5
 #: Pixels that a region grows by at least on each side.
 MIN_MARGIN = 4
 #: Regions are looked at where the longest is at most this share of the photo's longer side.
-SHARE = 0.5
+SHARE = 0.25
 #: More parts than this are speckles of one object, which is looked at as a whole.
 MAX_REGIONS = 16
 #: Longer side that smaller regions are enlarged to.
@@ -76,16 +76,24 @@ def _merged(boxes: list[Box]) -> list[Box]:
     return found
 
 
-def are_small(boxes: list[Box], size: tuple[int, int]) -> bool:
+def are_small(boxes: list[Box], size: tuple[int, int], L: int) -> bool:
     """Whether an object with these regions is small enough in its photo to be looked at in them.
+
+    A photo that the network sees at full resolution is looked at as a whole: there a coarse mask
+    that lacks parts of its object is mended further.
 
     Args:
         boxes: What :func:`object_regions` gives.
         size: (H, W) of the photo.
+        L: Longer side that the network sees.
 
     Example:
-        >>> are_small([Box(0, 0, 50, 50)], (100, 200)), are_small([Box(0, 0, 50, 150)], (100, 200))
-        (True, False)
+        >>> are_small([Box(0, 0, 50, 50)], (100, 200), 90)
+        True
+        >>> are_small([Box(0, 0, 50, 150)], (100, 200), 90)
+        False
     """
-    sides = [max(box.bottom - box.top, box.right - box.left) for box in boxes]
-    return 0 < len(boxes) <= MAX_REGIONS and max(sides) <= SHARE * max(size)
+    if not boxes or len(boxes) > MAX_REGIONS or max(size) <= L:
+        return False
+    longest = max(max(box.bottom - box.top, box.right - box.left) for box in boxes)
+    return longest <= SHARE * max(size)

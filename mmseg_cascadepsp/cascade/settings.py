@@ -42,8 +42,9 @@ class CascadeSettings:
             alone, the coarse mask standing for the outputs of the Global step (paper, Table 2).
         region: What the cascade looks at: ``'photo'``, as the paper: the whole photo;
             ``'object'``: a region around the object, or around each of its parts if they are far
-            apart; ``'auto'``: such regions where the longest is at most half as long as the photo.
-            In a photo that is shrunk to ``L`` a small object has few pixels, and gets lost.
+            apart; ``'auto'``: such regions in photos larger than ``L``, where the longest region
+            is at most a quarter as long as the photo. In a photo that is shrunk to ``L`` a small object
+            has few pixels, and gets lost.
         crops: Where the Local step lays its crops: ``'uniform'``, the paper's grid;
             ``'adaptive'``, as few as cover the boundary.
         crop_filter: Which crops are refined: ``'boundary'``, those that the boundary of the mask

@@ -70,7 +70,8 @@ def refine(
         if settings.region != 'photo':
             hard = mask if mask.dtype == torch.bool else mask > 0
             boxes = object_regions(hard[0].cpu().numpy())
-        if boxes and (settings.region == 'object' or are_small(boxes, tuple(image.shape[-2:]))):
+        size, as_object = tuple(image.shape[-2:]), settings.region == 'object'
+        if boxes and (as_object or are_small(boxes, size, settings.L)):
             return _refine_regions(network, image, mask, boxes, settings, progress)
         return _refine_photo(network, image, mask, settings, progress)
 

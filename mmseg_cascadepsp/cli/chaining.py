@@ -88,7 +88,8 @@ def _measure_before_and_after(cfg: Config) -> None:
 
 def use_stored_predictions(cfg: Config, pred_dir: str, ids: str = 'dataset') -> Config:
     """Let predictions in a folder take the place of a chained config's segmentor, see
-    :class:`~mmseg_cascadepsp.models.StoredPredictions`."""
+    :class:`~mmseg_cascadepsp.models.StoredPredictions`.
+    """
     segmentor = cfg.model.segmentor  # may be the name of a config file
     own = segmentor.get('data_preprocessor') if isinstance(segmentor, Mapping) else None
     preprocessor = own or cfg.get('data_preprocessor')
@@ -122,11 +123,13 @@ def use_tta(cfg: Config) -> Config:
 
 def write_results(cfg: Config, out_dir: str | None = None, show_dir: str | None = None) -> Config:
     """Have label maps and pictures written, see
-    :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`."""
+    :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`.
+    """
     if show_dir and not is_chained(cfg):  # nothing was refined: MMSeg's own pictures
         draw_pictures(cfg)
         cfg.visualizer.update(save_dir=show_dir)
-        cfg.visualizer.setdefault('vis_backends', [dict(type='mmseg.LocalVisBackend')])
+        if 'vis_backends' not in cfg.visualizer:
+            cfg.visualizer.vis_backends = [dict(type='mmseg.LocalVisBackend')]
         show_dir = None
     hooks = [
         hook for hook in cfg.get('custom_hooks') or () if type_of(hook) != 'RefinedResultsHook'
@@ -221,7 +224,7 @@ def before_and_after(metrics: Mapping[str, float]) -> str:
     +-----+--------+-------+------------+
     |     | before | after | difference |
     +-----+--------+-------+------------+
-    | mBA |  55.50 | 57.25 |   +1.75    |
+    | mBA | 55.50  | 57.25 |   +1.75    |
     +-----+--------+-------+------------+
     """
     table = PrettyTable(['', 'before', 'after', 'difference'])
@@ -256,16 +259,17 @@ def run_test(cfg) -> dict[str, float]:
 
 
 def draw_pictures(cfg: Config, **options) -> None:
-    """Let MMSegmentation's own hook draw each photo, and add a visualizer where the config has
-    none.
+    """Let MMSegmentation's own hook draw each photo. A hook and a visualizer are added to a config
+    that has none.
 
     Args:
         cfg: The config, changed in place.
         options: Other settings of ``SegVisualizationHook``.
     """
-    if 'visualizer' not in cfg:
+    if cfg.get('visualizer') is None:
         cfg.visualizer = dict(type='mmseg.SegLocalVisualizer')
-    hooks = cfg.setdefault('default_hooks', {})
-    if 'visualization' not in hooks:
-        hooks['visualization'] = dict(type='mmseg.SegVisualizationHook')
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = dict()
+    if cfg.default_hooks.get('visualization') is None:
+        cfg.default_hooks.visualization = dict(type='mmseg.SegVisualizationHook')
     cfg.default_hooks.visualization.update(draw=True, interval=1, **options)

@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_as_program(main, name: str, argv: Sequence[str] | None = None) -> int:
     """:func:`run` for a process of its own: SIGTERM, which batch systems send first, lets go of
-    half-written files as Ctrl-C does."""
+    half-written files as Ctrl-C does.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return run(main, name, argv)

@@ -1,5 +1,6 @@
 """Keep the weights of a training checkpoint alone, in fp16, ready to hand on; of several
-checkpoints of one network their mean."""
+checkpoints of one network their mean.
+"""
 
 from .running import import_package, parser_of
 

@@ -65,7 +65,8 @@ def parser_of(description: str, epilog: str = '', **options) -> argparse.Argumen
 
 def add_cfg_options(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     """Add an argument of MMEngine's form KEY=VALUE, which :func:`cfg_options` reads later: the
-    module that knows the form takes seconds to import."""
+    module that knows the form takes seconds to import.
+    """
     parser.add_argument(name, nargs='+', metavar='KEY=VALUE', help=text)
 
 

@@ -113,10 +113,7 @@ class SingleObjectDataset(BaseSegDataset, ABC):
                 f'data_root: {self.data_root} holds no object; expected {wanted} '
                 '(docs/chaining.md says where to get this set)'
             )
-        prefix = self.data_prefix
-        warn_of_lone(
-            found['img_path'], found['seg_map_path'], prefix['img_path'], prefix['seg_map_path']
-        )
+        warn_of_lone(found['img_path'], found['seg_map_path'])
         shown = {stem: self.object_class(osp.basename(stem)) for stem in stems}
         if not set(shown.values()) & set(self.known):
             missing = sorted({self.METAINFO['classes'][index] for index in shown.values()})

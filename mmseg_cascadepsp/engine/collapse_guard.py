@@ -100,7 +100,8 @@ class CollapseGuardHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Warn when validation, with the norms' running statistics, shows what the batches do not
-        show."""
+        show.
+        """
         before, after = ((metrics or {}).get(key) for key in ('IoU_before', 'IoU'))
         if (
             before is not None

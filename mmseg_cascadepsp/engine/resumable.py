@@ -36,6 +36,7 @@ class SampleIndex(int):
     """Index of a sample that knows its place in the stream: ``seed`` and ``position``."""
 
     def __new__(cls, index: int, seed: int, position: int) -> 'SampleIndex':
+        """The index, with the place in the training that it has."""
         self = super().__new__(cls, index)
         self.seed, self.position = seed, position
         return self

@@ -9,7 +9,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,8 @@ def find_examples(
 ) -> list[Example]:
     """Find the examples of one set: every coarse mask that has a photo and a true mask.
 
-    Coarse masks without photo or true mask are left out, with a warning.
+    Coarse masks without photo or true mask are left out, with a warning. So are photos without
+    true mask and true masks without photo.
 
     Args:
         images: Folder of photos.
@@ -143,6 +144,11 @@ def find_examples(
         ('cats', 'coarse_simulated', 'a.png')
     """
     photos, truths = _by_stem(images), _by_stem(masks)
+    for folder, files, other, others in (
+        (images, photos, masks, truths),
+        (masks, truths, images, photos),
+    ):
+        _warn_of_lone(folder, files, others, f'no partner of the same stem in {other}')
     name = name or Path(images).resolve().parent.name
     same = len({Path(folder).name for folder in coarse}) < len(coarse)
     kinds = kinds or [str(folder) if same else Path(folder).name for folder in coarse]
@@ -159,14 +165,12 @@ def find_examples(
                 f'No coarse mask in {folder} has the name of a photo in {images} and of '
                 f'a mask in {masks}; files that belong together need the same stem.'
             )
-        lone = sorted(set(paths) - {example.coarse.stem for example in found})
-        if lone:
-            warnings.warn(
-                f'{folder}: {len(lone)} of {len(paths)} coarse masks have no photo in '
-                f'{images} or no mask in {masks} of the same stem and are left out, '
-                f'first {paths[lone[0]].name}.',
-                stacklevel=2,
-            )
+        _warn_of_lone(
+            folder,
+            paths,
+            photos.keys() & truths.keys(),
+            f'no photo in {images} or no mask in {masks} of the same stem',
+        )
         examples += found
     return examples
 
@@ -238,6 +242,18 @@ def _by_stem(folder: str | os.PathLike) -> dict[str, Path]:
                 )
             paths[path.stem] = path
     return paths
+
+
+def _warn_of_lone(
+    folder: str | os.PathLike, files: Mapping[str, Path], others: Collection[str], lacks: str
+) -> None:
+    lone = [path.name for stem, path in files.items() if stem not in others]
+    if lone:
+        warnings.warn(
+            f'{folder}: {len(lone)} of {len(files)} files have {lacks} and are left out, '
+            f'first {lone[0]}.',
+            stacklevel=3,
+        )
 
 
 def load_example(example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,19 +34,10 @@ from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
 from .paths import atomic_open, hidden_name
 from .refiner_protocol import MaskRefiner
-from .row_writers import appended, find_writer, write_rows
-from .rows import (
-    ImageRows,
-    MaskRows,
-    open_image_rows,
-    open_mask_rows,
-    row_ranges,
-)
+from .row_writers import appended, check_format, write_result
+from .rows import ImageRows, MaskRows, row_ranges
 
-OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
-"""What results by rows can be written as."""
-
-ROWS, LOCK = 'rows.bin', 'lock'
+ROWS, MASK, LOCK = 'rows.bin', 'mask.bin', 'lock'
 
 
 def refine_file(
@@ -86,10 +77,8 @@ def refine_file(
             files.
     """
     out = Path(out)
-    for name, path in (('out', out), ('probability', Path(probability or out))):
-        if path.suffix.lower() not in OUT_SUFFIXES:
-            raise InvalidValueError(f'{name} must end in {", ".join(OUT_SUFFIXES)}, got {path}.')
-        find_writer(path)  # before hours of work
+    check_format('out', out)  # before hours of work
+    check_format('probability', probability or out)
     if not 0 <= threshold < 1:
         raise InvalidValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
     paths = [Path(path).resolve() for path in (image, mask, out, probability) if path is not None]
@@ -98,7 +87,7 @@ def refine_file(
             f'image, mask, out {out} and probability {probability} must be different files.'
         )
     folder = out.with_name(hidden_name(out.name, 'partial'))
-    with _alone(folder, out), open_image_rows(image) as photo, open_mask_rows(mask) as coarse:
+    with _alone(folder, out), ImageRows(image) as photo, MaskRows(mask) as coarse:
         if photo.shape != coarse.shape:
             raise InvalidValueError(
                 f'mask {mask} must have the size of the image, {photo.shape[0]} x '
@@ -107,34 +96,24 @@ def refine_file(
             )
         inputs = [[s.st_size, s.st_mtime_ns] for s in (Path(image).stat(), Path(mask).stat())]
         state = {**refiner.settings(), 'inputs': inputs}
-        if not (coarse.is_empty or coarse.is_full):
-            hidden = progress is not None or not refiner.progress
-            with Bar(disable=hidden, transient=True) as bar:
-                task = bar.add_task('crops', total=None)
+        hidden = progress is not None or not refiner.progress
+        with Bar(disable=hidden, transient=True) as bar:
+            task = bar.add_task('crops', total=None)
 
-                def show(done: int, total: int) -> None:
-                    bar.update(task, completed=done, total=total)
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
 
-                _refine_rows(refiner, photo, coarse, folder, state, progress or show)
-
-        def finished(of: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-            width = photo.shape[1]
-            if coarse.is_empty or coarse.is_full:
-                for start, stop in row_ranges(photo.shape):
-                    yield of(np.full((stop - start, width), 255 * coarse.is_full, np.uint8))
-                return
-            with open(folder / ROWS, 'rb') as file:
-                for start, stop in row_ranges(photo.shape):
-                    values = np.fromfile(file, np.uint8, (stop - start) * width)
-                    if len(values) < (stop - start) * width:
-                        raise FileError(f'{file.name} has been cut short; refine {image} again.')
-                    yield of(values.reshape(-1, width))
-
-        text = {'mmseg_cascadepsp': note} if note else None
+            _refine_rows(refiner, photo, coarse, folder, state, progress or show)
+        if (folder / ROWS).stat().st_size < photo.shape[0] * photo.shape[1]:
+            raise FileError(f'{folder / ROWS} has been cut short; refine {image} again.')
+        values = np.memmap(folder / ROWS, np.uint8, 'r', shape=photo.shape)
         if probability is not None:
-            write_rows(probability, finished(lambda values: values), photo.shape, geo=photo.geo)
-        masks = finished(lambda values: (values > 255 * threshold).astype(np.uint8) * 255)
-        write_rows(out, masks, photo.shape, text, photo.geo)
+            write_result(probability, values, geo=photo.geo)
+        cut = np.memmap(folder / MASK, np.uint8, 'w+', shape=photo.shape)
+        for start, stop in row_ranges(photo.shape):
+            cut[start:stop] = (values[start:stop] > 255 * threshold) * np.uint8(255)
+        write_result(out, cut, {'mmseg_cascadepsp': note} if note else None, photo.geo)
+        del values, cut  # some systems keep files that are mapped
         for path in set(folder.iterdir()) - {folder / LOCK}:  # before another run may begin
             path.unlink()
 
@@ -179,11 +158,14 @@ def _refine_rows(
     with torch.inference_mode(), appended(folder / ROWS, width) as (file, start):
         if start >= height:
             return
-        outputs = _global_outputs(network, photo, coarse, settings, folder / 'global.npz')
-        if settings.with_local_step(photo.shape):
-            rows = _local_rows(network, photo, outputs, settings, start, progress)
+        if coarse.is_empty or coarse.is_full:
+            rows = [torch.full((1, width), float(coarse.is_full))] * (height - start)
         else:
-            rows = _enlarged_rows(outputs[network.strides[-1]], photo.shape, settings, start)
+            outputs = _global_outputs(network, photo, coarse, settings, folder / 'global.npz')
+            if settings.with_local_step(photo.shape):
+                rows = _local_rows(network, photo, outputs, settings, start, progress)
+            else:
+                rows = _enlarged_rows(outputs[network.strides[-1]], photo.shape, settings, start)
         for values in rows:
             file.write((values * 255).to(torch.uint8).numpy().tobytes())
             file.flush()
@@ -201,7 +183,8 @@ def _global_outputs(
 ) -> dict[int, Tensor]:
     """Outputs of the Global step, stride -> (1, 1, h, w); those of the run before where it came so
     far. Without a Local step the finest one has its final values, at the size the network saw or
-    at the photo's if that is smaller."""
+    at the photo's if that is smaller.
+    """
     if path.exists():
         with np.load(path) as stored:
             return {int(key): torch.from_numpy(stored[key]) for key in stored.files}
@@ -251,7 +234,8 @@ def _local_rows(
     progress: Progress,
 ) -> Iterator[Tensor]:
     """The Local step from top to bottom: rows, (n, W), from ``start`` on, as soon as no crop
-    changes them."""
+    changes them.
+    """
     size = height, width = photo.shape
     finest = network.strides[-1]
     crops = local_crops(coarse, size, settings)

@@ -13,8 +13,7 @@ from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 from mmseg_cascadepsp.visualization import before_after, overlay
 
 from .arrays import check_mask
-from .large import OUT_SUFFIXES, refine_file
-from .paths import files_below
+from .large import refine_file
 from .reading import (
     IMAGE_SUFFIXES,
     is_unknown_tiff,
@@ -24,8 +23,9 @@ from .reading import (
     write_png,
 )
 from .refiner_protocol import MaskRefiner
-from .row_writers import read_note
+from .row_writers import OUT_SUFFIXES, read_note
 from .rows import stored_size
+from .stems import files_by_stem
 
 EXTRAS = {'probability': '.png', 'overlay': '.jpg', 'before_after': '.jpg'}
 """What can be written besides the mask, and as which format."""
@@ -47,7 +47,8 @@ class Pair:
 
     def extra(self, kind: str) -> Path:
         """Where an extra goes: ``out_overlay.jpg`` beside ``out.png``; ``overlay/a.jpg`` in a
-        folder."""
+        folder.
+        """
         if self.folder is None:
             suffix = self.target.suffix if kind == 'probability' else EXTRAS[kind]
             return self.target.with_name(f'{self.target.stem}_{kind}{suffix}')
@@ -56,18 +57,35 @@ class Pair:
 
 def find_pairs(
     images: str | os.PathLike, masks: str | os.PathLike, out: str | os.PathLike
-) -> tuple[list[Pair], dict[str, str]]:
+) -> tuple[list[Pair], dict[str, str], list[str]]:
     """Pair photos with masks: two files, or two folders (with subfolders) of the same stems.
 
     Where both are the same folder, PNG files are the masks of the other files of their stem.
 
+    Args:
+        images: A photo, or a folder of photos.
+        masks: Its coarse mask, or a folder of masks.
+        out: Where the refined masks go: a file or a folder.
+
     Returns:
-        Pairs in the order of their names, and the masks without photo or with several, with a
-        sentence each. Photos without a mask are left out.
+        The pairs in the order of their names. Name -> sentence, of masks without a photo and of
+        names that several photos or masks have. Names of photos without a mask, which are left
+        out.
 
     Raises:
-        OSError: a path does not exist.
-        ValueError: a file and a folder, no pairs, or an output on top of an input.
+        MissingFileError: A path does not exist.
+        InvalidValueError: A file and a folder, no pairs, or an output on top of an input.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ('photos/a.jpg', 'photos/b.jpg', 'masks/a.png'):
+        ...     (folder / name).parent.mkdir(exist_ok=True)
+        ...     (folder / name).touch()
+        >>> paths = [folder / name for name in ('photos', 'masks', 'out')]
+        >>> (pair,), faults, without_mask = find_pairs(*paths)
+        >>> pair.name, faults, without_mask
+        ('a', {}, ['b'])
     """
     given, out = str(out), Path(out)
     images, masks = Path(images), Path(masks)
@@ -88,49 +106,36 @@ def find_pairs(
                 f'out must end in .png, .tif or .npy, or be a folder, got {out}.'
             )
         _refuse_same(out, (images, masks))
-        return [Pair(images.stem, images, masks, out)], {}
+        return [Pair(images.stem, images, masks, out)], {}, []
     if out.exists() and not out.is_dir():
         raise InvalidValueError(f'out must be a folder, as image and mask are; {out} is a file.')
     _refuse_same(out, (images, masks))
-    photos, coarse = _by_stem(images, out), _by_stem(masks, out)
+    of_photos = of_masks = IMAGE_SUFFIXES | {'.npy'}
     if images.resolve() == masks.resolve():
-        coarse = {name: [p for p in paths if _is_png(p)] for name, paths in coarse.items()}
-        photos = {name: [p for p in paths if not _is_png(p)] for name, paths in photos.items()}
+        of_photos, of_masks = of_photos - {'.png'}, {'.png'}
+    photos = files_by_stem(images, of_photos, without=out)
+    coarse = files_by_stem(masks, of_masks, without=out)
     pairs, faults = [], {}
-    for name, paths in sorted(coarse.items()):
+    for name, paths in coarse.items():
         found = photos.get(name, [])
         if len(found) == len(paths) == 1:
             pairs.append(Pair(name, found[0], paths[0], out / f'{name}.png', out))
-        elif paths:
+        else:
             faults[name] = (
                 f'{len(found)} photos and {len(paths)} masks are named {name}; expected one of '
                 f'each in {images} and {masks}.'
             )
     if not pairs:
         raise InvalidValueError(
-            f'no pairs: of {sum(map(bool, photos.values()))} photos in {images} and '
-            f'{sum(map(bool, coarse.values()))} masks in {masks}, no two have the same stem '
+            f'no pairs: of {len(photos)} photos in {images} and '
+            f'{len(coarse)} masks in {masks}, no two have the same stem '
             '(a.jpg belongs to a.png).'
         )
-    return pairs, faults
+    return pairs, faults, [name for name in photos if name not in coarse]
 
 
 def _is_png(path: Path) -> bool:
     return path.suffix.lower() == '.png'
-
-
-def _by_stem(folder: Path, out: Path) -> dict[str, list[Path]]:
-    """Image files below ``folder`` but not below ``out``, by their path without suffix."""
-    found: dict[str, list[Path]] = {}
-    within = folder.resolve() in out.resolve().parents
-    known = IMAGE_SUFFIXES | {'.npy'}
-    for path in files_below(folder):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() not in known or any(p[0] == '.' for p in inside.parts):
-            continue
-        if not within or out.resolve() not in path.resolve().parents:
-            found.setdefault(inside.with_suffix('').as_posix(), []).append(path)
-    return found
 
 
 def _refuse_same(out: Path, inputs: Iterable[Path], role: str = 'out') -> None:
@@ -182,7 +187,8 @@ class RunOptions:
 def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = ()) -> None:
     """Raise ``ValueError`` where an extra would be written over the photo, the mask or one of
     ``targets``, where the masks of all pairs go, or the mask in a format of rows but not by
-    rows."""
+    rows.
+    """
     windowed = options.windowed
     if windowed is not None and not windowed and not _is_png(pair.target):
         raise InvalidValueError(
@@ -239,7 +245,8 @@ def make_note(pair: Pair, settings: dict, extras: Collection[str]) -> str:
 
 def is_windowed(pair: Pair) -> bool:
     """Whether a pair is refined by rows: large photos, and formats that are read by rows alone or
-    written so."""
+    written so.
+    """
     suffixes = {path.suffix.lower() for path in (pair.image, pair.mask, pair.target)}
     height, width = stored_size(pair.image) or (0, 0)
     return (
@@ -290,18 +297,22 @@ class Job:
     options: RunOptions
 
     def is_windowed(self, pair: Pair) -> bool:
+        """Whether a pair is refined by rows."""
         windowed = self.options.windowed
         return is_windowed(pair) if windowed is None else windowed
 
     def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """Photo and mask."""
         return read_image(pair.image), read_mask(pair.mask)
 
     def refine(self, image: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The probability, and photo and mask where pictures of them are wanted."""
         probability = self.refiner.refine(image, coarse)
         with_photo = bool(set(self.options.extras) - {'probability'})
         return (probability, image, coarse) if with_photo else (probability, None, None)
 
     def write(self, pair: Pair, note: str, probability, image, coarse) -> None:
+        """Write what :meth:`refine` gave, the mask last."""
         extras = self.options.extras
         mask = probability > 255 * self.options.threshold
         if 'probability' in extras:
@@ -314,6 +325,7 @@ class Job:
         write_png(pair.target, mask.astype(np.uint8) * 255, {NOTE: note} if note else None)
 
     def by_rows(self, pair: Pair, note: str, progress: Progress | None) -> None:
+        """Read, refine and write by rows."""
         extras = self.options.extras
         pictures = sorted(set(extras) - {'probability'})
         if pictures:

@@ -354,3 +354,7 @@ def test_small_objects_of_large_photos_survive():
     photo += np.random.default_rng(0).integers(0, 12, photo.shape).astype(np.uint8)
     refined = Refiner('lite', precision='fp32').refine(photo, coarse) > 127
     assert binary_iou(refined, disc) > max(binary_iou(coarse, disc), 0.9)
+
+
+def test_a_name_may_come_as_a_path():
+    assert Refiner(Path('lite')).name == 'lite'

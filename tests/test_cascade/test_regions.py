@@ -34,8 +34,9 @@ def test_parts_far_apart_have_regions_of_their_own():
     mask[300:320, 500:560] = True
     first, second = sorted(object_regions(mask))
     assert first.bottom - first.top < 110 and second.top > 270
-    assert are_small([first, second], mask.shape)
-    assert not are_small([first] * 17, mask.shape) and not are_small([], mask.shape)
+    assert are_small([first, second], mask.shape, 500)
+    assert not are_small([first, second], mask.shape, 600)  # seen at full resolution
+    assert not are_small([first] * 17, mask.shape, 500) and not are_small([], mask.shape, 500)
 
 
 @pytest.mark.parametrize('region, small', [('auto', True), ('object', True), ('photo', False)])
@@ -49,7 +50,7 @@ def test_what_the_network_sees(region, small):
         seen.append((image.shape[-1], masks[:, 0].gt(0).float().mean().item()))
         return refine_pass(image, masks, strides)
 
-    result = refine(network, image, mask, normalize, L=500, steps='global', region=region)
+    result = refine(network, image, mask, normalize, L=490, steps='global', region=region)
     width, share = seen[0]
     assert (width < 480) == small and (share > 0.2) == small
     assert result.shape == (300, 500)
@@ -61,9 +62,9 @@ def test_what_the_network_sees(region, small):
 def test_a_region_is_refined_as_if_it_were_the_photo():
     image, _ = scene(700, 900)
     mask = torch.zeros(1, 700, 900, dtype=torch.bool)
-    mask[:, 120:300, 200:420] = True
+    mask[:, 120:220, 200:330] = True
     (box,) = object_regions(mask[0].numpy())
-    for steps, L in (('global', 900), ('both', 96)):
+    for steps, L in (('global', 800), ('both', 96)):
         own = CascadeSettings(steps=steps, L=L, enlarge=False)
         whole = refine_with(Toy(), image, mask, own)
         part = image[(..., *box.slices)], mask[(..., *box.slices)]

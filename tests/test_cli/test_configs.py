@@ -6,7 +6,6 @@ import logging
 import pytest
 from mmengine.logging import MMLogger
 
-from mmseg_cascadepsp.cli import chaining
 from mmseg_cascadepsp.cli.configs import data_roots, read_config
 
 CHAIN = 'configs/deeplabv3plus_refined_persons-cats-horses.py'
@@ -17,19 +16,6 @@ def test_a_folder_of_any_name_in_the_environment(tmp_path, monkeypatch, name):
     monkeypatch.setenv('MMSEG_CASCADEPSP_DATA', f'{tmp_path}/{name}')
     roots = data_roots(read_config(CHAIN))
     assert roots and all(root.startswith(f'{tmp_path}/{name}/') for root in roots)
-
-
-def test_pictures_of_configs_without_a_hook_that_draws(tmp_path):
-    cfg = read_config(CHAIN)
-    assert 'visualization' not in cfg.default_hooks
-    chaining.draw_pictures(cfg, show=True, wait_time=0)
-    hook = cfg.default_hooks.visualization
-    assert (hook.type, hook.draw, hook.show) == ('mmseg.SegVisualizationHook', True, True)
-    assert cfg.visualizer.type.endswith('SegLocalVisualizer')
-    cfg = read_config(CHAIN)
-    cfg.model = cfg.model.segmentor
-    chaining.write_results(cfg, show_dir=str(tmp_path))
-    assert cfg.default_hooks.visualization.draw and cfg.visualizer.save_dir == str(tmp_path)
 
 
 def test_the_console_goes_without_dumps(monkeypatch):

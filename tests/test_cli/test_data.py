@@ -34,12 +34,6 @@ def test_addresses_are_left_to_mmengine(root):
     assert missing_of({**SET, 'data_prefix': dict(img_path='s3://bucket/a')}, '.') == []
 
 
-def test_data_root_of_a_test_on_an_address():
-    cfg = read_config(CAMVID)
-    chaining.check_data(cfg, 's3://bucket/camvid')
-    assert cfg.test_dataloader.dataset.data_root == 's3://bucket/camvid'
-
-
 @pytest.mark.parametrize('given', ['own', 'above'])
 def test_data_root_is_the_set_s_folder_or_the_one_above(tmp_path, monkeypatch, given):
     monkeypatch.delenv('MMSEG_CASCADEPSP_DATA', raising=False)

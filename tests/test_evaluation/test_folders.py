@@ -77,7 +77,12 @@ def test_three_folders_are_matched_by_stem(tmp_path):
     (tmp_path / 'mine/masks/photo4.png').unlink()
     (tmp_path / 'mine/images/photo5.png').rename(tmp_path / 'mine/images/photo5.PNG')
     (tmp_path / 'mine/images/readme.txt').write_text('no picture')
-    with pytest.warns(UserWarning, match='1 of 3 coarse masks have no photo .* first photo4.png'):
+    with (
+        pytest.warns(
+            UserWarning, match='images: 1 of 3 files have no partner.*, first photo4.png'
+        ),
+        pytest.warns(UserWarning, match='1 of 3 files have no photo .* first photo4.png'),
+    ):
         examples = folders.find_examples(
             *(tmp_path / 'mine' / name for name in ('images', 'masks')),
             [tmp_path / 'mine/coarse_simulated'],

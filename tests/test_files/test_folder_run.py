@@ -227,6 +227,8 @@ def test_a_bad_pair_is_told_and_the_others_go_on(blur, pairs, photo, mask):
         assert words in report.failed[name]
         assert f'failed {name}: {report.failed[name]}' in said
     assert len(report.failed) == 5
+    assert report.without_mask == ['without_mask']
+    assert '1 photos have no mask and are left out: without_mask' in said
     assert files(pairs[2]) == ['b.png', 'deep/c.png']
 
 
@@ -418,7 +420,7 @@ def test_results_may_go_above_the_inputs(blur, pairs):
 
 
 def test_results_go_beside_inputs_of_a_single_pair(pairs):
-    found, faults = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
+    found, faults, _ = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
     assert found[0].target == pairs[0] / 'a.png' and not faults
 
 
@@ -433,3 +435,12 @@ def test_tiffs_that_pillow_does_not_know_are_refined_by_rows(
     assert refine_files(refiner, *paths, L=L).refined == ['p']
     expected = refiner.refine(photo, read_mask(paths[1]), L=L)
     assert ((read_mask(paths[2]) > 127) != (expected > 127)).mean() < 0.001
+
+
+def test_photos_without_a_mask_are_told(blur, pairs):
+    for name in ('b', 'deep/c'):
+        (pairs[1] / f'{name}.png').unlink()
+    console = Console(file=io.StringIO(), width=200)
+    report = refine_files(blur, *pairs, L=L, console=console)
+    assert report.refined == ['a'] and report.without_mask == ['b', 'deep/c']
+    assert '2 photos have no mask and are left out: b, deep/c' in console.file.getvalue()

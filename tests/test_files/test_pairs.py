@@ -48,7 +48,7 @@ def test_extras_never_go_on_top_of_inputs(folders, tmp_path, single):
     before, blur = contents(tmp_path), Blur()
     with pytest.raises(ValueError, match='probability .* is an input'):
         refine_files(blur, *paths, L=80, extras=['probability'])
-    (pair,), _ = find_pairs(*paths)
+    (pair,), *_ = find_pairs(*paths)
     options = RunOptions(extras=['probability'])
     state, sentence = process_pair(blur, blur.settings(), pair, options)
     assert state == 'failed' and 'is an input' in sentence
@@ -91,7 +91,7 @@ def test_a_pair_alone_is_checked_before_the_work(folders, tmp_path, change, erro
     photos, masks, _ = folders
     suffix, before, blur = change.get('suffix', '.png'), contents(tmp_path), Blur()
     options = {key: value for key, value in change.items() if key != 'suffix'}
-    (pair,), _ = find_pairs(photos / 'a.jpg', masks / 'a.png', tmp_path / f'x{suffix}')
+    (pair,), *_ = find_pairs(photos / 'a.jpg', masks / 'a.png', tmp_path / f'x{suffix}')
     with pytest.raises(error, match=words):
         refine_pair(blur, pair, RunOptions(**options))
     assert not blur.calls and contents(tmp_path) == before
@@ -102,5 +102,5 @@ def test_linked_folders_belong_to_the_folder(folders, tmp_path):
     for folder in (photos, masks):
         (tmp_path / f'my_{folder.name}').mkdir()
         (tmp_path / f'my_{folder.name}' / 'deep').symlink_to(folder)
-    found, faults = find_pairs(tmp_path / 'my_photos', tmp_path / 'my_masks', out)
+    found, faults, _ = find_pairs(tmp_path / 'my_photos', tmp_path / 'my_masks', out)
     assert [pair.name for pair in found] == ['deep/a'] and not faults

@@ -74,6 +74,18 @@ def test_photos_of_12_bits_are_told(tmp_path, channels):
         read_image(path)
 
 
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_16_bits_of_small_values_are_not_black_without_a_word(tmp_path, suffix, channels):
+    path = str(tmp_path / f'a.{suffix}')
+    cv2.imwrite(path, RNG.integers(0, 256, (9, 11, channels), np.uint16))
+    with pytest.warns(UserWarning, match='nearly black: .* above 0, .*8 to 14 bits'):
+        assert read_image(path).max() == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # black may be meant
+        read_image(save(tmp_path / 'b.png', np.zeros((9, 11), np.uint8)))
+
+
 def test_grey_palette_one_bit_and_cmyk(tmp_path):
     grey = PHOTO[..., 0]
     np.testing.assert_array_equal(

@@ -254,8 +254,3 @@ def test_pictures_without_a_refiner(tool, root):
     own = 'visualizer.name=plain'  # visualizers of one name are one in a process
     tool('--show-dir', root / 'plain', '--cfg-options', own, refines=False)
     assert len(list((root / 'plain').rglob('*.png'))) == 2
-
-
-def test_precision_needs_a_refiner(tool):
-    with pytest.raises(SystemExit, match='--precision is that of a refiner, and .* has none'):
-        tool('--precision', 'fp32', refines=False)

@@ -217,7 +217,8 @@ class CascadeNetwork(Network):
 
     def prepare(self, device: torch.device) -> FastNetwork | None:
         """The network that fits the model's weights, made unless it is there already; None where
-        the model itself runs."""
+        the model itself runs.
+        """
         model = self.model
         if torch.is_grad_enabled() or not self._is_known() or model.training:
             return None
@@ -237,7 +238,8 @@ class CascadeNetwork(Network):
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """A model that is being trained refines with its norms' statistics, and they stay as they
-    are."""
+    are.
+    """
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False  # not train(), which models overwrite

@@ -361,6 +361,11 @@ def _read(path: str | os.PathLike) -> bytes:
 
 
 def require(module: str) -> ModuleType:
+    """An ONNX package.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

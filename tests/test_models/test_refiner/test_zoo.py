@@ -132,3 +132,19 @@ def test_weights_that_did_not_come_with_the_package(tmp_path, monkeypatch):
 def test_the_shipped_weights_load_and_are_small():
     assert find_weights('lite').stat().st_size <= 16 * 2**20
     assert Refiner('lite', device='cpu').name == 'lite'
+
+
+@pytest.mark.parametrize('right', [True, False])
+def test_the_hash_in_the_name_of_segmentor_weights_is_checked(tmp_path, right):
+    content = b'weights' * 1000
+    digest = hashlib.sha256(content).hexdigest() if right else '0123abcd'
+    source = tmp_path / f'fcn_20200614-{digest[:8]}.pth'
+    source.write_bytes(content)
+    target = tmp_path / 'cache' / source.name
+    if right:
+        download(source.as_uri(), target, progress=False)
+        assert target.read_bytes() == content
+    else:
+        with pytest.raises(OSError, match='SHA-256 of what came begins with .* not with 0123abcd'):
+            download(source.as_uri(), target, progress=False)
+        assert not target.exists()
