@@ -14,9 +14,9 @@ from .version import __version__
 __all__ = ['Refiner', '__version__']
 
 #: Module of MMSegmentation -> rooms that register something beside it. MMSegmentation's registries
-#: import these modules when a class is asked for. Refining imports its models alone.
+#: import these modules when a class is asked for. Refining needs no data sets.
 REGISTERED = {
-    'mmseg.models': ('models',),
+    'mmseg.models': ('models', 'engine'),  # engine: checkpoints named package://
     'mmseg.datasets': ('datasets', 'engine'),
     'mmseg.engine': ('engine',),
     'mmseg.evaluation': ('evaluation',),

@@ -64,6 +64,13 @@ import mmseg_cascadepsp
 from mmseg.registry import HOOKS
 assert HOOKS.get('CollapseGuardHook') is not None
 """,
+    'a checkpoint in the package': """
+import mmseg_cascadepsp
+from mmseg.apis import init_model
+from mmengine.runner import CheckpointLoader
+name = 'package://mmseg_cascadepsp/weights/cascadepsp_lite.pth'
+assert CheckpointLoader.load_checkpoint(name, 'cpu')['state_dict']
+""",
     'a sampler alone': """
 import mmseg_cascadepsp
 from mmengine.registry import DATA_SAMPLERS
