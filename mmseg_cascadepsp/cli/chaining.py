@@ -218,9 +218,9 @@ def fetch(url: str) -> Path:
 
 
 def before_and_after(metrics: Mapping[str, float]) -> str:
-    """A table of the metrics that come as ``NAME_before``, ``NAME`` and ``NAME_gain``.
+    """A table of the metrics that come as ``NAME_before`` and ``NAME``.
 
-    >>> print(before_and_after({'mBA': 57.25, 'mBA_before': 55.5, 'mBA_gain': 1.75}))
+    >>> print(before_and_after({'mBA': 57.25, 'mBA_before': 55.5}))
     +-----+--------+-------+------------+
     |     | before | after | difference |
     +-----+--------+-------+------------+
@@ -229,15 +229,10 @@ def before_and_after(metrics: Mapping[str, float]) -> str:
     """
     table = PrettyTable(['', 'before', 'after', 'difference'])
     for name, after in metrics.items():
-        if f'{name}_before' in metrics:
-            table.add_row(
-                [
-                    name.rpartition('/')[2],
-                    f'{metrics[f"{name}_before"]:.2f}',
-                    f'{after:.2f}',
-                    f'{metrics[f"{name}_gain"]:+.2f}',
-                ]
-            )
+        before = metrics.get(f'{name}_before')
+        if before is not None:
+            values = f'{before:.2f}', f'{after:.2f}', f'{after - before:+.2f}'
+            table.add_row([name.rpartition('/')[2], *values])
     return table.get_string() if table.rows else ''
 
 
