@@ -1,7 +1,7 @@
 """CascadePSP (CVPR 2020) inside MMSegmentation: masks whose boundaries follow the image.
 
-Importing the package takes a moment. Its models, datasets, transforms, metrics and hooks are in
-MMSegmentation's registries as soon as MMSegmentation is imported.
+Importing the package takes a moment. Its models, datasets, transforms, metrics and hooks come into
+MMSegmentation's registries together with those of MMSegmentation.
 """
 
 import importlib
@@ -13,8 +13,18 @@ from .version import __version__
 
 __all__ = ['Refiner', '__version__']
 
-#: Rooms whose import registers something.
-REGISTERED = ('datasets', 'engine', 'evaluation', 'models', 'visualization')
+#: Module of MMSegmentation -> rooms that register something beside it. MMSegmentation's registries
+#: import these modules when a class is asked for. Refining needs no data sets.
+REGISTERED = {
+    'mmseg.models': ('models', 'engine'),  # engine: checkpoints named package://
+    'mmseg.datasets': ('datasets', 'engine'),
+    'mmseg.engine': ('engine',),
+    'mmseg.evaluation': ('evaluation',),
+}
+ROOMS = (
+    'apis', 'cascade', 'compat', 'datasets', 'engine', 'evaluation', 'files', 'models',
+    'visualization',
+)  # fmt: skip
 #: Name -> module that has it, imported when it is asked for.
 FRONT_DOORS = {
     'Refiner': 'apis',
@@ -31,7 +41,7 @@ def _prepare(module) -> None:
 
 
 def _register(module) -> None:
-    for room in REGISTERED:
+    for room in REGISTERED[module.__name__]:
         importlib.import_module(f'.{room}', __name__)
 
 
@@ -39,16 +49,17 @@ def _register(module) -> None:
 warnings.filterwarnings('ignore', 'pkg_resources is deprecated as an API', UserWarning)
 # mmseg imports mmcv first: then its compiled operators, or their stand-in, have to be there.
 wrapt.register_post_import_hook(_prepare, 'mmcv')
-wrapt.register_post_import_hook(_register, 'mmseg')
+for _name in REGISTERED:
+    wrapt.register_post_import_hook(_register, _name)
 
 
 def __getattr__(name: str):
     if name in FRONT_DOORS:
         return getattr(importlib.import_module(f'.{FRONT_DOORS[name]}', __name__), name)
-    if name in (*REGISTERED, 'apis', 'cascade', 'compat', 'files'):
+    if name in ROOMS:
         return importlib.import_module(f'.{name}', __name__)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def __dir__():
-    return sorted({*globals(), *FRONT_DOORS, *REGISTERED})
+    return sorted({*globals(), *FRONT_DOORS, *ROOMS})

@@ -8,17 +8,20 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmseg.registry import DATASETS
 from prettytable import PrettyTable
 
-from mmseg_cascadepsp.datasets import ClassAgnosticDataset
 from mmseg_cascadepsp.engine import prepare_processes
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.models.refiner.zoo import download
 
-from .configs import QuietRunner, inner_datasets, is_remote, type_of
+from .configs import QuietRunner, inner_datasets, type_of
+from .data import choose_root, missing_of
 
 BEFORE_AND_AFTER = ('BoundarySegMetric', 'RefinementMetric')
+OF_TRAINING = (
+    'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler',
+    'val_cfg', 'val_dataloader', 'val_evaluator',
+)  # fmt: skip
 DATA_HELP = 'docs/chaining.md says what to download and where to put it'
 
 
@@ -123,7 +126,7 @@ def write_results(cfg: Config, out_dir: str | None = None, show_dir: str | None 
     :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`.
     """
     if show_dir and not is_chained(cfg):  # nothing was refined: MMSeg's own pictures
-        visualization(cfg).update(draw=True)
+        draw_pictures(cfg)
         cfg.visualizer.update(save_dir=show_dir)
         if 'vis_backends' not in cfg.visualizer:
             cfg.visualizer.vis_backends = [dict(type='mmseg.LocalVisBackend')]
@@ -160,62 +163,15 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
                 f'--data-root: {cfg.filename} tests on {len(inner)} sets; change the data_root of '
                 'each by --cfg-options'
             )
-        inner[0].data_root = _own_root(inner[0], data_root)
+        usual = osp.basename(osp.normpath(inner[0].get('data_root') or ''))
+        inner[0].data_root = choose_root(inner[0], data_root, osp.join(data_root, usual))
     for dataset in inner:
-        missing = _missing(dataset, dataset.get('data_root'))
+        missing = missing_of(dataset, dataset.get('data_root'))
         if missing:
             raise MissingFileError(
                 f'the test set is not there: {missing[0]} is missing; '
                 f'{cfg.get("data_help", DATA_HELP)}, or name your folder with --data-root'
             )
-
-
-def _own_root(dataset: Mapping, root: str) -> str:
-    """The folder of a set: ``root``, or the folder in it that has the set's usual name.
-
-    Raises:
-        InvalidValueError: Both could be meant.
-    """
-    usual = osp.basename(osp.normpath(dataset.get('data_root') or ''))
-    below = osp.join(root, usual)
-    if not usual or is_remote(root) or not osp.isdir(below):
-        return root
-    whole = [folder for folder in (root, below) if not _missing(dataset, folder)]
-    if len(whole) == 2 and not _is_class_agnostic(dataset):
-        raise InvalidValueError(
-            f'--data-root: both {root} and {below} hold what looks like the set; name the one '
-            'that is meant by its whole path, and move the other'
-        )
-    return below if whole == [below] else root
-
-
-def _is_class_agnostic(dataset: Mapping) -> bool:
-    kind = dataset.type if isinstance(dataset.type, type) else DATASETS.get(dataset.type)
-    if kind is None:
-        raise InvalidValueError(
-            f'dataset {dataset.type} is not registered; name its module in custom_imports'
-        )
-    return issubclass(kind, ClassAgnosticDataset)
-
-
-def _missing(dataset: Mapping, root: str | None) -> list[str]:
-    """Folders and files of a set that are not there; addresses are left to MMEngine."""
-    if root and is_remote(root):
-        return []
-    folders = []
-    # Their own dataset looks for sets side by side in sub-folders, and tells what is missing.
-    if not _is_class_agnostic(dataset):
-        folders = [
-            osp.join(root or '', folder)
-            for folder in dataset.get('data_prefix', {}).values()
-            if folder is not None
-        ]
-    wanted = ([root] if root else []) + folders
-    missing = [folder for folder in wanted if not is_remote(folder) and not osp.isdir(folder)]
-    if dataset.get('ann_file') and not missing:
-        files = [osp.join(root or '', dataset.ann_file)]
-        missing = [file for file in files if not osp.exists(file)]
-    return missing
 
 
 def find_checkpoint(cfg: Config, checkpoint: str | None = None) -> str | None:
@@ -262,9 +218,9 @@ def fetch(url: str) -> Path:
 
 
 def before_and_after(metrics: Mapping[str, float]) -> str:
-    """A table of the metrics that come as ``NAME_before``, ``NAME`` and ``NAME_gain``.
+    """A table of the metrics that come as ``NAME_before`` and ``NAME``.
 
-    >>> print(before_and_after({'mBA': 57.25, 'mBA_before': 55.5, 'mBA_gain': 1.75}))
+    >>> print(before_and_after({'mBA': 57.25, 'mBA_before': 55.5}))
     +-----+--------+-------+------------+
     |     | before | after | difference |
     +-----+--------+-------+------------+
@@ -273,15 +229,10 @@ def before_and_after(metrics: Mapping[str, float]) -> str:
     """
     table = PrettyTable(['', 'before', 'after', 'difference'])
     for name, after in metrics.items():
-        if f'{name}_before' in metrics:
-            table.add_row(
-                [
-                    name.rpartition('/')[2],
-                    f'{metrics[f"{name}_before"]:.2f}',
-                    f'{after:.2f}',
-                    f'{metrics[f"{name}_gain"]:+.2f}',
-                ]
-            )
+        before = metrics.get(f'{name}_before')
+        if before is not None:
+            values = f'{before:.2f}', f'{after:.2f}', f'{after - before:+.2f}'
+            table.add_row([name.rpartition('/')[2], *values])
     return table.get_string() if table.rows else ''
 
 
@@ -291,6 +242,8 @@ def run_test(cfg) -> dict[str, float]:
     Returns:
         All metrics by name.
     """
+    for name in OF_TRAINING:  # MMEngine would build it, data and all, to ask for its iteration
+        cfg[name] = None
     prepare_processes(cfg)
     os.makedirs(cfg.work_dir, exist_ok=True)
     metrics = QuietRunner.from_cfg(cfg).test()
@@ -300,12 +253,18 @@ def run_test(cfg) -> dict[str, float]:
     return metrics
 
 
-def visualization(cfg: Config) -> dict:
-    """The config's hook that draws, and a visualizer for it; put there where they lack."""
+def draw_pictures(cfg: Config, **options) -> None:
+    """Let MMSegmentation's own hook draw each photo. A hook and a visualizer are added to a config
+    that has none.
+
+    Args:
+        cfg: The config, changed in place.
+        options: Other settings of ``SegVisualizationHook``.
+    """
     if cfg.get('visualizer') is None:
         cfg.visualizer = dict(type='mmseg.SegLocalVisualizer')
     if cfg.get('default_hooks') is None:
         cfg.default_hooks = dict()
     if cfg.default_hooks.get('visualization') is None:
         cfg.default_hooks.visualization = dict(type='mmseg.SegVisualizationHook')
-    return cfg.default_hooks.visualization
+    cfg.default_hooks.visualization.update(draw=True, interval=1, **options)

@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     name = build_parser().parse_args(argv[:1]).command
     module = importlib.import_module(f'.{COMMANDS[name][0]}', __package__)
-    return run_as_program(module.main, f'mmseg-cascadepsp {name}', argv[1:])
+    sys.argv[0] = f'mmseg-cascadepsp {name}'  # what argparse calls the program
+    return run_as_program(module.main, sys.argv[0], argv[1:])
 
 
 def run_as_program(main, name: str, argv: Sequence[str] | None = None) -> int:

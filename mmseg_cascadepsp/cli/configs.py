@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from mmengine.config import Config
 from mmengine.hub import get_config
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner
 
 from mmseg_cascadepsp.errors import MissingFileError
@@ -17,6 +17,19 @@ from mmseg_cascadepsp.evaluation.folders import ROOT_VARIABLE
 MMENGINE_HOOKS = {
     'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'
 }  # fmt: skip
+#: How the messages begin that the console goes without.
+DUMPS = (
+    'System environment:',
+    'Config:',
+    'Hooks will be executed',
+    'paramwise_options',
+    'Using env variable',
+    'Distributed training is not used',
+    'The prefix is not set in metric class',
+    'Exp name:',
+    '"FileClient" will be deprecated',  # said by MMEngine of its own hooks
+    '"HardDiskBackend" is the alias',
+)
 
 
 def read_config(path: str, options: Mapping | None = None, data_root: str | None = None) -> Config:
@@ -39,6 +52,7 @@ def read_config(path: str, options: Mapping | None = None, data_root: str | None
     """
     if '::' not in path and not osp.isfile(path):
         raise MissingFileError(f'config: there is no file {path}')
+    _quieten(MMLogger.get_current_instance())
     root = data_root or os.environ.get(ROOT_VARIABLE)
     if root:
         # MMEngine pastes the value into Python text, and by re.sub, which reads backslashes, too.
@@ -93,39 +107,56 @@ def is_remote(path: str) -> bool:
     return '://' in path
 
 
-class _Short(logging.Filter):
-    """Keeps what is longer than a few lines, such as the whole config, to the log file."""
+class _NoDumps(logging.Filter):
+    """Keeps to the log file what MMEngine says at length, or of every weight."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.getMessage().count('\n') < 6
+        return not record.getMessage().lstrip('\n-').startswith(DUMPS)
+
+
+def _quieten(logger: logging.Logger) -> None:
+    for handler in logger.handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.addFilter(_NoDumps())
 
 
 class QuietRunner(Runner):
-    """MMEngine's Runner, whose console says what matters while it is built.
+    """MMEngine's Runner, whose console says what matters.
 
-    The config, the environment and the list of hooks go to the log file alone.
+    The config, the environment, the list of hooks and the settings of single weights go to the log
+    file alone.
     """
 
     def build_logger(self, *args, **kwargs):
         """See MMEngine."""
         logger = super().build_logger(*args, **kwargs)
-        self._short = _Short()
-        for handler in logger.handlers:
-            if type(handler) is logging.StreamHandler:
-                handler.addFilter(self._short)
+        _quieten(logger)
         return logger
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'QuietRunner':
         """See MMEngine."""
         runner = super().from_cfg(cfg)
-        for handler in runner.logger.handlers:
-            handler.removeFilter(runner._short)
-        count = sum(value.numel() for value in runner.model.parameters())
-        device = next((value.device for value in runner.model.parameters()), 'cpu')
-        print_log(
-            f'{type_of(cfg.model)}, {count / 1e6:.1f} M parameters, on {device}; config, '
-            f'environment and log are in {runner.log_dir}',
-            logger='current',
-        )
+        weights = list(runner.model.parameters())
+        count = sum(weight.numel() for weight in weights)
+        for line in (
+            f'data: {", ".join(data_roots(cfg))}',
+            f'model: {type_of(cfg.model)}, {count / 1e6:.1f} M parameters',
+            f'device: {weights[0].device if weights else "cpu"}',
+            f'log, config and environment: {runner.log_dir}',
+        ):
+            print_log(line, logger='current')
         return runner
+
+
+def data_roots(cfg: Mapping) -> list[str]:
+    """Where the data of a run lie, each folder once.
+
+    Example:
+        >>> dataset = {'type': 'BIGDataset', 'data_root': 'data/big'}
+        >>> data_roots({'test_dataloader': {'dataset': dataset}})
+        ['data/big']
+    """
+    loaders = (cfg.get(f'{kind}_dataloader') or {} for kind in ('train', 'val', 'test'))
+    sets = (each for loader in loaders for each in inner_datasets(loader.get('dataset') or {}))
+    return list(dict.fromkeys(each['data_root'] for each in sets if each.get('data_root')))

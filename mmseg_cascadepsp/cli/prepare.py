@@ -1,12 +1,13 @@
 """Lay out the paper's training data from the archives that its authors publish."""
 
+import argparse
 import sys
 
 from .running import import_package, parser_of
 
 EPILOG = """\
-Put what you downloaded into one folder, whatever the names, packed:
-{archives}
+Put what you downloaded into one folder, whatever the names, packed. --check says what is missing
+and where to download it, docs/training.md too.
 
 examples:
   python tools/dataset_converters/prepare_training_data.py downloads --data-root data
@@ -14,31 +15,28 @@ examples:
       read all pictures that were laid out, by this script or by the authors' own
 
 Photos and masks are checked as they are laid out. A run that was stopped goes on when it is
-started again. The status is 0 when all {pairs:,} pairs are there and sound."""
+started again. The status is 0 when all pairs are there and sound."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    import_package()
-    from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS
-    from mmseg_cascadepsp.datasets.preparation import check, prepare
-
-    sets = TRAINING_SETS.values()
-    parser = parser_of(
-        __doc__,
-        EPILOG.format(
-            archives='\n'.join(f'  {s.title}: {s.how_to_get}' for s in sets),
-            pairs=sum(s.count for s in sets),
-        ),
-    )
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = parser_of(__doc__, EPILOG)
     parser.add_argument(
         'archives', nargs='*', help='zip and tar archives, or folders that hold them'
     )
     parser.add_argument('--data-root', default='data', help='where the sets go (data)')
     parser.add_argument('--check', action='store_true', help='only read what was laid out')
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = build_parser()
     args = parser.parse_args(argv)
     if bool(args.archives) == args.check:
         parser.error('give archives to lay out, or --check')
+    import_package()
+    from mmseg_cascadepsp.datasets.preparation import check, prepare
 
     def progress(name: str, done: int, total: int) -> None:
         if sys.stderr.isatty() and (done % 100 == 0 or done == total):

@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.out or args.show_dir:
         chaining.write_results(cfg, args.out, args.show_dir)
     if args.show:
-        chaining.visualization(cfg).update(draw=True, show=True, wait_time=args.wait_time)
+        chaining.draw_pictures(cfg, show=True, wait_time=args.wait_time)
     chaining.check_data(cfg, args.data_root)
     if args.pred_dir:
         chaining.use_stored_predictions(cfg, args.pred_dir, args.pred_ids)

@@ -28,7 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, EPILOG)
     parser.add_argument('config', help='config file, e.g. configs/cascadepsp_lite.py')
     parser.add_argument(
-        '--data-root', help='folder of the pairs (else MMSEG_CASCADEPSP_DATA, else data)'
+        '--data-root',
+        help='folder of the pairs or of the set, or the one above all sets (else '
+        'MMSEG_CASCADEPSP_DATA, else data)',
     )
     parser.add_argument('--work-dir', help='logs and checkpoints (work_dirs/<config name>)')
     parser.add_argument(
@@ -67,8 +69,12 @@ def main(argv: list[str] | None = None) -> int:
     from mmseg_cascadepsp.engine import prepare_processes
 
     from .configs import QuietRunner, read_config
+    from .data import use_own_folders
+    from .first_loss import FirstLossHook
 
     cfg = read_config(args.config, cfg_options(args.cfg_options), args.data_root)
+    if args.data_root is not None:
+        use_own_folders(cfg, args.data_root)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
@@ -93,7 +99,9 @@ def main(argv: list[str] | None = None) -> int:
     check_data(cfg)
     prepare_processes(cfg)
     keep_freed_memory()
-    QuietRunner.from_cfg(cfg).train()
+    runner = QuietRunner.from_cfg(cfg)
+    runner.register_hook(FirstLossHook())
+    runner.train()
     return 0
 
 

@@ -37,7 +37,7 @@ def test_pictures_where_the_config_has_no_hook_for_them(hooks, tmp_path):
     plain = Config(dict(model=dict(type='EncoderDecoder'), **hooks))
     chaining.write_results(plain, show_dir=str(tmp_path))
     assert plain.default_hooks.visualization.draw and plain.visualizer.save_dir == str(tmp_path)
-    chaining.visualization(plain).update(show=True)
+    chaining.draw_pictures(plain, show=True)
     assert plain.default_hooks.visualization.show
 
 

@@ -248,3 +248,9 @@ def test_stored_predictions_are_not_augmented(tool, root, capfd):
     with pytest.raises(SystemExit):
         tool('--pred-dir', root, '--tta', checkpoint=None)
     assert '--pred-dir takes its place' in capfd.readouterr().err
+
+
+def test_pictures_without_a_refiner(tool, root):
+    own = 'visualizer.name=plain'  # visualizers of one name are one in a process
+    tool('--show-dir', root / 'plain', '--cfg-options', own, refines=False)
+    assert len(list((root / 'plain').rglob('*.png'))) == 2
