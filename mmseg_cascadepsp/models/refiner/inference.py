@@ -183,20 +183,8 @@ class CascadeNetwork(Network):
     def __init__(self, model: CascadePSP, precision: str = 'fp32') -> None:
         self.model, self.precision = model, check_precision(precision)
         self.defaults = model.cascade_settings
-        self._made: tuple[tuple, FastNetwork | None] = ((), None)
-        if precision == 'bf16' and self.device.type == 'cpu' and not has_fast_bf16(self.device):
-            warnings.warn(
-                "precision 'bf16' would take about ten times as long on this processor, which "
-                "does not multiply in bf16: 'fp32' is used.",
-                stacklevel=2,
-            )
-            self.precision = 'fp32'
-        if precision == 'fp16' and self.device.type == 'cpu':
-            warnings.warn(
-                "precision 'fp16' is for GPUs: on a CPU it takes many times as long as 'fp32'. "
-                "'auto' or 'bf16' may be quicker.",
-                stacklevel=2,
-            )
+        # In a list, which copies with other defaults share.
+        self._made: list[tuple[tuple, FastNetwork | None]] = [((), None)]
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -220,7 +208,26 @@ class CascadeNetwork(Network):
         """
         if self.precision == 'auto':
             return torch.bfloat16 if has_fast_bf16(device) and self._is_known() else None
+        if self.precision == 'bf16' and device.type == 'cpu' and not has_fast_bf16(device):
+            return None
         return PRECISIONS[self.precision]
+
+    def _warn_of_precision(self, device: torch.device) -> None:
+        """Warn of a precision that is slow on the device, which is known when a network runs."""
+        if device.type != 'cpu':
+            return
+        if self.precision == 'bf16' and self.dtype(device) is None:
+            warnings.warn(
+                "precision 'bf16' would take about ten times as long on this processor, which "
+                "does not multiply in bf16: 'fp32' is used.",
+                stacklevel=3,
+            )
+        if self.precision == 'fp16':
+            warnings.warn(
+                "precision 'fp16' is for GPUs: on a CPU it takes many times as long as 'fp32'. "
+                "'auto' or 'bf16' may be quicker.",
+                stacklevel=3,
+            )
 
     def _is_known(self) -> bool:
         return hasattr(self.model.backbone, 'from_stem')
@@ -238,6 +245,7 @@ class CascadeNetwork(Network):
 
     def for_image(self, image: Tensor) -> Passes:
         """See :meth:`mmseg_cascadepsp.cascade.Network.for_image`."""
+        self._warn_of_precision(image.device)
         network = self.prepare(image.device)
         dtype = self.dtype(image.device)
 
@@ -271,14 +279,14 @@ class CascadeNetwork(Network):
             return None
         tensors = (*model.parameters(), *model.buffers())
         made_of = (device.type, model.times_trained, *map(_state, tensors))
-        known, network = self._made
+        known, network = self._made[0]
         if made_of != known:
             mixed = self.precision == 'auto' and self.dtype(device) is not None
             winograd = ('backbone', 'decode_head') if self.dtype(device) is None else ()
             winograd = ('backbone',) if mixed else winograd
             with torch.inference_mode(False), torch.no_grad():
                 network = FastNetwork(model, winograd if device.type == 'cpu' else (), mixed)
-            self._made = made_of, network
+            self._made[0] = made_of, network
         return network
 
 

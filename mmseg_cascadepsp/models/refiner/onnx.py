@@ -244,6 +244,12 @@ class OnnxRefiner(nn.Module, Network):
     def __reduce__(self):
         return type(self), (self._source,)
 
+    def __copy__(self):
+        # By __reduce__, a copy with other defaults would read the file again.
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
     def check_settings(
         self,
         checkpoint: str | os.PathLike | None,

@@ -3,6 +3,7 @@
 import copy
 import functools
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -244,14 +245,36 @@ def test_precision_of_the_parts(model, precision, fast, backbone, head, monkeypa
 
 def test_bf16_is_left_out_where_it_would_be_slow(model, monkeypatch):
     monkeypatch.setattr(inference, 'has_fast_bf16', lambda device: False)
+    image, mask = tensors()
+    image, mask = image.float(), mask.float()
+    model.float()
+    network = CascadeNetwork(model, 'bf16')
     with pytest.warns(UserWarning, match="about ten times as long .*'fp32' is used"):
-        network = CascadeNetwork(model, 'bf16')
+        passes = passes_of(network, image, mask)
+    assert_same(passes, passes_of(CascadeNetwork(model, 'fp32'), image, mask))
     assert network.dtype(torch.device('cpu')) is None
     assert network.describe()['precision'] == 'fp32'
     with pytest.warns(UserWarning, match="'fp16' is for GPUs"):
-        CascadeNetwork(model, 'fp16')
+        CascadeNetwork(model, 'fp16').for_image(image)
     with pytest.raises(ValueError, match="precision must be one of 'fp32', .*, got 'int8'"):
         CascadeNetwork(model, 'int8')
+
+
+def test_precision_is_that_of_the_device_that_a_model_is_moved_to(model, monkeypatch):
+    monkeypatch.setattr(inference, 'has_fast_bf16', lambda device: device.type == 'cuda')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        networks = {name: CascadeNetwork(model, name) for name in ('bf16', 'fp16', 'auto')}
+    found = {name: network.dtype(torch.device('cuda')) for name, network in networks.items()}
+    assert found == dict(bf16=torch.bfloat16, fp16=torch.float16, auto=torch.bfloat16)
+
+
+def test_networks_with_other_defaults_share_what_was_made(model):
+    network = CascadeNetwork(model)
+    other = network.with_defaults(network.defaults.replace(L=100))
+    with torch.inference_mode():
+        assert other.prepare(torch.device('cpu')) is network.prepare(torch.device('cpu'))
+    assert (other.defaults.L, network.defaults.L) == (100, 900)
 
 
 @pytest.mark.parametrize('dilation', [1, 2, 4])

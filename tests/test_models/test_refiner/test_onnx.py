@@ -265,3 +265,14 @@ def test_an_exported_refiner_behind_a_segmentor(tiny_onnx, tiny_config, tiny_che
     assert (labels[0] == labels[1]).float().mean() > 0.999
     with pytest.raises(ValueError, match='checkpoint must not be given for an exported refiner'):
         RefinedSegmentor(Scripted(0), refiner=str(tiny_onnx), refiner_checkpoint='a.pth')
+
+
+@pytest.mark.slow  # the export
+def test_other_settings_do_not_read_the_file_again(tiny_onnx, tmp_path):
+    path = tmp_path / 'moved.onnx'
+    path.write_bytes(tiny_onnx.read_bytes())
+    refiner = Refiner(path)
+    path.unlink()
+    other = refiner.with_settings(L=300)
+    assert other.network._stages is refiner.network._stages
+    assert (other.cascade.L, refiner.cascade.L) == (300, 900)
