@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -347,8 +346,19 @@ def test_one_bar_at_a_time(refiner, pairs, monkeypatch):
 
 PROCESSES = """
 import json, sys
-from test_folder import Blur
+import cv2
 from mmseg_cascadepsp.apis import join_processes, refine_files
+
+class Blur:
+    calls, progress = 0, False
+    def with_settings(self, **settings):
+        return self
+    def settings(self):
+        return {'model': 'blur'}
+    def refine(self, image, mask):
+        self.calls += 1
+        return cv2.blur(mask, (9, 9))
+
 rank, world = join_processes()
 refiner = Blur()
 report = refine_files(refiner, *sys.argv[1:4], L=80)
@@ -371,7 +381,7 @@ def test_processes_share_the_pairs_and_the_report(blur, pairs, tmp_path):
     for rank in range(2):
         own = {'RANK': rank, 'LOCAL_RANK': rank, 'WORLD_SIZE': 2, 'MASTER_PORT': number}
         env = os.environ | {key: str(value) for key, value in own.items()}
-        env |= {'MASTER_ADDR': '127.0.0.1', 'PYTHONPATH': str(Path(__file__).parent)}
+        env |= {'MASTER_ADDR': '127.0.0.1'}
         command = [sys.executable, str(script), *map(str, pairs)]
         running.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True))
     outputs = [

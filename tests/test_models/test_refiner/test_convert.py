@@ -143,5 +143,5 @@ def test_convert_and_refine_with_theirs(theirs, r50, tmp_path, zipped):
     load_weights(r50, loaded, target, 'r50')
     assert float(r50.state_dict()['decode_head.outputs.1.2.bias']) == len(theirs) - 1
     assert [path.name for path in target.parent.iterdir()] == ['ours.pth']
-    direct = Refiner('r50', checkpoint=source, device='cpu').model.state_dict()
+    direct = Refiner('r50', checkpoint=source, device='cpu').network.model.state_dict()
     assert all(torch.equal(value, loaded[key]) for key, value in direct.items())
