@@ -1,0 +1,1 @@
+"""Annotation sets in, annotation sets out."""
