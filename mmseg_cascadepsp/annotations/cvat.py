@@ -42,6 +42,7 @@ class CvatSet(AnnotationSet):
     def photos(self) -> list[Photo]:
         found: list[Photo] = []
         inside: list[str] = []
+        keys: set[str] = set()
         parser = expat.ParserCreate()
 
         def start(name: str, attributes: dict) -> None:
@@ -49,8 +50,9 @@ class CvatSet(AnnotationSet):
             if name == 'image' and inside[:-1] == ['annotations']:
                 number = attributes.get('id', f'#{len(found)}')
                 photo = Photo(f'image {number}', attributes.get('name', ''))
-                if photo.key in {other.key for other in found[-1:]}:
-                    photo.key = f'image #{len(found)}'
+                if photo.key in keys:
+                    photo.key = f'image {number} (#{len(found)})'
+                keys.add(photo.key)
                 try:
                     photo.size = int(attributes['height']), int(attributes['width'])
                 except (KeyError, ValueError):

@@ -315,8 +315,8 @@ def best_rings(
     """
     wanted = mask.whole(size)
     best = None
-    for tolerance in (tolerance, tolerance / 2, 0) if tolerance else (0,):
-        parts = outlines(mask, reader, tolerance)
+    for share in (1, 0.5, 0) if tolerance else (0,):
+        parts = outlines(mask, reader, tolerance * share)
         if single:
             parts = [[ring for rings in parts for ring in rings]]
         rings = [joined(rings) for rings in parts]
