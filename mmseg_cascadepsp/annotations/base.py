@@ -206,12 +206,10 @@ class FolderSet(AnnotationSet):
         return []
 
     def write(self, out: Path, changes: Mapping[str, Any]) -> None:
-        by_file: dict[str, dict] = {}
-        for key, geometry in changes.items():
-            by_file.setdefault(key.rpartition(':')[0], {})[key] = geometry
+        changed = by_file(changes)
         for path in [*self.files(), *self.others()]:
             target = out / path.relative_to(self.root())
-            own = by_file.get(self.key(path))
+            own = changed.get(self.key(path))
             if own:
                 write_bytes(target, self.rewritten(path, own))
             else:
@@ -219,6 +217,19 @@ class FolderSet(AnnotationSet):
                 write_bytes(target, path.read_bytes())
         if not self.files():
             out.mkdir(parents=True, exist_ok=True)
+
+
+def by_file(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The changes of every file, of keys such as ``a.txt:3``.
+
+    Example:
+        >>> by_file({'a.txt:3': 'x', 'b.txt:1': 'y'})
+        {'a.txt': {'a.txt:3': 'x'}, 'b.txt': {'b.txt:1': 'y'}}
+    """
+    found: dict[str, dict] = {}
+    for key, geometry in changes.items():
+        found.setdefault(key.rpartition(':')[0], {})[key] = geometry
+    return found
 
 
 def write_bytes(path: Path, content: bytes) -> None:

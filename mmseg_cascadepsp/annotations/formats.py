@@ -10,6 +10,7 @@ from .coco import CocoSet
 from .cvat import CvatSet
 from .labelme import LabelMeSet
 from .maps import CityscapesSet, LabelMapSet, VocSet
+from .masks import require_packages
 from .yolo import YoloSet
 
 #: In the order in which they are asked: the one that is surest comes first.
@@ -38,6 +39,7 @@ def open_annotations(
         The adapter of its format.
 
     Raises:
+        MissingPackageError: pycocotools or shapely is not installed.
         MissingFileError: ``path`` does not exist.
         InvalidValueError: No format knows it.
 
@@ -48,6 +50,7 @@ def open_annotations(
         >>> open_annotations(folder / 'set.json', folder).name
         'COCO'
     """
+    require_packages()
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f'annotations: {path} does not exist.')

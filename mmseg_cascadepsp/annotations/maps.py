@@ -3,6 +3,7 @@
 A pixel belongs to one object. What an object gives up goes to its nearest neighbour.
 """
 
+import io
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -13,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from mmseg_cascadepsp.cascade import FusionSettings, divide
-from mmseg_cascadepsp.errors import FileError, InvalidValueError
+from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.files import read_labels
 from mmseg_cascadepsp.files.paths import files_below
 
-from .base import Entry, FolderSet, Photo, write_bytes
+from .base import Entry, FolderSet, Photo, by_file, write_bytes
 from .masks import ObjectMask, cut_out, decode_rle, encode_rle
 
 VOID = 255
@@ -41,8 +42,6 @@ def labels_of(path: Path) -> np.ndarray:
 
 def png_like(path: Path, labels: np.ndarray) -> bytes:
     """Other ids in a PNG of the mode, the palette and the notes of a file."""
-    import io
-
     with Image.open(path) as old:
         old.load()
         if old.mode == 'P':
@@ -81,13 +80,13 @@ def painted(
         [[5, 1, 7, 7]]
     """
     result = labels.copy()
-    for own, old, new in objects:
+    for _, old, new in objects:
         box = _grown(old.box, 2, labels.shape)
         lost = old.inside(box) & ~new.inside(box)
         if not lost.any():
             continue
         part = labels[box.slices]
-        others = (part != own) | (~old.inside(box) & (part == own))
+        others = ~old.inside(box)
         if void is not None:
             others &= part != void
         if not others.any():
@@ -101,8 +100,6 @@ def painted(
     for own, old, new in objects:
         box = new.box
         result[box.slices][new.mask & ~old.inside(box)] = own
-        box = old.box  # what another one gave up to it is its own again
-        result[box.slices][old.mask & new.inside(box)] = own
     return result
 
 
@@ -267,8 +264,6 @@ class CityscapesSet(MapSet):
         return stem
 
     def image(self, photo: Photo) -> np.ndarray:
-        from mmseg_cascadepsp.errors import MissingFileError
-
         try:
             return super().image(photo)
         except MissingFileError:
@@ -297,10 +292,7 @@ class CityscapesSet(MapSet):
 
     def write(self, out: Path, changes: Mapping[str, Any]) -> None:
         super().write(out, changes)
-        by_file: dict[str, dict] = {}
-        for key, geometry in changes.items():
-            by_file.setdefault(key.rpartition(':')[0], {})[key] = geometry
-        for name, own in by_file.items():
+        for name, own in by_file(changes).items():
             path = self.root() / name
             classes = path.with_name(path.name.replace('_instanceIds', '_labelIds'))
             if classes == path or not classes.is_file():
@@ -313,8 +305,8 @@ class CityscapesSet(MapSet):
 
 
 class VocSet(MapSet):
-    """A folder of PASCAL VOC with ``SegmentationObject`` and ``SegmentationClass``, palette PNG. See
-    :class:`AnnotationSet`.
+    """A folder of PASCAL VOC: palette PNG in ``SegmentationObject`` and ``SegmentationClass``.
+    See :class:`AnnotationSet`.
 
     The void line along outlines is drawn anew where an object changed. Larger void stays. Of a set
     without ``SegmentationObject`` every class of a photo is an object.
@@ -414,10 +406,7 @@ class VocSet(MapSet):
 
     def write(self, out: Path, changes: Mapping[str, Any]) -> None:
         super().write(out, changes)
-        by_file: dict[str, dict] = {}
-        for key, geometry in changes.items():
-            by_file.setdefault(key.rpartition(':')[0], {})[key] = geometry
-        for name, own in by_file.items():
+        for name, own in by_file(changes).items():
             path = self.root() / name
             classes = self._classes(path)
             if classes is not None:
@@ -446,9 +435,9 @@ def fill_line(labels: np.ndarray, line: np.ndarray) -> np.ndarray:
     """A map whose line of void has the ids of the nearest pixels.
 
     Example:
-        >>> labels = np.array([[0, 255, 255, 255, 4]])
+        >>> labels = np.array([[0, 255, 255, 4]])
         >>> fill_line(labels, labels == 255).tolist()
-        [[0, 0, 4, 4, 4]]
+        [[0, 0, 4, 4]]
     """
     known = ~line & (labels != VOID)
     if not line.any() or not known.any():

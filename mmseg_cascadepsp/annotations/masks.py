@@ -17,16 +17,29 @@ from mmseg_cascadepsp.errors import InvalidValueError, MissingPackageError
 try:
     import shapely
     from pycocotools import mask as coco_masks
-except ImportError as error:
-    raise MissingPackageError(
-        f'annotation sets need pycocotools and shapely ({error}); '
-        'pip install "mmseg_cascadepsp[annotations]" brings them.'
-    ) from error
+except ImportError:
+    shapely = coco_masks = None
 
 #: Who reads an outline: pycocotools (and CVAT), OpenCV (YOLO's trainers), Pillow (LabelMe).
 READERS = ('pycocotools', 'opencv', 'pillow')
 #: A simplified outline that costs more IoU than this is simplified less.
 MAX_COST = 0.02
+
+
+def require_packages() -> None:
+    """Say what is missing before the work.
+
+    Raises:
+        MissingPackageError: pycocotools or shapely is not installed.
+
+    Example:
+        >>> require_packages()
+    """
+    if coco_masks is None:
+        raise MissingPackageError(
+            'annotation sets need pycocotools and shapely: '
+            'pip install "mmseg_cascadepsp[annotations]" brings them.'
+        )
 
 
 class ObjectMask(NamedTuple):

@@ -1,0 +1,216 @@
+"""How much an object changed, and what keeps a change from doing harm."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .masks import ObjectMask, cut_out, union
+
+#: Pieces and holes that only the refiner sees are specks below this share of the object ...
+SPECK_SHARE = 0.0005
+#: ... or below so many pixels.
+SPECK_PIXELS = 8
+
+
+class Change(NamedTuple):
+    """The change of an object.
+
+    Attributes:
+        iou: IoU of the old and the new mask, 0 to 1.
+        shift: How far a pixel that was lost or won lies from the other mask, at most, in pixels.
+        parts: Connected parts before and after.
+        sureness: Mean of ``|2p - 1|`` over the pixels that were lost or won, 0 to 1: how sure the
+            refiner is of the change. 1 without a change.
+    """
+
+    iou: float
+    shift: float
+    parts: tuple[int, int]
+    sureness: float
+
+
+def change_of(old: ObjectMask, new: ObjectMask, sureness: float = 1.0) -> Change:
+    """Compare two masks of an object.
+
+    Args:
+        old, new: The masks.
+        sureness: See :class:`Change`.
+
+    Example:
+        >>> old, new = cut_out(np.array([[1, 1, 0, 0]])), cut_out(np.array([[1, 1, 1, 1]]))
+        >>> change_of(old, new)
+        Change(iou=0.5, shift=2.0, parts=(1, 1), sureness=1.0)
+    """
+    box = union(old.box, new.box)
+    before, after = old.inside(box), new.inside(box)
+    area = np.count_nonzero(before | after)
+    iou = np.count_nonzero(before & after) / area if area else 1.0
+    shift = max(_farthest(after & ~before, before), _farthest(before & ~after, after))
+    parts = tuple(
+        cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
+        for mask in (before, after)
+    )
+    return Change(float(iou), round(shift, 2), parts, sureness)
+
+
+def _farthest(pixels: np.ndarray, mask: np.ndarray) -> float:
+    """The largest distance of the pixels to the mask; the longest side where it is empty."""
+    if not pixels.any():
+        return 0.0
+    if not mask.any():
+        return float(max(mask.shape))
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    return float(distance[pixels].max())
+
+
+def without_specks(old: ObjectMask, new: np.ndarray, box) -> np.ndarray:
+    """Take away tiny pieces and fill tiny holes that the old mask does not have.
+
+    Args:
+        old: The old mask.
+        new: ``(h, w)`` bool, the new mask in ``box``.
+        box: A part of the photo.
+
+    Returns:
+        ``(h, w)`` bool.
+
+    Example:
+        >>> new = np.ones((20, 20), bool)
+        >>> new[5, 5] = False
+        >>> bool(without_specks(cut_out(np.ones((20, 20))), new, cut_out(new).box).all())
+        True
+    """
+    before = old.inside(box)
+    result = new.copy()
+    limit = max(SPECK_PIXELS, SPECK_SHARE * np.count_nonzero(new))
+    for value, connectivity in ((True, 8), (False, 4)):
+        same = result == value
+        count, places, stats, _ = cv2.connectedComponentsWithStats(
+            same.astype(np.uint8), connectivity=connectivity
+        )
+        areas = stats[:, cv2.CC_STAT_AREA]
+        for index in np.flatnonzero(areas[1:] < limit) + 1:
+            left, top, width, height, _ = stats[index]
+            if value and count == 2:  # all that there is
+                continue
+            ends = (left, top, new.shape[1] - left - width, new.shape[0] - top - height)
+            if not value and min(ends) == 0:  # no hole: it may go on outside
+                continue
+            part = slice(top, top + height), slice(left, left + width)
+            piece = places[part] == index
+            if not (before[part][piece] == value).any():
+                result[part][piece] = not value
+    return result
+
+
+def settle_overlaps(
+    olds: list[ObjectMask], news: list[ObjectMask], probabilities: list[np.ndarray]
+) -> list[ObjectMask]:
+    """Where two refined objects claim a pixel that neither had before, the surer one takes it.
+
+    Objects of which one lay in the other before, such as a wheel and its car, share pixels.
+
+    Args:
+        olds: The masks before.
+        news: The masks after.
+        probabilities: Of every object, ``(h, w)`` in the box of its new mask.
+
+    Returns:
+        The new masks, changed where needed. None becomes empty.
+
+    Example:
+        >>> olds = [cut_out(np.array([[1, 0, 0]])), cut_out(np.array([[0, 0, 1]]))]
+        >>> news = [cut_out(np.array([[1, 1, 0]])), cut_out(np.array([[0, 1, 1]]))]
+        >>> first, second = settle_overlaps(
+        ...     olds, news, [np.array([[1, 0.6]]), np.array([[0.9, 1]])]
+        ... )
+        >>> first.mask.tolist(), second.mask.tolist()
+        ([[True, False]], [[True, True]])
+    """
+    masks = [new.mask.copy() for new in news]
+    boxes = np.array([new.box for new in news]).reshape(-1, 4)
+    for i, box in enumerate(boxes):
+        low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+        for j in np.flatnonzero((low < high).all(axis=1)):
+            if j <= i or _nested(olds[i], olds[j]):
+                continue
+            shared = type(news[i].box)(*low[j].tolist(), *high[j].tolist())
+            own, other = (tuple(s for s in shared.relative_to(news[k].box).slices) for k in (i, j))
+            claimed = masks[i][own] & masks[j][other]
+            claimed &= ~olds[i].inside(shared) & ~olds[j].inside(shared)
+            if not claimed.any():
+                continue
+            surer = probabilities[i][own] >= probabilities[j][other]
+            masks[i][own] &= ~(claimed & ~surer)
+            masks[j][other] &= ~(claimed & surer)
+    return [
+        ObjectMask(new.box, mask) if mask.any() else new
+        for new, mask in zip(news, masks, strict=True)
+    ]
+
+
+def _nested(old: ObjectMask, other: ObjectMask) -> bool:
+    """Whether at least half of the smaller one lies in the larger one."""
+    smaller, larger = sorted((old, other), key=lambda mask: np.count_nonzero(mask.mask))
+    inside = smaller.mask & larger.inside(smaller.box)
+    return 2 * np.count_nonzero(inside) >= np.count_nonzero(smaller.mask)
+
+
+def give_way(
+    olds: list[ObjectMask],
+    news: list[ObjectMask],
+    probabilities: list[np.ndarray],
+    refined: list[bool],
+    free: np.ndarray,
+) -> list[ObjectMask]:
+    """For maps, in which a pixel belongs to one object: who takes what another one had.
+
+    A pixel of an object that was not refined stays its own. Of refined objects the surer one has
+    it.
+
+    Args:
+        olds, news, probabilities: See :func:`settle_overlaps`.
+        refined: Whether an object was refined. If not, its new mask is its old one.
+        free: ``(H, W)`` bool, pixels of no object that everyone may take.
+
+    Returns:
+        The new masks, which do not overlap.
+
+    Example:
+        >>> olds = [cut_out(np.array([[1, 0, 0]])), cut_out(np.array([[0, 1, 1]]))]
+        >>> news = [cut_out(np.array([[1, 1, 0]])), olds[1]]
+        >>> sure = [np.ones((1, 2)), np.ones((1, 2))]
+        >>> free = np.zeros((1, 3), bool)
+        >>> give_way(olds, news, sure, [True, False], free)[0].mask.tolist()
+        [[True]]
+    """
+    best = np.zeros(free.shape, np.float32)
+    owner = np.full(free.shape, -1, np.int32)
+    allowed = free.copy()
+    for old, is_refined in zip(olds, refined, strict=True):
+        if is_refined:
+            allowed[old.box.slices] |= old.mask
+    for index, old in enumerate(olds):
+        if not refined[index]:
+            allowed[old.box.slices] &= ~old.mask
+            owner[old.box.slices][old.mask] = index
+    for index, (new, probability) in enumerate(zip(news, probabilities, strict=True)):
+        if refined[index]:
+            place = new.box.slices
+            takes = new.mask & allowed[place] & (probability > best[place])
+            best[place][takes] = probability[takes]
+            owner[place][takes] = index
+    result = []
+    for index, new in enumerate(news):
+        mask = owner[new.box.slices] == index if refined[index] else new.mask
+        if not mask.any() and olds[index].mask.any():  # swallowed: it stays as it was
+            refined = [own and other != index for other, own in enumerate(refined)]
+            news = [olds[index] if other == index else own for other, own in enumerate(news)]
+            likely = [
+                olds[index].mask.astype(np.float32) if other == index else own
+                for other, own in enumerate(probabilities)
+            ]
+            return give_way(olds, news, likely, refined, free)
+        result.append(cut_out(mask, new.box.top, new.box.left))
+    return result
