@@ -1,5 +1,6 @@
 """Annotation sets in, annotation sets out: COCO, YOLO, LabelMe, CVAT, PASCAL VOC, Cityscapes and
-label maps, refined object by object, all else untouched."""
+label maps, refined object by object, all else untouched.
+"""
 
 from .base import AnnotationSet, Entry, FolderSet, Photo
 from .formats import FORMATS, open_annotations

@@ -1,5 +1,6 @@
 """What a format of annotations is asked for: the objects of its photos, and itself with other
-outlines."""
+outlines.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -206,6 +207,7 @@ class FolderSet(AnnotationSet):
         return []
 
     def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+        """See :meth:`AnnotationSet.write`."""
         changed = by_file(changes)
         for path in [*self.files(), *self.others()]:
             target = out / path.relative_to(self.root())

@@ -43,6 +43,7 @@ class CocoSet(AnnotationSet):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """See :meth:`AnnotationSet.recognises`."""
         if not path.is_file() or path.suffix.lower() != '.json':
             return False
         text, _ = read_text(path)
@@ -58,7 +59,8 @@ class CocoSet(AnnotationSet):
         return False
 
     def photos(self) -> list[Photo]:
-        text = self.text
+        """See :meth:`AnnotationSet.photos`."""
+        text, self._spans = self.text, {}
         photos: dict[str, Photo] = {}
         classes: dict[str, str] = {}
         found: list[dict[str, Span]] = []
@@ -112,6 +114,7 @@ class CocoSet(AnnotationSet):
         return Photo(key, str(image.get('file_name', '')), size)
 
     def decode(self, geometry: Any, size: tuple[int, int]) -> ObjectMask:
+        """See :meth:`AnnotationSet.decode`."""
         if isinstance(geometry, Span):
             geometry = geometry.value(self.text)
         if isinstance(geometry, dict) and 'segmentation' in geometry:
@@ -138,6 +141,7 @@ class CocoSet(AnnotationSet):
     def encode(
         self, entry: Entry, mask: ObjectMask, size: tuple[int, int], tolerance: float
     ) -> tuple[Any, float]:
+        """See :meth:`AnnotationSet.encode`."""
         old = entry.geometry
         if isinstance(old, Span):
             old = old.value(self.text)
@@ -164,6 +168,7 @@ class CocoSet(AnnotationSet):
         }, cost
 
     def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+        """See :meth:`AnnotationSet.write`."""
         if not self._spans:
             self.photos()
         places = {}

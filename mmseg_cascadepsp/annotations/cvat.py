@@ -34,12 +34,14 @@ class CvatSet(AnnotationSet):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """See :meth:`AnnotationSet.recognises`."""
         if not path.is_file() or path.suffix.lower() != '.xml':
             return False
         start = path.read_bytes()[:100_000]
         return bool(re.search(rb'<annotations[\s>]', start)) and b'<image' in path.read_bytes()
 
     def photos(self) -> list[Photo]:
+        """See :meth:`AnnotationSet.photos`."""
         found: list[Photo] = []
         inside: list[str] = []
         keys: set[str] = set()
@@ -74,6 +76,7 @@ class CvatSet(AnnotationSet):
         return [photo for photo in found if photo.entries]
 
     def decode(self, geometry: Any, size: tuple[int, int]) -> ObjectMask:
+        """See :meth:`AnnotationSet.decode`."""
         try:
             if 'points' in geometry:
                 pairs = [pair.split(',') for pair in geometry['points'].split(';')]
@@ -96,6 +99,7 @@ class CvatSet(AnnotationSet):
     def encode(
         self, entry: Entry, mask: ObjectMask, size: tuple[int, int], tolerance: float
     ) -> tuple[Any, float]:
+        """See :meth:`AnnotationSet.encode`."""
         if 'points' not in entry.geometry:
             box = mask.box
             return {
@@ -109,6 +113,7 @@ class CvatSet(AnnotationSet):
         return {'points': ';'.join(f'{x:.2f},{y:.2f}' for x, y in ring.tolist())}, cost
 
     def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+        """See :meth:`AnnotationSet.write`."""
         if not self._tags:
             self.photos()
         pieces, done = [], 0

@@ -36,6 +36,7 @@ class LabelMeSet(FolderSet):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """See :meth:`AnnotationSet.recognises`."""
         files = [path] if path.is_file() else files_below(path)
         files = [file for file in files if file.suffix.lower() == '.json'][:50]
         return any(cls._has_shapes(file) for file in files)
@@ -52,6 +53,7 @@ class LabelMeSet(FolderSet):
             return False
 
     def default_images(self) -> Path | None:
+        """See :meth:`AnnotationSet.default_images`."""
         return self.root()
 
     @cached_property
@@ -62,9 +64,11 @@ class LabelMeSet(FolderSet):
         return [path for path in files_below(self.path) if path.suffix.lower() == '.json']
 
     def files(self) -> list[Path]:
+        """See :meth:`FolderSet.files`."""
         return self._files
 
     def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+        """See :meth:`AnnotationSet.write`."""
         if self.path.is_file():
             content = self.rewritten(self.path, changes) if changes else self.path.read_bytes()
             write_bytes(out, content)
@@ -72,6 +76,7 @@ class LabelMeSet(FolderSet):
             super().write(out, changes)
 
     def photos(self) -> list[Photo]:
+        """See :meth:`AnnotationSet.photos`."""
         found = []
         for path in self.files():
             key = self.key(path)
@@ -122,6 +127,7 @@ class LabelMeSet(FolderSet):
         return top, shapes
 
     def image(self, photo: Photo) -> np.ndarray:
+        """See :meth:`AnnotationSet.image`."""
         path = self.root() / photo.key
         try:
             if self._given:
@@ -144,6 +150,7 @@ class LabelMeSet(FolderSet):
                 raise FileError(f'imageData of {photo.key} is no photo: {error}.') from error
 
     def decode(self, geometry: Any, size: tuple[int, int]) -> ObjectMask:
+        """See :meth:`AnnotationSet.decode`."""
         try:
             points = np.asarray(geometry['points'], float).reshape(-1, 2)
             if geometry['type'] == 'mask':
@@ -158,6 +165,7 @@ class LabelMeSet(FolderSet):
     def encode(
         self, entry: Entry, mask: ObjectMask, size: tuple[int, int], tolerance: float
     ) -> tuple[Any, float]:
+        """See :meth:`AnnotationSet.encode`."""
         if entry.geometry['type'] == 'mask':
             box, file = mask.box, io.BytesIO()
             Image.fromarray(mask.mask.astype(np.uint8) * 255).convert('1').save(file, 'PNG')
@@ -169,6 +177,7 @@ class LabelMeSet(FolderSet):
         return {'type': entry.geometry['type'], 'points': whole}, cost
 
     def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
+        """See :meth:`FolderSet.rewritten`."""
         text, mark = read_text(path)
         _, shapes = self._parsed(path)
         places = {}

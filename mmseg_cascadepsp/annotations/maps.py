@@ -60,47 +60,67 @@ def png_like(path: Path, labels: np.ndarray) -> bytes:
 
 
 def painted(
-    labels: np.ndarray, objects: list[tuple[int, ObjectMask, ObjectMask]], void: int | None = None
+    labels: np.ndarray,
+    objects: list[tuple[int, ObjectMask, ObjectMask]],
+    ground: np.ndarray,
+    void: int | None = None,
 ) -> np.ndarray:
     """A map with some objects replaced.
 
     Args:
         labels: ``(H, W)`` integer.
         objects: (id, old mask, new mask) of each. New masks do not overlap.
+        ground: ``(H, W)`` bool, pixels of no object.
         void: Id that nobody takes.
 
     Returns:
-        ``(H, W)``, dtype of ``labels``. What an object gave up has the id of the nearest pixel
-        that is not the object's.
+        ``(H, W)``, dtype of ``labels``. What an object gave up and no other took has the id of
+        the nearest ground, or where there is none around, of the nearest other object.
 
     Example:
         >>> labels = np.array([[5, 1, 1, 7]])
         >>> old, new = cut_out(labels == 1), cut_out(np.array([[0, 1, 0, 0]]))
-        >>> painted(labels, [(1, old, new)]).tolist()
-        [[5, 1, 7, 7]]
+        >>> painted(labels, [(1, old, new)], labels == 5).tolist()
+        [[5, 1, 5, 7]]
     """
     result = labels.copy()
+    lost = np.zeros(labels.shape, bool)
+    for _, old, new in objects:
+        lost[old.box.slices] |= old.mask & ~new.inside(old.box)
     for _, old, new in objects:
         box = _grown(old.box, 2, labels.shape)
-        lost = old.inside(box) & ~new.inside(box)
-        if not lost.any():
-            continue
-        part = labels[box.slices]
-        others = ~old.inside(box)
+        own = old.inside(box)
+        gone = own & ~new.inside(box)
+        around = ~own & ~lost[box.slices]
         if void is not None:
-            others &= part != void
-        if not others.any():
-            continue
-        _, nearest = cv2.distanceTransformWithLabels(
-            (~others).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        ids = np.zeros(nearest.max() + 1, labels.dtype)
-        ids[nearest[others]] = part[others]
-        result[box.slices][lost] = ids[nearest[lost]]
+            around &= labels[box.slices] != void
+        if (around & ground[box.slices]).any():
+            around &= ground[box.slices]
+        if gone.any() and around.any():
+            result[box.slices][gone] = nearest_values(labels[box.slices], around)[gone]
     for own, old, new in objects:
-        box = new.box
-        result[box.slices][new.mask & ~old.inside(box)] = own
+        result[new.box.slices][new.mask & ~old.inside(new.box)] = own
     return result
+
+
+def nearest_values(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Every pixel's value at the nearest pixel that is known.
+
+    Args:
+        values: ``(H, W)``.
+        known: ``(H, W)`` bool, somewhere True.
+
+    Example:
+        >>> values = np.array([[3, 0, 0, 4]])
+        >>> nearest_values(values, values > 0).tolist()
+        [[3, 3, 4, 4]]
+    """
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    found = np.zeros(nearest.max() + 1, values.dtype)
+    found[nearest[known]] = values[known]
+    return found[nearest]
 
 
 def _grown(box, margin: int, size: tuple[int, int]):
@@ -118,6 +138,7 @@ class MapSet(FolderSet):
     exclusive = True
 
     def decode(self, geometry: Any, size: tuple[int, int]) -> ObjectMask:
+        """See :meth:`AnnotationSet.decode`."""
         if isinstance(geometry, ObjectMask):
             return geometry
         return decode_rle(geometry)
@@ -125,9 +146,11 @@ class MapSet(FolderSet):
     def encode(
         self, entry: Entry, mask: ObjectMask, size: tuple[int, int], tolerance: float
     ) -> tuple[Any, float]:
+        """See :meth:`AnnotationSet.encode`."""
         return encode_rle(mask, size), 1.0
 
     def photos(self) -> list[Photo]:
+        """See :meth:`AnnotationSet.photos`."""
         found = []
         for path in self.files():
             photo = Photo(self.key(path), self.photo_name(path))
@@ -179,18 +202,22 @@ def _id_objects(labels: np.ndarray, key: str, wanted, name) -> list[Entry]:
 
 class LabelMapSet(MapSet):
     """A folder of label maps, PNG, class ids as ``refine_semantic`` takes them: every connected
-    part of a class is an object. 255 is void. See :class:`AnnotationSet`."""
+    part of a class is an object. 255 is void. See :class:`AnnotationSet`.
+    """
 
     name = 'label maps'
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """See :meth:`AnnotationSet.recognises`."""
         return path.is_dir() and any(_pngs(path))
 
     def files(self) -> list[Path]:
+        """See :meth:`FolderSet.files`."""
         return _pngs(self.path)
 
     def entries(self, path: Path) -> list[Entry]:
+        """See :meth:`AnnotationSet.entries`."""
         labels, key = labels_of(path), self.key(path)
         settings = FusionSettings(ignore_index=VOID, min_area=64)
         return [
@@ -200,14 +227,16 @@ class LabelMapSet(MapSet):
         ]
 
     def free(self, photo: Photo, size: tuple[int, int]) -> np.ndarray:
+        """See :meth:`AnnotationSet.free`."""
         return np.zeros(size, bool)
 
     def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
+        """See :meth:`FolderSet.rewritten`."""
         labels = labels_of(path)
         olds = {entry.key: entry.geometry for entry in self.entries(path)}
         ids = self.ids(path)
         objects = [(ids[key], olds[key], decode_rle(new)) for key, new in changes.items()]
-        return png_like(path, painted(labels, objects, VOID))
+        return png_like(path, painted(labels, objects, np.zeros(labels.shape, bool), VOID))
 
 
 def _at(box, mask: np.ndarray) -> ObjectMask:
@@ -228,6 +257,7 @@ class CityscapesSet(MapSet):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """See :meth:`AnnotationSet.recognises`."""
         if not path.is_dir():
             return False
         files = _pngs(path)
@@ -239,15 +269,18 @@ class CityscapesSet(MapSet):
         return False
 
     def default_images(self) -> Path | None:
+        """See :meth:`AnnotationSet.default_images`."""
         parts = ['leftImg8bit' if part == 'gtFine' else part for part in self.path.resolve().parts]
         found = Path(*parts)
         return found if found.is_dir() and 'leftImg8bit' in parts else None
 
     def files(self) -> list[Path]:
+        """See :meth:`FolderSet.files`."""
         files = _pngs(self.path)
         return [file for file in files if file.name.endswith('_instanceIds.png')] or files
 
     def others(self) -> list[Path]:
+        """See :meth:`FolderSet.others`."""
         taken = set(self.files())
         kinds = ('.png', '.json')
         return [
@@ -257,6 +290,7 @@ class CityscapesSet(MapSet):
         ]
 
     def photo_name(self, path: Path) -> str:
+        """See :meth:`AnnotationSet.photo_name`."""
         stem = path.stem
         for ending in ('_gtFine_instanceIds', '_gtCoarse_instanceIds', '_instanceIds'):
             if stem.endswith(ending):
@@ -264,6 +298,7 @@ class CityscapesSet(MapSet):
         return stem
 
     def image(self, photo: Photo) -> np.ndarray:
+        """See :meth:`AnnotationSet.image`."""
         try:
             return super().image(photo)
         except MissingFileError:
@@ -271,6 +306,7 @@ class CityscapesSet(MapSet):
             return super().image(photo)
 
     def entries(self, path: Path) -> list[Entry]:
+        """See :meth:`AnnotationSet.entries`."""
         return _id_objects(
             labels_of(path),
             self.key(path),
@@ -279,18 +315,22 @@ class CityscapesSet(MapSet):
         )
 
     def free(self, photo: Photo, size: tuple[int, int]) -> np.ndarray:
+        """See :meth:`AnnotationSet.free`."""
         return labels_of(self.root() / photo.key) < 1000
 
     def _new(self, path: Path, changes: Mapping[str, Any]) -> np.ndarray:
         olds = {entry.key: entry.geometry for entry in self.entries(path)}
         ids = self.ids(path)
         objects = [(ids[key], olds[key], decode_rle(new)) for key, new in changes.items()]
-        return painted(labels_of(path), objects)
+        labels = labels_of(path)
+        return painted(labels, objects, labels < 1000)
 
     def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
+        """See :meth:`FolderSet.rewritten`."""
         return png_like(path, self._new(path, changes))
 
     def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+        """See :meth:`AnnotationSet.write`."""
         super().write(out, changes)
         for name, own in by_file(changes).items():
             path = self.root() / name
@@ -316,11 +356,13 @@ class VocSet(MapSet):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """See :meth:`AnnotationSet.recognises`."""
         return path.is_dir() and any(
             (path / name).is_dir() for name in ('SegmentationObject', 'SegmentationClass')
         )
 
     def default_images(self) -> Path | None:
+        """See :meth:`AnnotationSet.default_images`."""
         found = self.path / 'JPEGImages'
         return found if found.is_dir() else None
 
@@ -329,9 +371,11 @@ class VocSet(MapSet):
         return found if found.is_dir() else self.path / 'SegmentationClass'
 
     def files(self) -> list[Path]:
+        """See :meth:`FolderSet.files`."""
         return _pngs(self._folder())
 
     def others(self) -> list[Path]:
+        """See :meth:`FolderSet.others`."""
         found = []
         for name in ('SegmentationClass', 'ImageSets', 'Annotations'):
             folder = self.path / name
@@ -344,6 +388,7 @@ class VocSet(MapSet):
         return found if found != path and found.is_file() else None
 
     def entries(self, path: Path) -> list[Entry]:
+        """See :meth:`AnnotationSet.entries`."""
         labels, classes = labels_of(path), self._classes(path)
         line = void_line(labels)
         classes = labels if classes is None else labels_of(classes)
@@ -362,6 +407,7 @@ class VocSet(MapSet):
         return entries
 
     def free(self, photo: Photo, size: tuple[int, int]) -> np.ndarray:
+        """See :meth:`AnnotationSet.free`."""
         labels = labels_of(self.root() / photo.key)
         return (labels == 0) | void_line(labels)
 
@@ -373,7 +419,7 @@ class VocSet(MapSet):
         olds = {entry.key: entry.geometry for entry in self.entries(path)}
         ids = self.ids(path)
         objects = [(ids[key], olds[key], decode_rle(new)) for key, new in changes.items()]
-        new = painted(filled, objects, VOID)
+        new = painted(filled, objects, filled == 0, VOID)
         result = labels_of(target).copy()
         near = np.zeros(labels.shape, np.uint8)
         for _, old, other in objects:
@@ -401,10 +447,12 @@ class VocSet(MapSet):
         return png_like(target, result)
 
     def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
+        """See :meth:`FolderSet.rewritten`."""
         values = np.unique(labels_of(path)).tolist()
         return self._new(path, changes, path, {value: value for value in values})
 
     def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+        """See :meth:`AnnotationSet.write`."""
         super().write(out, changes)
         for name, own in by_file(changes).items():
             path = self.root() / name
@@ -442,9 +490,4 @@ def fill_line(labels: np.ndarray, line: np.ndarray) -> np.ndarray:
     known = ~line & (labels != VOID)
     if not line.any() or not known.any():
         return labels
-    _, nearest = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    ids = np.zeros(nearest.max() + 1, labels.dtype)
-    ids[nearest[known]] = labels[known]
-    return np.where(line, ids[nearest], labels)
+    return np.where(line, nearest_values(labels, known), labels)

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from mmseg_cascadepsp.evaluation import inner_boundary, mask_scores_compute, mask_scores_update
-
 from .base import AnnotationSet, Photo
 from .masks import ObjectMask, coco_masks, cut_out, encode_rle
 
@@ -33,6 +31,8 @@ def _decoded(source: AnnotationSet, photo: Photo, size, changes: Mapping[str, An
 
 
 def _boundary(mask: ObjectMask, size: tuple[int, int]) -> dict:
+    from mmseg_cascadepsp.evaluation import inner_boundary
+
     return encode_rle(cut_out(inner_boundary(mask.whole(size))), size)
 
 
@@ -40,11 +40,12 @@ class _Evaluated:
     """Objects as pycocotools' evaluation takes them, of truth, before and after."""
 
     def __init__(self) -> None:
-        self.photos: list[int] = []
+        self.photos: list[dict] = []
         self.objects: dict[str, list[dict]] = {'truth': [], 'before': [], 'after': []}
         self.classes: dict[str, int] = {}
 
     def add(self, name: str, photo: int, label: str, mask: ObjectMask, size) -> None:
+        """See :meth:`AnnotationSet.add`."""
         objects = self.objects[name]
         objects.append(
             {
@@ -66,6 +67,7 @@ class _Evaluated:
 
         class Evaluation(COCOeval):
             def computeIoU(self, image, category):
+                """See :meth:`AnnotationSet.computeIoU`."""
                 found = super().computeIoU(image, category)
                 if not boundary or not len(found):
                     return found
@@ -78,7 +80,7 @@ class _Evaluated:
         def of(objects):
             coco = COCO()
             coco.dataset = {
-                'images': [{'id': photo} for photo in self.photos],
+                'images': self.photos,
                 'annotations': objects,
                 'categories': [{'id': number} for number in self.classes.values()],
             }
@@ -111,6 +113,9 @@ def scores(
     Returns:
         Name -> (before, after), in percent. NaN where nothing can be compared.
     """
+    # Only here: it imports MMSegmentation, which takes seconds.
+    from mmseg_cascadepsp.evaluation import mask_scores_compute, mask_scores_update
+
     by_name = {_stem(photo): photo for photo in truth.photos()}
     evaluated, counts = _Evaluated(), {'before': [], 'after': []}
     for number, photo in enumerate(source.photos(), 1):
@@ -119,7 +124,7 @@ def scores(
         if true is None or not photo.entries:
             continue
         size = tuple(size) if size else source.image(photo).shape[:2]
-        evaluated.photos.append(number)
+        evaluated.photos.append({'id': number, 'height': size[0], 'width': size[1]})
         masks = {
             'truth': list(_decoded(truth, true, size, None)),
             'before': list(_decoded(source, photo, size, None)),

@@ -34,6 +34,7 @@ class YoloSet(FolderSet):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
+        """See :meth:`AnnotationSet.recognises`."""
         if path.is_file():
             return path.suffix.lower() in ('.yaml', '.yml') and bool(
                 re.search(r'^names\s*:', read_text(path)[0], re.MULTILINE)
@@ -46,6 +47,7 @@ class YoloSet(FolderSet):
         return False
 
     def default_images(self) -> Path | None:
+        """See :meth:`AnnotationSet.default_images`."""
         if self.path.is_file() or (self.path / 'images').is_dir():
             return self.root()
         # As ultralytics: the last "labels" of the path becomes "images".
@@ -68,9 +70,11 @@ class YoloSet(FolderSet):
         return found
 
     def files(self) -> list[Path]:
+        """See :meth:`FolderSet.files`."""
         return self._files
 
     def others(self) -> list[Path]:
+        """See :meth:`FolderSet.others`."""
         return [
             path
             for path in files_below(self.root())
@@ -96,6 +100,7 @@ class YoloSet(FolderSet):
         return {}
 
     def photos(self) -> list[Photo]:
+        """See :meth:`AnnotationSet.photos`."""
         found = []
         for path in self.files():
             key = self.key(path)
@@ -136,12 +141,14 @@ class YoloSet(FolderSet):
         return values.reshape(-1, 2)
 
     def image(self, photo: Photo) -> np.ndarray:
+        """See :meth:`AnnotationSet.image`."""
         try:
             return super().image(photo)
         except MissingFileError as error:
             raise MissingFileError(f'the photo of {photo.key} is missing: {error}') from error
 
     def decode(self, geometry: Any, size: tuple[int, int]) -> ObjectMask:
+        """See :meth:`AnnotationSet.decode`."""
         ring = self._ring(geometry)
         if ring.min() < -0.01 or ring.max() > 1.01:
             raise InvalidValueError(
@@ -154,6 +161,7 @@ class YoloSet(FolderSet):
     def encode(
         self, entry: Entry, mask: ObjectMask, size: tuple[int, int], tolerance: float
     ) -> tuple[Any, float]:
+        """See :meth:`AnnotationSet.encode`."""
         words = entry.geometry.split()
         decimals = max(6, max(len(word.partition('.')[2]) for word in words[1:]))
         [ring], cost = best_rings(mask, size, 'opencv', tolerance, single=True)
@@ -162,6 +170,7 @@ class YoloSet(FolderSet):
         return ' '.join([words[0], *numbers]), cost
 
     def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
+        """See :meth:`FolderSet.rewritten`."""
         text, mark = read_text(path)
         lines = text.splitlines(keepends=True)
         for key, line in changes.items():

@@ -1,5 +1,6 @@
 """Refine an annotation set: COCO, YOLO, LabelMe, CVAT, PASCAL VOC, Cityscapes or label maps in,
-the same set with better outlines out."""
+the same set with better outlines out.
+"""
 
 import argparse
 import sys
@@ -9,7 +10,8 @@ from .running import import_package, parser_of
 EPILOG = """\
 examples:
   a COCO file, with a page that shows every object before and after:
-    python tools/refine_annotations.py instances.json --images photos -o refined.json --report report.html
+    python tools/refine_annotations.py instances.json --images photos -o refined.json \\
+      --report report.html
 
   YOLO (data.yaml, or a folder of labels), LabelMe, CVAT for images 1.1:
     python tools/refine_annotations.py data.yaml -o refined
@@ -25,9 +27,10 @@ examples:
     python tools/refine_annotations.py instances.json --images photos -o same.json --dry-run
 
   scores before and after, where true outlines are known:
-    python tools/refine_annotations.py instances.json --images photos -o refined.json --truth true.json
+    python tools/refine_annotations.py instances.json --images photos -o refined.json \\
+      --truth true.json
 
-only outlines change, and what follows from them. The same command goes on after an interruption."""
+only outlines change, and what follows. After an interruption the same command goes on."""
 
 
 def build_parser() -> argparse.ArgumentParser:
