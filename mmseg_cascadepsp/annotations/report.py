@@ -160,6 +160,7 @@ def _figure(item: ObjectResult, picture: str) -> str:
         f'change {1 - item.iou:.1%}'
         + (f', shift {item.shift:.1f} px' if item.shift is not None else '')
         + (f', parts {item.parts[0]} → {item.parts[1]}' if item.parts else '')
+        + (f', sureness {item.sureness:.2f}' if item.sureness is not None else '')
     )
     if item.status == 'kept':
         words.append(f'kept as it was: {html.escape(item.reason)}')
@@ -204,10 +205,7 @@ def write_report(path: str | os.PathLike, source: AnnotationSet, report: Annotat
     ]
     kept: dict[str, int] = {}
     for item in report.of('kept'):
-        reason = (
-            'it would change too much' if item.proposal and '%' in item.reason else item.reason
-        )
-        kept[reason] = kept.get(reason, 0) + 1
+        kept[item.reason] = kept.get(item.reason, 0) + 1
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width">',
@@ -239,7 +237,7 @@ def write_report(path: str | os.PathLike, source: AnnotationSet, report: Annotat
     rejected = [item for item in shown if item.status == 'kept']
     taken = [item for item in shown if item.status == 'refined']
     for title, items in (
-        ('Look at these: kept as they were, the refiner would change them much', rejected),
+        ('Look at these: the refiner would change them, they were kept', rejected),
         ('Refined, the largest changes first', taken),
     ):
         if items:

@@ -267,9 +267,9 @@ def _judge(
     new = cut_out(mask, box.top, box.left)
     change = change_of(old, new, result.sureness)
     if 1 - change.iou > options.max_change:
-        result.reason = f'{1 - change.iou:.0%} of it would change'
+        result.reason = 'it would change too much'
     elif sure < options.min_sureness:
-        result.reason = f'the refiner is unsure ({sure:.2f})'
+        result.reason = 'the refiner is unsure'
     else:
         return
     result.status = 'kept'

@@ -109,7 +109,7 @@ def test_an_object_that_would_change_much_is_kept_and_listed(tmp_path):
     _write(tmp_path, [disc(40, 50, 20)], [disc(40, 50, 14)])
     report = _refine(tmp_path, max_change=0.5)
     [item] = report.objects
-    assert item.status == 'kept' and 'would change' in item.reason and item.proposal
+    assert item.status == 'kept' and 'change too much' in item.reason and item.proposal
     assert (tmp_path / 'out.json').read_bytes() == (tmp_path / 'set.json').read_bytes()
     report = _refine(tmp_path, max_change=1, overwrite=True)
     assert report.objects[0].status == 'refined'
@@ -241,6 +241,7 @@ def _start(arguments):
             'OMP_NUM_THREADS': '1',
         },
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
     assert process.stdout.readline() == 'ready\n'
@@ -276,7 +277,9 @@ def test_killed_at_random_moments(tmp_path):
                 process.wait()
                 killed += 1
                 continue
-            assert process.returncode == 0
+            # Killed after the last step of all: the result is there, and no run goes on.
+            finished = out.exists() and not (tmp_path / '.out.json.partial').exists()
+            assert process.returncode == 0 or finished
             break
         assert out.read_bytes() == whole.read_bytes()
         assert (tmp_path / 'out.html').read_bytes() == (tmp_path / 'whole.html').read_bytes()
