@@ -67,26 +67,40 @@ class PhotoFolder:
         if not folder.is_dir():
             raise MissingFileError(f'images: {folder} is no folder.')
         self.folder = folder
-        self._names: dict[str, Path] | None = None
+        self._places: dict[str, Path | None] = {}
+
+    def _look(self) -> None:
+        """Note every photo under its path, with and without its ending, and under its name."""
+        bare: dict[str, Path | None] = {}
+        for path in files_below(self.folder):
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            place = path.relative_to(self.folder)
+            self._places[place.as_posix()] = path
+            self._places.setdefault(place.with_suffix('').as_posix(), path)
+            for name in {path.name, path.stem}:
+                bare[name] = None if name in bare else path  # two have it
+        for name, path in bare.items():
+            self._places.setdefault(name, path)
 
     def find(self, name: str) -> Path:
-        """The photo of a name: a path below the folder, a file's name, or a stem.
+        """The photo of a name: a path that ends below the folder, a file's name, or a stem.
 
         Raises:
             MissingFileError: There is none.
+            FileError: There are two.
         """
-        if name and (self.folder / name).is_file():
-            return self.folder / name
-        if self._names is None:
-            self._names = {}
-            for path in files_below(self.folder):
-                if path.suffix.lower() in IMAGE_SUFFIXES:
-                    self._names.setdefault(path.name, path)
-                    self._names.setdefault(path.stem, path)
-        last = name.replace('\\', '/').rpartition('/')[2]
-        for wanted in (last, Path(last).stem):
-            if wanted in self._names:
-                return self._names[wanted]
+        if not self._places:
+            self._look()
+        parts = [part for part in name.replace('\\', '/').split('/') if part]
+        for first in range(len(parts)):
+            place = '/'.join(parts[first:])
+            for wanted in (place, str(Path(place).with_suffix(''))):
+                found = self._places.get(wanted, name)
+                if found is None:
+                    raise FileError(f'several photos in {self.folder} have the name {wanted}.')
+                if found is not name:
+                    return found
         raise MissingFileError(f'{name} is not in {self.folder}.')
 
 

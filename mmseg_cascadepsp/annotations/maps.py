@@ -155,7 +155,8 @@ class MapSet(FolderSet):
         for path in self.files():
             photo = Photo(self.key(path), self.photo_name(path))
             try:
-                photo.size = labels_of(path).shape
+                with Image.open(path) as picture:
+                    photo.size = picture.height, picture.width
             except OSError as error:
                 photo.faults[photo.key] = str(error)
             found.append(MapPhoto(photo, self, path))
@@ -163,7 +164,7 @@ class MapSet(FolderSet):
 
     def photo_name(self, path: Path) -> str:
         """The name of the photo of a file."""
-        return Path(self.key(path)).stem
+        return str(Path(self.key(path)).with_suffix(''))
 
     def entries(self, path: Path) -> list[Entry]:
         """The objects of a file. The geometry of each is its :class:`ObjectMask`."""
@@ -291,7 +292,7 @@ class CityscapesSet(MapSet):
 
     def photo_name(self, path: Path) -> str:
         """See :meth:`AnnotationSet.photo_name`."""
-        stem = path.stem
+        stem = str(Path(self.key(path)).with_suffix(''))
         for ending in ('_gtFine_instanceIds', '_gtCoarse_instanceIds', '_instanceIds'):
             if stem.endswith(ending):
                 return f'{stem.removesuffix(ending)}_leftImg8bit'

@@ -286,6 +286,34 @@ def test_killed_at_random_moments(tmp_path):
         assert not (tmp_path / '.out.json.partial').exists()
 
 
+SHARED = """
+import sys
+from mmseg_cascadepsp.files.folder_run import join_processes
+rank, world = join_processes()
+assert world == 2
+from sets import ToyRefiner
+from mmseg_cascadepsp.annotations import refine_annotations
+report = refine_annotations(ToyRefiner(), sys.argv[1], images=sys.argv[2], out=sys.argv[3])
+assert len(report.objects) == 7, report
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_photos(tmp_path):
+    path, images = coco(tmp_path)
+    whole, out = tmp_path / 'whole.json', tmp_path / 'out.json'
+    refine_annotations(ToyRefiner(), path, images=images, out=whole)
+    script = tmp_path / 'script.py'
+    script.write_text(SHARED)
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+    command += ['--nproc-per-node', '2', script, path, images, out]
+    path = f'{ROOT}:{Path(__file__).parent}'
+    environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
+    subprocess.run(list(map(str, command)), check=True, env=environment, cwd=ROOT, timeout=300)
+    assert out.read_bytes() == whole.read_bytes()
+    assert not (tmp_path / '.out.json.partial').exists()
+
+
 def test_scores_against_a_truth(tmp_path):
     path, images = coco(tmp_path)
     data = json.loads(path.read_text())
