@@ -18,7 +18,7 @@ from .masks import (
     decode_rle,
     draw,
     encode_rle,
-    outlines,
+    has_holes,
     run_lengths,
 )
 
@@ -63,26 +63,23 @@ class CocoSet(AnnotationSet):
         text, self._spans = self.text, {}
         photos: dict[str, Photo] = {}
         classes: dict[str, str] = {}
-        found: list[dict[str, Span]] = []
+        found: list[tuple[dict, dict[str, Span]]] = []
+        lost = Photo('annotations of no image', '')
         start = len(text) - len(text.lstrip())
         for key, value in Cursor(text, start).members():
             if key == 'annotations':
                 for item in value.elements():
-                    found.append({name: part.span() for name, part in item.members()})
+                    found.append(self._annotation(item))
             elif key == 'images':
                 for index, image in enumerate(value.span().value(text)):
                     photo = self._photo(image, index)
+                    if photo.key in photos:
+                        lost.faults[f'image {photo.key}'] = 'its id is that of another image.'
                     photos.setdefault(photo.key, photo)
             elif key == 'categories':
                 for category in value.span().value(text):
                     classes[json.dumps(category.get('id'))] = str(category.get('name', ''))
-        lost = Photo('annotations of no image', '')
-        for index, spans in enumerate(found):
-            values = {
-                name: spans[name].value(text)
-                for name in ('id', 'image_id', 'category_id', 'iscrowd')
-                if name in spans
-            }
+        for index, (values, spans) in enumerate(found):
             key = str(values.get('id', f'#{index}'))
             if key in self._spans:
                 key = f'{key} (#{index})'
@@ -92,18 +89,25 @@ class CocoSet(AnnotationSet):
                 lost.faults[key] = f'image_id {values.get("image_id")!r} is not among the images.'
                 continue
             label = classes.get(json.dumps(values.get('category_id')), '')
-            entry = Entry(key, label, spans.get('segmentation'))
-            if 'segmentation' not in spans or text[slice(*spans['segmentation'])] in (
-                '[]',
-                '{}',
-                'null',
-            ):
+            outline = spans.get('segmentation')
+            entry = Entry(key, label, outline)
+            if outline is None or text[slice(*outline)] in ('[]', '{}', 'null'):
                 entry.kept = 'no outline'
             elif values.get('iscrowd'):
                 entry.kept = 'crowd'
             photo.entries.append(entry)
         result = [photo for photo in photos.values() if photo.entries]
         return [*result, lost] if lost.faults else result
+
+    def _annotation(self, item: Cursor) -> tuple[dict, dict[str, Span]]:
+        """What an annotation says of itself, and where its geometry is."""
+        values, spans = {}, {}
+        for name, part in item.members():
+            if name in ('segmentation', *DERIVED):
+                spans[name] = part.span()
+            elif name in ('id', 'image_id', 'category_id', 'iscrowd'):
+                values[name] = part.span().value(self.text)
+        return values, spans
 
     @staticmethod
     def _photo(image: dict, index: int) -> Photo:
@@ -146,9 +150,7 @@ class CocoSet(AnnotationSet):
         if isinstance(old, Span):
             old = old.value(self.text)
         box, cost = mask.box, 1.0
-        if isinstance(old, list) and all(
-            len(rings) == 1 for rings in outlines(mask, 'pycocotools')
-        ):
+        if isinstance(old, list) and not has_holes(mask):
             rings, cost = best_rings(mask, size, 'pycocotools', tolerance, single=False)
             segmentation = [np.ravel(ring).tolist() for ring in rings]
             mask = cut_out(draw(rings, size, 'pycocotools'))

@@ -178,6 +178,8 @@ def draw(rings: list[np.ndarray], size: tuple[int, int], reader: str) -> np.ndar
             raise InvalidValueError(
                 f'a polygon needs three points of finite numbers, got {len(ring)} points.'
             )
+        if np.abs(ring).max() > 10 * max(size) + 1000:  # pycocotools walks all the way
+            raise InvalidValueError(f'a polygon has points far outside of its photo of {size}.')
     if reader == 'pycocotools':
         found = coco_masks.frPyObjects([np.ravel(ring).tolist() for ring in rings], *size)
         return coco_masks.decode(coco_masks.merge(found)).astype(bool)
@@ -207,23 +209,18 @@ def _edge_rings(mask: np.ndarray) -> list[list[np.ndarray]]:
     ]
 
 
-def _centre_rings(mask: np.ndarray, tolerance: float) -> list[list[np.ndarray]]:
+def _centre_rings(mask: np.ndarray) -> list[list[np.ndarray]]:
     """As :func:`_edge_rings`, through the centres of the object's outermost pixels."""
-    kind = cv2.CHAIN_APPROX_NONE if tolerance else cv2.CHAIN_APPROX_SIMPLE
-    contours, tree = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, kind)
-    parts = {}
-    for index, contour in enumerate(contours):
-        above = tree[0, index, 3]
-        ring = contour[:, 0].astype(float)
-        parts.setdefault(index if above < 0 else above, []).append((above >= 0, index, ring))
-    return [[ring for *_, ring in sorted(part, key=lambda r: r[:2])] for part in parts.values()]
-
-
-def _simplified(ring: np.ndarray, tolerance: float) -> np.ndarray:
-    if not tolerance or len(ring) < 4:
-        return ring
-    short = cv2.approxPolyDP(ring.astype(np.float32)[:, None], tolerance, True)[:, 0]
-    return short.astype(float) if len(short) >= 3 else ring
+    contours, tree = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
+    )
+    parts: dict[int, list[np.ndarray]] = {}
+    for inner in (False, True):  # outer rings first
+        for index, contour in enumerate(contours):
+            above = int(tree[0, index, 3])
+            if (above >= 0) == inner:
+                parts.setdefault(above if inner else index, []).append(contour[:, 0].astype(float))
+    return list(parts.values())
 
 
 def joined(rings: list[np.ndarray]) -> np.ndarray:
@@ -271,13 +268,23 @@ def _midpoints(ring: np.ndarray) -> np.ndarray:
     return np.repeat(ring, lengths, axis=0) + ways * places[:, None]
 
 
-def outlines(mask: ObjectMask, reader: str, tolerance: float = 0) -> list[list[np.ndarray]]:
-    """Trace a mask for the reader of a format.
+def has_holes(mask: ObjectMask) -> bool:
+    """Whether an object has a hole: background that its pixels keep from all other background.
+
+    Example:
+        >>> has_holes(cut_out(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])))
+        True
+    """
+    ground = np.pad(~mask.mask, 1, constant_values=True).astype(np.uint8)
+    return cv2.connectedComponents(ground, connectivity=4)[0] > 2
+
+
+def outlines(mask: ObjectMask, reader: str) -> list[list[np.ndarray]]:
+    """Trace a mask for the reader of a format, every corner of it.
 
     Args:
         mask: The object, not empty.
         reader: One of :data:`READERS`.
-        tolerance: An outline with fewer points may lie so many pixels off. 0: every corner.
 
     Returns:
         A list of rings for every part of the object: the outer one, then those of its holes, each
@@ -285,14 +292,10 @@ def outlines(mask: ObjectMask, reader: str, tolerance: float = 0) -> list[list[n
 
     Example:
         >>> square = cut_out(np.ones((2, 2)))
-        >>> outlines(square, 'pycocotools')[0][0].max(), outlines(square, 'opencv')[0][0].max()
-        (np.float64(2.0), np.float64(1.0))
+        >>> [float(outlines(square, reader)[0][0].max()) for reader in READERS]
+        [2.0, 1.0, 1.0]
     """
-    edges = reader == 'pycocotools'
-    parts = _edge_rings(mask.mask) if edges else _centre_rings(mask.mask, tolerance)
-    if edges and tolerance:
-        parts = [[_midpoints(ring) for ring in rings] for rings in parts]
-    parts = [[_simplified(ring, tolerance) for ring in rings] for rings in parts]
+    parts = (_edge_rings if reader == 'pycocotools' else _centre_rings)(mask.mask)
     offset = (mask.box.left, mask.box.top)
     parts = [
         # One or two pixels have a ring of so many centres, which no reader takes.
@@ -300,6 +303,16 @@ def outlines(mask: ObjectMask, reader: str, tolerance: float = 0) -> list[list[n
         for rings in parts
     ]
     return sorted(parts, key=lambda rings: -np.ptp(rings[0], axis=0).prod())
+
+
+def _simplified(ring: np.ndarray, reader: str, tolerance: float) -> np.ndarray:
+    """A ring with fewer points, at most ``tolerance`` pixels off."""
+    if not tolerance or len(ring) < 4:
+        return ring
+    fine = _midpoints(ring) if reader == 'pycocotools' else ring
+    short = cv2.approxPolyDP(fine.astype(np.float32)[:, None], tolerance, True)[:, 0]
+    # The middles of a rectangle's edges are more points than its corners.
+    return short.astype(float) if 3 <= len(short) < len(ring) else ring
 
 
 def best_rings(
@@ -328,11 +341,14 @@ def best_rings(
     """
     wanted = mask.whole(size)
     best = None
+    parts = outlines(mask, reader)
+    if single:
+        parts = [[ring for rings in parts for ring in rings]]
     for share in (1, 0.5, 0) if tolerance else (0,):
-        parts = outlines(mask, reader, tolerance * share)
-        if single:
-            parts = [[ring for rings in parts for ring in rings]]
-        rings = [joined(rings) for rings in parts]
+        rings = [
+            joined([_simplified(ring, reader, tolerance * share) for ring in rings])
+            for rings in parts
+        ]
         found = draw(rings, size, reader)
         iou = np.count_nonzero(found & wanted) / np.count_nonzero(found | wanted)
         if best is None or iou > best[1]:

@@ -219,6 +219,7 @@ def test_broken_entries_are_named_and_the_others_go_on(tmp_path):
         {**good, 'id': 12, 'segmentation': {'size': list(SIZE), 'counts': [5, 6]}},
         {**good, 'id': 13, 'image_id': 'nobody'},
         {**good, 'id': 14, 'segmentation': 'abc'},
+        {**good, 'id': 18, 'segmentation': [[1e12, 0, 5, 5, 9, 0]]},
     ]
     data['images'].append({'id': 8, 'file_name': 'gone.jpg', 'height': 5, 'width': 5})
     data['annotations'].append({**good, 'id': 15, 'image_id': 8})
@@ -227,12 +228,12 @@ def test_broken_entries_are_named_and_the_others_go_on(tmp_path):
     path.write_text(json.dumps(data))
     out = tmp_path / 'out.json'
     report = refine_annotations(ToyRefiner(), path, images=images, out=out)
-    assert [item.key for item in report.of('failed')] == ['10', '11', '12', '14', '13']
+    assert [item.key for item in report.of('failed')] == ['10', '11', '12', '14', '18', '13']
     assert len(report.faults) == 2 and report.failed
     assert 'gone.jpg' in report.faults['8'] and '128 x 96' in report.faults['9']
     assert [item.key for item in report.of('refined')] == ['first']
     new = json.loads(out.read_text())
-    assert [item['id'] for item in new['annotations']] == ['first', *range(10, 17)]
+    assert [item['id'] for item in new['annotations']] == ['first', *range(10, 15), 18, 15, 16]
 
 
 def test_broken_lines_and_files(tmp_path):
