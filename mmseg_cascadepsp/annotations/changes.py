@@ -84,24 +84,29 @@ def without_specks(old: ObjectMask, new: np.ndarray, box) -> np.ndarray:
     before = old.inside(box)
     result = new.copy()
     limit = max(SPECK_PIXELS, SPECK_SHARE * np.count_nonzero(new))
-    for value, connectivity in ((True, 8), (False, 4)):
-        same = result == value
-        count, places, stats, _ = cv2.connectedComponentsWithStats(
-            same.astype(np.uint8), connectivity=connectivity
-        )
-        areas = stats[:, cv2.CC_STAT_AREA]
-        for index in np.flatnonzero(areas[1:] < limit) + 1:
-            left, top, width, height, _ = stats[index]
-            if value and count == 2:  # all that there is
-                continue
-            ends = (left, top, new.shape[1] - left - width, new.shape[0] - top - height)
-            if not value and min(ends) == 0:  # no hole: it may go on outside
-                continue
-            part = slice(top, top + height), slice(left, left + width)
-            piece = places[part] == index
-            if not (before[part][piece] == value).any():
-                result[part][piece] = not value
-    return result
+    pieces = _small(new, 8, limit, before)
+    if (new & ~pieces).any():  # they are not all that there is
+        result &= ~pieces
+    return result | _small(_holes(result), 4, limit, _holes(before))
+
+
+def _holes(mask: np.ndarray) -> np.ndarray:
+    """Background that is cut off from the outside, bool."""
+    ground = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, places = cv2.connectedComponents(ground, connectivity=4)
+    return ((ground > 0) & (places != places[0, 0]))[1:-1, 1:-1]
+
+
+def _small(mask: np.ndarray, connectivity: int, limit: float, known: np.ndarray) -> np.ndarray:
+    """The connected parts below ``limit`` pixels that have none of what is known, bool."""
+    _, places, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=connectivity
+    )
+    areas = stats[:, cv2.CC_STAT_AREA]
+    small = areas < limit
+    small[0] = False
+    small[np.unique(places[known & mask])] = False
+    return small[places]
 
 
 def settle_overlaps(
