@@ -144,27 +144,27 @@ def _around(regions: list[tuple[Box, np.ndarray]]) -> tuple[Box, np.ndarray]:
 
 
 def refine_photo(
-    refiner: MaskRefiner, annotations: AnnotationSet, photo: Photo, options: AnnotationOptions
+    refiner: MaskRefiner | None,
+    annotations: AnnotationSet,
+    photo: Photo,
+    image: np.ndarray,
+    options: AnnotationOptions,
 ) -> list[ObjectResult]:
     """Refine the objects of a photo.
 
     Args:
-        refiner: Does the work.
+        refiner: Does the work. None is enough for a dry run.
         annotations: The set.
         photo: One of its photos.
+        image: RGB uint8 ``(H, W, 3)``.
         options: How.
 
     Returns:
         What became of every object of the photo, in its order.
 
     Raises:
-        FileError: The photo is missing or damaged.
-        InvalidValueError: It has another size than the set says.
+        InvalidValueError: The photo has another size than the set says.
     """
-    return _refine_objects(refiner, annotations, photo, options, annotations.image(photo))
-
-
-def _refine_objects(refiner, annotations, photo, options, image) -> list[ObjectResult]:
     size = image.shape[:2]
     if photo.size and tuple(photo.size) != size:
         raise InvalidValueError(
@@ -290,18 +290,27 @@ class Journal:
     """
 
     def __init__(self, out: Path, settings: dict, rank: int = 0) -> None:
+        self.rank = rank
         self.folder = out.with_name(hidden_name(out.name, 'partial'))
         self.head = json.dumps(settings, sort_keys=True)
         self.own = self.folder / f'{rank}.jsonl'
 
+    def _files(self) -> Iterator[list[bytes]]:
+        """The whole lines of every file of this run, after its head."""
+        for path in sorted(self.folder.glob('*.jsonl')):
+            lines = path.read_bytes().split(b'\n')[:-1]  # a last one without end was cut off
+            if lines and lines[0].decode() == self.head:
+                yield lines[1:]
+
+    def begun(self) -> bool:
+        """Whether there is something of this run."""
+        return any(True for _ in self._files())
+
     def read(self) -> dict[str, list[ObjectResult]]:
         """Key of a photo -> what became of its objects."""
         done = {}
-        for path in sorted(self.folder.glob('*.jsonl')):
-            lines = path.read_bytes().split(b'\n')[:-1]  # a last one without end was cut off
-            if not lines or lines[0].decode() != self.head:
-                continue
-            for line in lines[1:]:
+        for lines in self._files():
+            for line in lines:
                 record = json.loads(line)
                 done[record['photo']] = [ObjectResult(**item) for item in record['objects']]
         return done
@@ -310,11 +319,13 @@ class Journal:
         """Get ready for lines. A line that was cut off goes, and so does another run's file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         content = self.own.read_bytes() if self.own.exists() else b''
-        whole = content[: content.rfind(b'\n') + 1]
-        if whole.split(b'\n', 1)[0].decode() != self.head:
-            whole = self.head.encode() + b'\n'
-        self._file = open(self.own, 'wb')
-        self._file.write(whole)
+        self._file = open(self.own, 'r+b' if content else 'wb')
+        if content.startswith(self.head.encode() + b'\n'):
+            self._file.truncate(content.rfind(b'\n') + 1)
+            self._file.seek(0, os.SEEK_END)
+        else:
+            self._file.truncate(0)
+            self._file.write(self.head.encode() + b'\n')
         self._sync()
 
     def add(self, photo: str, objects: list[ObjectResult]) -> None:
@@ -355,7 +366,7 @@ def _check_out(path: Path, out: Path, journal: Journal, overwrite: bool) -> None
     if path.is_file() and out.is_dir():
         raise InvalidValueError(f'out: {out} is a folder; the result of a file is a file.')
     there = any(out.iterdir()) if out.is_dir() else out.exists()
-    if there and not overwrite and not journal.folder.exists():
+    if there and not overwrite and not journal.begun():
         raise FileError(f'out: {out} is there already; name another, or --overwrite.')
 
 
@@ -422,8 +433,7 @@ def refine_annotations(
         torch.distributed.barrier()
     journal.open()
     todo = [photo for photo in photos if photo.key not in done][rank::world]
-    faults: dict[str, str] = {}
-    _run(refiner, source, todo, options, journal, faults, console, rank == 0, done=len(done))
+    faults = _run(refiner, source, todo, options, journal, console, len(done))
     journal.close()
     if world > 1:
         gathered = [None] * world
@@ -447,9 +457,12 @@ def refine_annotations(
     return result
 
 
-def _run(refiner, source, todo, options, journal, faults, console, is_first, done) -> None:
-    """Refine photos one after the other, reading ahead by one."""
-    live = console.is_terminal and is_first
+def _run(
+    refiner, source, todo, options, journal: Journal, console: Console, done: int
+) -> dict[str, str]:
+    """Refine photos one after the other, reading ahead by one. Returns those that failed."""
+    live = console.is_terminal and journal.rank == 0
+    faults: dict[str, str] = {}
     columns = (
         TextColumn('refining'),
         BarColumn(),
@@ -481,7 +494,7 @@ def _run(refiner, source, todo, options, journal, faults, console, is_first, don
                         for key, text in photo.faults.items()
                     ]
                 else:
-                    results = _refine_objects(refiner, source, photo, options, reading.result())
+                    results = refine_photo(refiner, source, photo, reading.result(), options)
             except FAULTS as error:
                 failed(photo, error)
             else:
@@ -494,6 +507,7 @@ def _run(refiner, source, todo, options, journal, faults, console, is_first, don
                             highlight=False,
                         )
             bar.advance(task)
+    return faults
 
 
 def _sentence(error: Exception) -> str:
