@@ -11,7 +11,7 @@ from mmseg_cascadepsp.annotations import FORMATS, open_annotations, refine_annot
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 from mmseg_cascadepsp.evaluation import binary_iou
 
-from .sets import SETS, SIZE, ToyRefiner, coco, disc, objects
+from .sets import SETS, SIZE, ToyRefiner, coco, disc, objects, photo
 
 pytest.importorskip('pycocotools')
 pytest.importorskip('shapely')
@@ -71,8 +71,8 @@ def test_objects_follow_the_photo(name, tmp_path):
     # Of label maps every part is an object, the ground, too.
     single, ground = [disc(22, 84, 10), disc(50, 104, 12)], ~np.any(true, axis=0)
     found = 0
-    for photo in again.photos():
-        for entry in photo.entries:
+    for one in again.photos():
+        for entry in one.entries:
             if entry.key in wanted:
                 mask = again.decode(entry.geometry, SIZE).whole(SIZE)
                 scores = [binary_iou(mask, part) for part in [*true, ground, *single]]
@@ -161,6 +161,23 @@ def test_labelme_keeps_the_rest(tmp_path):
             shape.pop('points')
             shape.pop('mask', None)
     assert old == new
+
+
+def test_one_file_of_labelme(tmp_path):
+    folder, _ = SETS['LabelMe'](tmp_path)
+    path, out = folder / 'müller.json', tmp_path / 'out' / 'müller.json'
+    data = json.loads(path.read_text())
+    data['imageData'] = None
+    path.write_text(json.dumps(data))
+    Image.fromarray(photo(objects())).save(folder / 'gone.png')
+    report = refine_annotations(ToyRefiner(), path, out=out)
+    assert len(report.of('refined')) == 2
+    new = json.loads(out.read_text())
+    assert new['shapes'][0]['points'] != data['shapes'][0]['points']
+    (folder / 'gone.png').unlink()
+    report = refine_annotations(ToyRefiner(), path, out=out, overwrite=True)
+    assert 'gone.png' in report.faults['müller.json']
+    assert out.read_bytes() == path.read_bytes()
 
 
 def test_cvat_changes_points_and_masks_alone(tmp_path):
