@@ -143,7 +143,7 @@ def gains(args, refiner):
     coarse, true = [s[1] for s in samples], [s[2] for s in samples]
     show('Refiner.refine', [refiner.refine(*s[:2]) > 127 for s in samples], coarse, true)
     pictures = [(photo, [mask]) for photo, mask, _ in samples]
-    none = dict(max_change=1, min_sureness=0)
+    none = dict(max_change=1, min_sureness=0, min_gain=0)
     for name, polygons in (('run lengths, nothing kept', False), ('polygons, nothing kept', True)):
         masks, _, seconds = through_file(refiner, pictures, polygons, **none)
         show(name, masks, coarse, true, f'{seconds:.0f} s')
@@ -163,13 +163,17 @@ def harm(args, refiner):
     samples = [s for s in samples if s[1].any() and not s[1].all()]
     coarse, true = [s[1] for s in samples], [s[2] for s in samples]
     pictures = [(photo, [mask]) for photo, mask, _ in samples]
-    masks, report, _ = through_file(refiner, pictures, False, max_change=1, min_sureness=0)
-    changes = np.array([[i.iou or 0, i.sureness or 0] for i in report.objects])
-    for change in (1, 0.6, 0.5, 0.4, 0.3):
-        for sure in (0, 0.45, 0.5, 0.55, 0.6):
-            kept = (1 - changes[:, 0] > change) | (changes[:, 1] < sure)
+    masks, report, _ = through_file(
+        refiner, pictures, False, max_change=1, min_sureness=0, min_gain=0
+    )
+    change = np.array([1 - (item.iou or 0) for item in report.objects])
+    sure = np.array([item.sureness or 0 for item in report.objects])
+    print(f'largest change {change.max():.3f}, least sureness {sure.min():.3f}')
+    for title, values in (('min_gain', sure * change), ('min_sureness', sure)):
+        for limit in (0, 0.01, 0.015, 0.02, 0.025, 0.03) if title == 'min_gain' else (0.4, 0.5):
+            kept = values < limit
             mixed = [c if k else m for c, m, k in zip(coarse, masks, kept, strict=True)]
-            show(f'max_change {change} min_sureness {sure}', mixed, coarse, true, f'{kept.sum()}')
+            show(f'{title} {limit}', mixed, coarse, true, f'{kept.mean():.1%} kept')
 
 
 def measure_time(args, refiner):

@@ -47,6 +47,8 @@ class AnnotationOptions:
             keeps its old outline. 1: none does.
         min_sureness: An object keeps its old outline where the refiner is less sure of what it
             changes: the mean of ``|2p - 1|`` over those pixels, 0 to 1. 0: none does.
+        min_gain: An object keeps its old outline where the refiner expects a smaller gain of IoU,
+            which is the change times the sureness. 0: none does.
         min_side: Objects with a shorter longer side, in pixels, stay as they are.
         dry_run: Read everything, refine nothing, and write the set as it is.
         overwrite: Write over a result that is there.
@@ -62,7 +64,8 @@ class AnnotationOptions:
     simplify: float = 0.5
     overlap: str = 'resolve'
     max_change: float = 0.5
-    min_sureness: float = 0.0
+    min_sureness: float = 0.35
+    min_gain: float = 0.02
     min_side: int = 8
     dry_run: bool = False
     overwrite: bool = False
@@ -74,6 +77,7 @@ class AnnotationOptions:
             ('simplify', 100),
             ('max_change', 1),
             ('min_sureness', 1),
+            ('min_gain', 1),
             ('min_side', 10_000),
         ):
             value = getattr(self, name)
@@ -270,6 +274,8 @@ def _judge(
         result.reason = 'it would change too much'
     elif sure < options.min_sureness:
         result.reason = 'the refiner is unsure'
+    elif sure * (1 - change.iou) < options.min_gain and changed.any():
+        result.reason = 'the refiner expects hardly any gain'
     else:
         return
     result.status = 'kept'

@@ -62,14 +62,21 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         metavar='SHARE',
         help='objects that would change more (1 - IoU of old and new) keep their outline and are '
-        'listed; 1: none (default: measured, see docs/annotations.md)',
+        'listed; 1: none (default: 0.5)',
     )
     how.add_argument(
         '--min-sureness',
         type=float,
         metavar='SHARE',
-        help='objects keep their outline where the refiner is less sure of the change, 0 to 1 '
-        '(default: measured, see docs/annotations.md)',
+        help='objects of whose change the refiner is less sure, 0 to 1, keep their outline and '
+        'are listed; 0: none (default: 0.35)',
+    )
+    how.add_argument(
+        '--min-gain',
+        type=float,
+        metavar='SHARE',
+        help='objects of which the refiner expects less gain (change times sureness) keep their '
+        'outline; 0: none (default: 0.02)',
     )
     how.add_argument(
         '--min-side',
@@ -103,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     from mmseg_cascadepsp.annotations import open_annotations, refine_annotations
 
     open_annotations(args.annotations, args.images)  # before a model is loaded or fetched
-    names = ('simplify', 'overlap', 'max_change', 'min_sureness', 'min_side')
+    names = ('simplify', 'overlap', 'max_change', 'min_sureness', 'min_gain', 'min_side')
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     rank = 0
     try:

@@ -120,9 +120,19 @@ def test_an_object_that_would_change_much_is_kept_and_listed(tmp_path):
 def test_nothing_is_lost_and_the_unsure_stay(logit, reason, tmp_path):
     _write(tmp_path, objects(), list(map(coarse, objects())))
     refiner = ToyRefiner(Everywhere(logit))
-    report = _refine(tmp_path, refiner, min_sureness=0.1, max_change=1)
+    report = _refine(tmp_path, refiner, max_change=1)
     assert len(report.of('kept')) == 3 and reason in report.objects[0].reason
     assert (tmp_path / 'out.json').read_bytes() == (tmp_path / 'set.json').read_bytes()
+
+
+def test_where_hardly_any_gain_is_expected(tmp_path):
+    nearly = disc(40, 50, 20)
+    nearly[40, 71] = True
+    _write(tmp_path, [disc(40, 50, 20)], [nearly])
+    [item] = _refine(tmp_path).objects
+    assert item.status == 'kept' and 'hardly any gain' in item.reason and item.proposal
+    [item] = _refine(tmp_path, min_gain=0, overwrite=True).objects
+    assert item.status == 'refined' and _masks(tmp_path)[0].sum() == nearly.sum() - 1
 
 
 def test_small_empty_and_full_objects_stay(tmp_path):
