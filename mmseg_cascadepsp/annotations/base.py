@@ -212,6 +212,10 @@ class FolderSet(AnnotationSet):
         """The folder that keys and results are relative to."""
         return self.path if self.path.is_dir() else self.path.parent
 
+    def is_one_file(self) -> bool:
+        """Whether the set is a single file of annotations, and its result, too."""
+        return False
+
     def key(self, path: Path) -> str:
         """What names a file in the set."""
         return path.relative_to(self.root()).as_posix()

@@ -63,6 +63,10 @@ class LabelMeSet(FolderSet):
         # Also those that are broken: they are named, and copied.
         return [path for path in files_below(self.path) if path.suffix.lower() == '.json']
 
+    def is_one_file(self) -> bool:
+        """See :meth:`FolderSet.is_one_file`."""
+        return self.path.is_file()
+
     def files(self) -> list[Path]:
         """See :meth:`FolderSet.files`."""
         return self._files

@@ -18,10 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, refine_regions
 from mmseg_cascadepsp.cascade.regions import MAX_REGIONS, MIN_SIDE, SHARE, object_regions
 from mmseg_cascadepsp.errors import FileError, InvalidTypeError, InvalidValueError
-from mmseg_cascadepsp.files.paths import files_below, hidden_name
+from mmseg_cascadepsp.files.paths import hidden_name
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
 
-from .base import AnnotationSet, Entry, Photo
+from .base import AnnotationSet, Entry, FolderSet, Photo
 from .changes import change_of, give_way, settle_overlaps, without_specks
 from .formats import open_annotations
 from .masks import ObjectMask, cut_out, encode_rle, union
@@ -353,24 +353,30 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _fingerprint(path: Path) -> str:
+def _fingerprint(source: AnnotationSet) -> str:
     """Tells whether a set is the one that a journal is of."""
     digest = hashlib.sha256()
-    if path.is_file():
-        digest.update(path.read_bytes())
-    else:
-        for file in files_below(path):
+    if isinstance(source, FolderSet):
+        for file in [*source.files(), *source.others()]:
             stat = file.stat()
-            digest.update(f'{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}\n'.encode())
+            digest.update(f'{file} {stat.st_size} {stat.st_mtime_ns}\n'.encode())
+    else:
+        digest.update(source.path.read_bytes())
     return digest.hexdigest()
 
 
-def _check_out(path: Path, out: Path, journal: Journal, overwrite: bool) -> None:
-    whole, target = path.resolve(), out.resolve()
-    if whole == target or (whole.is_dir() and whole in target.parents):
-        raise InvalidValueError(f'out: {out} is the set itself or lies in it; name another place.')
-    if path.is_file() and out.is_dir():
+def _check_out(source: AnnotationSet, out: Path, journal: Journal, overwrite: bool) -> None:
+    own, target = source.path.resolve(), out.resolve()
+    if isinstance(source, FolderSet) and not source.is_one_file():
+        own = source.root().resolve()
+        if out.is_file():
+            raise InvalidValueError(f'out: {out} is a file; the result of a folder is a folder.')
+    elif out.is_dir():
         raise InvalidValueError(f'out: {out} is a folder; the result of a file is a file.')
+    if own == target or (own.is_dir() and own in target.parents):
+        raise InvalidValueError(
+            f'out: {out} is the set itself or lies in {own}; name a place outside of it.'
+        )
     there = any(out.iterdir()) if out.is_dir() else out.exists()
     if there and not overwrite and not journal.begun():
         raise FileError(f'out: {out} is there already; name another, or --overwrite.')
@@ -430,9 +436,9 @@ def refine_annotations(
         rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     fixed = {key: value for key, value in asdict(options).items() if key != 'overwrite'}
     told = {} if options.dry_run else refiner.settings()
-    settings = {'refiner': told, 'options': fixed, 'set': _fingerprint(Path(annotations))}
+    settings = {'refiner': told, 'options': fixed, 'set': _fingerprint(source)}
     journal = Journal(out, settings, rank)
-    _check_out(Path(annotations), out, journal, options.overwrite)
+    _check_out(source, out, journal, options.overwrite)
     photos = list(source.photos())
     done = journal.read()
     if world > 1:

@@ -25,7 +25,7 @@ from mmseg_cascadepsp.annotations.changes import change_of, settle_overlaps  # n
 from mmseg_cascadepsp.annotations.masks import cut_out, encode_rle  # noqa: E402
 from mmseg_cascadepsp.annotations.run import probabilities  # noqa: E402
 
-from .sets import SIZE, ToyRefiner, coarse, coco, disc, objects, photo  # noqa: E402
+from .sets import SIZE, ToyRefiner, coarse, coco, disc, objects, photo, yolo  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -191,6 +191,34 @@ def test_wrong_arguments(tmp_path):
     with pytest.raises(FileError, match='there already'):
         _refine(tmp_path)
     assert _refine(tmp_path, overwrite=True).of('refined')
+
+
+def test_where_results_may_go(tmp_path):
+    path, _ = yolo(tmp_path / 'in')
+    with pytest.raises(InvalidValueError, match='lies in'):
+        refine_annotations(ToyRefiner(), path, out=tmp_path / 'in' / 'refined')
+    with pytest.raises(InvalidValueError, match='is a file'):
+        refine_annotations(ToyRefiner(), path, out=path)
+    out = tmp_path / 'out'
+    refine_annotations(ToyRefiner(), path, out=out, dry_run=True)
+    with pytest.raises(FileError, match='there already'):
+        refine_annotations(ToyRefiner(), path, out=out)
+    assert refine_annotations(ToyRefiner(), path, out=out, overwrite=True).of('refined')
+    path, images = coco(tmp_path / 'in')
+    with pytest.raises(InvalidValueError, match='is a folder'):
+        refine_annotations(ToyRefiner(), path, images=images, out=out)
+
+
+def test_a_changed_set_begins_anew(tmp_path):
+    path, _ = yolo(tmp_path / 'in')
+    out = tmp_path / 'out'
+    with pytest.raises(KeyboardInterrupt):
+        refine_annotations(Stopping(3), path, out=out)
+    label = path.parent / 'labels' / 'train' / 'été.txt'
+    first = label.read_bytes().splitlines(keepends=True)[0]
+    label.write_bytes(first)
+    report = refine_annotations(ToyRefiner(), path, out=out)
+    assert len(report.objects) == 1 + 2
 
 
 class Stopping(ToyRefiner):
