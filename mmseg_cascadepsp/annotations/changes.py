@@ -11,6 +11,8 @@ from .masks import ObjectMask, cut_out, union
 SPECK_SHARE = 0.0005
 #: ... or below so many pixels.
 SPECK_PIXELS = 8
+#: Where two objects claim the same pixels, who is surer is seen over so many pixels (sigma).
+SMOOTH = 2.0
 
 
 class Change(NamedTuple):
@@ -146,7 +148,9 @@ def settle_overlaps(
             claimed &= ~olds[i].inside(shared) & ~olds[j].inside(shared)
             if not claimed.any():
                 continue
-            surer = probabilities[i][own] >= probabilities[j][other]
+            # Smooth, or two that are equally sure would share the pixels as salt and pepper.
+            lead = probabilities[i][own].astype(np.float32) - probabilities[j][other]
+            surer = cv2.GaussianBlur(lead, (0, 0), SMOOTH) >= 0
             masks[i][own] &= ~(claimed & ~surer)
             masks[j][other] &= ~(claimed & surer)
     return [
@@ -171,8 +175,8 @@ def give_way(
 ) -> list[ObjectMask]:
     """For maps, in which a pixel belongs to one object: who takes what another one had.
 
-    A pixel of an object that was not refined stays its own. Of refined objects the surer one has
-    it.
+    A pixel that an object had and still has stays its own. Where several claim what is free or was
+    given up, the surer one takes it.
 
     Args:
         olds, news, probabilities: See :func:`settle_overlaps`.
@@ -193,19 +197,16 @@ def give_way(
     best = np.zeros(free.shape, np.float32)
     owner = np.full(free.shape, -1, np.int32)
     allowed = free.copy()
-    for old, is_refined in zip(olds, refined, strict=True):
-        if is_refined:
-            allowed[old.box.slices] |= old.mask
-    for index, old in enumerate(olds):
-        if not refined[index]:
-            allowed[old.box.slices] &= ~old.mask
-            owner[old.box.slices][old.mask] = index
+    for index, (old, new) in enumerate(zip(olds, news, strict=True)):
+        held = old.mask & new.inside(old.box) if refined[index] else old.mask
+        allowed[old.box.slices] |= old.mask
+        best[old.box.slices][held] = np.inf
+        owner[old.box.slices][held] = index
     for index, (new, probability) in enumerate(zip(news, probabilities, strict=True)):
-        if refined[index]:
-            place = new.box.slices
-            takes = new.mask & allowed[place] & (probability > best[place])
-            best[place][takes] = probability[takes]
-            owner[place][takes] = index
+        place = new.box.slices
+        takes = new.mask & allowed[place] & (probability > best[place])
+        best[place][takes] = probability[takes]
+        owner[place][takes] = index
     result = []
     for index, new in enumerate(news):
         mask = owner[new.box.slices] == index if refined[index] else new.mask

@@ -21,7 +21,7 @@ pytest.importorskip('pycocotools')
 pytest.importorskip('shapely')
 
 from mmseg_cascadepsp.annotations import AnnotationOptions, refine_annotations  # noqa: E402
-from mmseg_cascadepsp.annotations.changes import change_of, settle_overlaps  # noqa: E402
+from mmseg_cascadepsp.annotations.changes import change_of, give_way, settle_overlaps  # noqa: E402
 from mmseg_cascadepsp.annotations.masks import cut_out, encode_rle  # noqa: E402
 from mmseg_cascadepsp.annotations.run import probabilities  # noqa: E402
 
@@ -373,3 +373,28 @@ def test_scores_against_a_truth(tmp_path):
     assert report.scores['IoU'][1] > 95
     page = (tmp_path / 'report.html').read_text()
     assert 'boundary AP' in page and page.count('<figure') == 4
+
+
+def test_in_maps_an_object_holds_what_it_had():
+    old = [np.zeros((4, 9), bool) for _ in range(3)]
+    old[0][:, :4] = old[1][:, 5:8] = old[2][:, 8:] = True
+    new = [mask.copy() for mask in old]
+    new[0][:, 3:9] = True  # over all the others
+    new[1][:, 4] = True
+    new[1][:, 7] = False  # given up
+    cut = [cut_out(mask) for mask in old], [cut_out(mask) for mask in new]
+    likely = [np.full(mask.mask.shape, p) for mask, p in zip(cut[1], (0.9, 0.6, 1), strict=True)]
+    free = np.zeros((4, 9), bool)
+    free[:, 4] = True
+    found = give_way(*cut, likely, [True, True, False], free)
+    first, second, third = (mask.whole((4, 9))[0].astype(int).tolist() for mask in found)
+    assert first == [1, 1, 1, 1, 1, 0, 0, 1, 0]
+    assert second == [0, 0, 0, 0, 0, 1, 1, 0, 0] and third == [0, 0, 0, 0, 0, 0, 0, 0, 1]
+    # Swallowed altogether: it stays as it was.
+    new[1][:] = False
+    new[1][:, 4] = True
+    cut = [cut_out(mask) for mask in old], [cut_out(mask) for mask in new]
+    likely = [np.full(mask.mask.shape, p) for mask, p in zip(cut[1], (0.9, 0.6, 1), strict=True)]
+    found = give_way(*cut, likely, [True, True, False], free)
+    assert found[1].whole((4, 9))[0].astype(int).tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 0]
+    assert not (found[0].whole((4, 9)) & found[1].whole((4, 9))).any()
