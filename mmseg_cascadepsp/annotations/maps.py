@@ -429,6 +429,7 @@ class VocSet(MapSet):
         # Within reach of what changed: the line of neighbours stays where it was.
         near = cv2.dilate(near, np.ones((2 * LINE + 1, 2 * LINE + 1), np.uint8)) > 0
         touched = near & (line | (new != filled))
+        touched &= (result != VOID) | void_line(result)  # void areas of classes stay
         translated = np.zeros_like(new)
         for value, other in by_id.items():
             translated[new == value] = other

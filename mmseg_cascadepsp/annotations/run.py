@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, refine_regions
-from mmseg_cascadepsp.cascade.regions import MAX_REGIONS, MIN_SIDE, SHARE, object_regions
+from mmseg_cascadepsp.cascade.regions import MIN_SIDE, are_small, object_regions
 from mmseg_cascadepsp.errors import FileError, InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.files.paths import hidden_name
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
@@ -88,16 +88,14 @@ class AnnotationOptions:
 
 
 def _components(mask: ObjectMask, size: tuple[int, int], settings) -> tuple[list[Component], bool]:
-    """The regions of an object as parts, as the cascade lays them, and whether they are small."""
+    """What ``cascade.refine`` looks at: parts, and whether they are regions around the object."""
     whole = mask.whole(size)
     boxes = [] if settings.region == 'photo' else object_regions(whole)
-    sides = [max(box.bottom - box.top, box.right - box.left) for box in boxes]
-    # In photos of any size: a set has many objects in a photo, each of which costs its region.
-    small = 0 < len(boxes) <= MAX_REGIONS and max(sides) <= SHARE * max(size)
-    if not small:
-        boxes, small = [Box(0, 0, *size)], False
+    regions = bool(boxes) and (settings.region == 'object' or are_small(boxes, size, settings.L))
+    if not regions:
+        boxes = [Box(0, 0, *size)]
     area = int(np.count_nonzero(mask.mask))
-    return [Component(0, area, box, whole[box.slices]) for box in boxes], small
+    return [Component(0, area, box, whole[box.slices]) for box in boxes], regions
 
 
 def probabilities(
@@ -105,8 +103,7 @@ def probabilities(
 ) -> Iterator[tuple[int, list[tuple[Box, np.ndarray]]]]:
     """Refine the objects of a photo, each in its own region or regions, in batches.
 
-    The regions are laid as :func:`mmseg_cascadepsp.cascade.refine` lays them in large photos. An
-    object that is longer than half of its photo gets the whole photo.
+    The regions are those of :func:`mmseg_cascadepsp.cascade.refine`, by the setting ``region``.
 
     Args:
         refiner: Does the work.

@@ -40,7 +40,7 @@ class ToyRefiner:
 
     def __init__(self, network=None):
         self.network = network or SameColour()
-        self.cascade = CascadeSettings(L=448, enlarge=False)
+        self.cascade = CascadeSettings(L=448, enlarge=False, region='object')
 
     def settings(self):
         return {'model': 'same colour'}

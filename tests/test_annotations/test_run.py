@@ -46,18 +46,21 @@ class Everywhere(Network):
         return passes
 
 
-def test_regions_are_those_of_the_cascade():
+@pytest.mark.parametrize('region', ['auto', 'object', 'photo'])
+def test_regions_are_those_of_the_cascade(region):
     size = 200, 260
-    masks = [coarse(disc(40, 40, 12, size)), coarse(disc(120, 180, 20, size))]
+    masks = [coarse(disc(40, 40, 12, size)), coarse(disc(120, 160, 75, size))]
     image = photo(masks, size)
     refiner = ToyRefiner()
-    settings = refiner.cascade.replace(region='object')
+    refiner.cascade = refiner.cascade.replace(region=region, L=224)
     found = dict(probabilities(refiner, image, [cut_out(mask) for mask in masks]))
     for index, mask in enumerate(masks):
         tensor = torch.from_numpy(image).permute(2, 0, 1)
-        wanted = refine(refiner.network, tensor, torch.from_numpy(mask)[None], settings).numpy()
+        arguments = tensor, torch.from_numpy(mask)[None], refiner.cascade
+        wanted = refine(refiner.network, *arguments).numpy()
         [(box, probability)] = found[index]
-        assert probability.size < mask.size
+        in_region = region == 'object' or (region == 'auto' and index == 0)
+        assert (probability.size < mask.size) == in_region
         np.testing.assert_allclose(probability, wanted[box.slices], atol=1e-5)
 
 
