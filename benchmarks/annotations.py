@@ -144,8 +144,13 @@ def gains(args, refiner):
     show('Refiner.refine', [refiner.refine(*s[:2]) > 127 for s in samples], coarse, true)
     pictures = [(photo, [mask]) for photo, mask, _ in samples]
     none = dict(max_change=1, min_sureness=0, min_gain=0)
-    for name, polygons in (('run lengths, nothing kept', False), ('polygons, nothing kept', True)):
-        masks, _, seconds = through_file(refiner, pictures, polygons, **none)
+    regions = refiner.with_settings(region='object')
+    for name, polygons, own in (
+        ('run lengths, nothing kept', False, refiner),
+        ('polygons, nothing kept', True, refiner),
+        ("run lengths, region='object'", False, regions),
+    ):
+        masks, _, seconds = through_file(own, pictures, polygons, **none)
         show(name, masks, coarse, true, f'{seconds:.0f} s')
     fours = [mosaic(samples[i : i + 4], 1280, 2) for i in range(0, len(samples) - 3, 4)]
     coarse, true = [m for f in fours for m in f[1]], [m for f in fours for m in f[2]]

@@ -45,7 +45,7 @@ def png_like(path: Path, labels: np.ndarray) -> bytes:
     with Image.open(path) as old:
         old.load()
         if old.mode == 'P':
-            new = Image.fromarray(labels.astype(np.uint8), 'L')
+            new = Image.fromarray(labels.astype(np.uint8))
             new.putpalette(old.palette)
         elif old.mode == 'L':
             new = Image.fromarray(labels.astype(np.uint8))

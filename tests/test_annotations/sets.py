@@ -233,7 +233,7 @@ def _ids(values, dtype=np.uint8):
 
 def _palette_png(path, labels):
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(labels.astype(np.uint8), 'L')
+    picture = Image.fromarray(labels.astype(np.uint8))
     picture.putpalette(default_palette().tobytes())
     picture.save(path)
 

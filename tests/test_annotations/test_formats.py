@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -210,6 +211,17 @@ def test_voc_keeps_its_void(tmp_path):
     edge[1:] |= disc[1:] != disc[:-1]
     assert (labels[edge] == 255).mean() > 0.9  # the line goes along the new outline
     assert (out / 'ImageSets' / 'val.txt').read_text() == '2007_1\n'
+
+
+def test_voc_of_classes_alone(tmp_path):
+    path, _ = SETS['PASCAL VOC'](tmp_path / 'in')
+    shutil.rmtree(path / 'SegmentationObject')
+    report = refine_annotations(ToyRefiner(), path, out=tmp_path / 'out')
+    assert [item.label for item in report.objects] == ['5', '15']
+    assert len(report.of('refined')) == 2
+    place = 'SegmentationClass/2007_1.png'
+    old, new = (np.asarray(Image.open(folder / place)) for folder in (path, tmp_path / 'out'))
+    assert (old != new).any() and set(np.unique(new)) == {0, 5, 15, 255}
 
 
 def test_cityscapes_class_maps_follow(tmp_path):
