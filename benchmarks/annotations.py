@@ -81,11 +81,11 @@ def read_set(path, sizes):
 
 
 def through_file(refiner, pictures, polygons, **options):
-    """The masks that come out of a set of the pictures, the report, and the seconds it took."""
+    """The masks that come out of a set of the pictures, the report, and processor seconds."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write_set(folder, pictures, polygons)
-        start = time.perf_counter()
+        start = time.process_time()
         report = refine_annotations(
             refiner,
             folder / 'set.json',
@@ -93,7 +93,7 @@ def through_file(refiner, pictures, polygons, **options):
             out=folder / 'out.json',
             **options,
         )
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         masks = read_set(folder / 'out.json', [photo.shape[:2] for photo, _ in pictures])
     return masks, report, seconds
 
@@ -182,7 +182,7 @@ def harm(args, refiner):
 
 
 def measure_time(args, refiner):
-    """Seconds per object on photos of 1,024 pixels with ten objects each."""
+    """Processor seconds per object on photos of 1,024 pixels with ten objects each."""
     paths = find(args.root, None)
     paths = [p for p in paths if p[1].parent.name == 'coarse_simulated']
     samples = [load(p) for p in paths[: 10 * args.photos]]
@@ -195,10 +195,10 @@ def measure_time(args, refiner):
     print(f'set: {count} objects on {len(pictures)} photos, {seconds / count:.2f} s an object')
     for name, other in (('photo', refiner.with_settings(region='photo')), ('auto', refiner)):
         single = [(photo, mask) for photo, masks in pictures for mask in masks][: args.single]
-        start = time.perf_counter()
+        start = time.process_time()
         for photo, mask in single:
             other.refine(photo, mask)
-        each = (time.perf_counter() - start) / len(single)
+        each = (time.process_time() - start) / len(single)
         print(
             f"Refiner.refine, region='{name}': {each:.2f} s an object ({len(single)}), "
             f'{each / (seconds / count):.1f} times as long'
