@@ -61,6 +61,7 @@ setup(
         name: read_requirements(name)
         for name in ('annotations', 'export', 'geo', 'huge', 'ray', 'tests', 'train')
     },
+    entry_points={'console_scripts': ['mmseg-cascadepsp = mmseg_cascadepsp.cli.command:main']},
     cmdclass={'build_py': BuildWithConfigs},
     zip_safe=False,
 )

@@ -3,10 +3,10 @@
     python benchmarks/ablations.py --data-root my_photos
     python benchmarks/ablations.py --data-root my_photos --only final,os1_only --markdown table.md
 
-The data root holds train/, and val/<set>/{images,masks,coarse_*} to measure on. Whatever is
-finished is kept: started again, it goes on where it was stopped. The paper's figures stand beside
-for the direction only: its network, its data and its test sets (PASCAL VOC 2012 relabelled in
-Table 1, BIG val in Table 2, masks of DeepLabV3+) are others.
+The data root holds train/, and val/<set>/{images,masks,coarse_*} to measure on. What is finished
+is kept, so a run that was stopped can be started again. The paper's figures stand beside ours for
+their direction only: its network, its data and its test sets (PASCAL VOC 2012 relabelled in
+Table 1, BIG val in Table 2, masks of DeepLabV3+) are different.
 """
 
 import argparse
@@ -21,11 +21,10 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.progress import Progress
 
+from mmseg_cascadepsp import Refiner
 from mmseg_cascadepsp.cascade import refine
 from mmseg_cascadepsp.evaluation import folders
 from mmseg_cascadepsp.files.paths import atomic_open
-from mmseg_cascadepsp.models.refiner.checkpoint import load_weights, read_state_dict
-from mmseg_cascadepsp.models.refiner.zoo import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 FINAL = 'final'
@@ -55,7 +54,7 @@ def read_config(name: str, options: dict) -> Config:
 
 
 def train(name: str, args: argparse.Namespace) -> Path:
-    """Train, or go on, or see that it is done; the last checkpoint."""
+    """Train, or go on, or see that it is done. Returns the last checkpoint."""
     work_dir = args.work_dir / name
     last = work_dir / f'iter_{read_config(name, args.cfg_options).train_cfg.max_iters}.pth'
     if not last.exists():
@@ -76,7 +75,7 @@ def train(name: str, args: argparse.Namespace) -> Path:
 
 @torch.inference_mode()
 def measure(name: str, weights: Path, settings: dict, args: argparse.Namespace) -> list[dict]:
-    """Rows of all sets together, one for each kind of coarse masks; kept beside the weights."""
+    """Rows of all sets together, one for each kind of coarse masks, kept beside the weights."""
     key = dict(settings, every=args.every, weights=weights.name)
     label = '-'.join([name, *(f'{k}{v}' for k, v in sorted(settings.items()))])
     path = args.work_dir / f'{label}.json'
@@ -84,20 +83,14 @@ def measure(name: str, weights: Path, settings: dict, args: argparse.Namespace) 
         stored = json.loads(path.read_text())
         if stored['key'] == key and path.stat().st_mtime >= weights.stat().st_mtime:
             return stored['rows']
-    model, _ = build_model(read_config(name, args.cfg_options))
-    load_weights(model, read_state_dict(weights), weights, name)
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model = model.to(device).eval()
-    options = {**model.test_cfg, **settings}
+    cfg = read_config(name, args.cfg_options)
+    options = {**(cfg.model.get('test_cfg') or {}), **settings}
     threshold = options.pop('threshold', 0.5)
+    refiner = Refiner(cfg, weights, precision='fp32', **options)
 
     def method(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        probability = refine(
-            model.refine_pass, torch.from_numpy(image).permute(2, 0, 1),
-            torch.from_numpy(mask)[None], normalize=model.normalize,
-            strides=model.cascade_strides, **options,
-        )  # fmt: skip
-        return (probability > threshold).numpy()
+        photo, coarse = torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)[None]
+        return (refine(refiner.network, photo, coarse) > threshold).numpy()
 
     examples = folders.find_sets(args.data_root)[:: args.every]
     records = []
@@ -137,7 +130,7 @@ def table(number: int, found: dict[str, list[dict]], head: str) -> str:
 
 
 def check_settings(work_dir: Path, settings: dict, parser: argparse.ArgumentParser) -> None:
-    """Refuse a folder whose trainings have other settings: they would be taken for these."""
+    """Refuse a folder whose trainings have other settings. They would be taken for these."""
     path = work_dir / 'settings.json'
     if path.exists() and any(work_dir.glob('*/iter_*.pth')):
         older = json.loads(path.read_text())

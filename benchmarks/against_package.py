@@ -4,17 +4,18 @@
     PYTHONPATH=/tmp/package python benchmarks/against_package.py
     PYTHONPATH=/tmp/package python benchmarks/against_package.py --parts one --sizes 448 --L 448
 
-Runs go turn about; ratios are what to look at: seconds change from machine to machine. The parts:
+Runs go turn about. Look at the ratios, since seconds change from machine to machine. The parts:
 
 one       one object: sizes, fast and full, the variants MODEL:PRECISION:CROPS. Above --measured-to
-          seconds are those of the Global step and of one crop times the crops, marked ~.
+          seconds are computed, from those of the Global step, of one crop, and the number of
+          crops. They are marked with ~.
 scene     objects of one photo: all through `refine_scene`, against one at a time in fp32.
-memory    host memory at the largest size, a network that costs nothing in both.
-roofline  FLOPs and bytes of a cascade, and what they take at the speed of a plain matrix product
-          and of a plain copy on the same machine.
+memory    host memory at the largest size, with a network that costs nothing in both.
+roofline  FLOPs and bytes of a cascade, and the time that they take at the speed of a plain matrix
+          product and of a plain copy on the same machine.
 
-Without --checkpoint the authors' network has random weights, but for one path that carries the
-coarse mask to the output, so that crops are those of a mask. Both start from the uint8 photo.
+Without --checkpoint the authors' network has random weights, except for one path that carries the
+coarse mask to the output. The crops are then those of a mask. Both start from the uint8 photo.
 """
 
 import argparse
@@ -34,7 +35,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_cascadepsp import Refiner, cascade
 from mmseg_cascadepsp.models.refiner.convert import convert_release_state_dict
-from mmseg_cascadepsp.models.refiner.inference import InferencePass
 from mmseg_cascadepsp.models.refiner.zoo import build_model
 
 PACKAGE = 'segmentation_refinement'
@@ -78,7 +78,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def authors_module(name: str) -> types.ModuleType:
-    """A module of the package; its ``__init__``, which needs torchvision, is not run."""
+    """A module of the package. Its ``__init__``, which needs torchvision, is not run."""
     spec = importlib.machinery.PathFinder.find_spec(PACKAGE)
     if spec is None:
         sys.exit('against_package.py: needs `pip install --no-deps segmentation-refinement`')
@@ -113,7 +113,7 @@ def follow_mask(network: nn.Module) -> None:
 
 
 class Package:
-    """The authors' package, from the uint8 photo on; torchvision's conversion, spelt out."""
+    """The authors' package, from the uint8 photo on, with torchvision's conversion written out."""
 
     def __init__(self, device: str, network: nn.Module | None = None, checkpoint=None) -> None:
         self.steps, self.device = authors_module('eval_helper'), device
@@ -144,39 +144,40 @@ class Package:
         return (output[0, 0].cpu().numpy() * 255).astype(np.uint8)
 
 
-class Free(nn.Module):
-    """A network that costs nothing, for the package and for this one; counts its cascades."""
+class FreeOfPackage(nn.Module):
+    """A network of the package that costs nothing. It counts its cascades."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.cascades = 0
+    cascades = 0
 
     def forward(self, image, mask, s8=None, s4=None) -> dict:
         self.cascades += 1
         return dict.fromkeys(('pred_224', 'pred_28_3', 'pred_56_2'), torch.sigmoid(5 * mask))
 
-    def normalize(self, image):
+
+class Free(cascade.Network):
+    """A network of this package that costs nothing. It counts its cascades."""
+
+    cascades = 0
+
+    def normalize(self, image: torch.Tensor) -> torch.Tensor:
         return image.float()
 
-    def for_image(self, image):
-        self.cascades += 1
-        return lambda masks, strides: self.refine_pass(image, masks, strides)
-
-    def refine_pass(self, image, masks, strides):
-        return dict.fromkeys(strides, 5 * masks[:, :1])
+    def for_image(self, image: torch.Tensor) -> cascade.Passes:
+        Free.cascades += len(image)  # of the class: a Refiner holds a copy
+        return lambda masks, strides: dict.fromkeys(strides, 5 * masks[:, :1])
 
 
 def count_crops(photo, mask, L: int, variant: str | None = None) -> int:
     """Crops that the Local step runs through the network."""
-    network = Free()
     if variant is None:
+        network = FreeOfPackage()
         Package('cpu', network).refine(photo, mask, False, L)
-    else:
-        crops = variant.split(':')[2]
-        refiner = Refiner(network, device='cpu', crops=crops, crop_filter=crop_filter(crops))
-        refiner._refine_pass = network
-        refiner.refine(photo, mask, L=L)
-    return network.cascades - 1
+        return network.cascades - 1
+    crops = variant.split(':')[2]
+    Free.cascades = 0
+    refiner = Refiner(Free(), crops=crops, crop_filter=crop_filter(crops))
+    refiner.refine(photo, mask, fast=False, L=L)
+    return Free.cascades - 1
 
 
 def crop_filter(crops: str) -> str:
@@ -185,7 +186,7 @@ def crop_filter(crops: str) -> str:
 
 
 def refiners(variants, package: Package, device: str) -> dict[str, Refiner]:
-    """By variant; those of the paper's network share its weights with the package."""
+    """Variant -> refiner. Those of the paper's network have the weights of the package."""
     r50, _ = build_model('r50')
     r50.load_state_dict(convert_release_state_dict(package.network.state_dict()))
     r50.to(device)
@@ -292,11 +293,11 @@ def memory(args) -> None:
     size = max(args.sizes)
     photo, mask = waves(size, size)
     print(f'memory, {size}x{size}, a network that costs nothing in both, full mode, L={args.L}')
-    free = Refiner(Free(), device='cpu', crop_filter='release')
+    free = Refiner(Free(), crop_filter='release')
     peaks = {}
     for name, function in (
-        ('package', lambda: Package('cpu', Free()).refine(photo, mask, False, args.L)),
-        ('here', lambda: free.refine(photo, mask, L=args.L)),
+        ('package', lambda: Package('cpu', FreeOfPackage()).refine(photo, mask, False, args.L)),
+        ('here', lambda: free.refine(photo, mask, fast=False, L=args.L)),
     ):
         with PeakMemory() as peaks[name]:
             result = function()
@@ -310,7 +311,7 @@ def memory(args) -> None:
 
 
 class _Bytes(TorchDispatchMode):
-    """Bytes that operators read and write, views apart."""
+    """Bytes that operators read and write. Views do not count."""
 
     total = 0
 
@@ -353,10 +354,11 @@ def roofline(args, package: Package, ours: dict[str, Refiner], clock) -> None:
     for name, refiner in ours.items():
         _, precision, crops = name.split(':')
         if crops == 'uniform':
-            run = InferencePass(refiner.model, precision)
-            low = run.dtype(refiner.device) is not None and precision != 'auto'
+            low = refiner.settings()['precision'] == 'bfloat16'  # the whole network
             functions[name] = (
-                lambda run=run: cascade.run_cascade(run, image, mask, final=(1,)),
+                lambda network=refiner.network: cascade.run_cascade(
+                    network.for_image(image), mask, network.strides, final=(1,)
+                ),
                 'bf16' if low else 'fp32',
             )
     with torch.no_grad():

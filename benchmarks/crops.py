@@ -3,7 +3,7 @@
     python benchmarks/crops.py --root DATA --side 2048 --photos 8
 
 Photos and masks of DATA/[val/]<set>/{images,masks,coarse_*} are enlarged where their longer side
-is below --side. The policies run turn about; the Global step, which they share, is in the seconds.
+is below --side. The policies run turn about. The seconds include the Global step, which both have.
 """
 
 import argparse
@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 import torch
 
-from mmseg_cascadepsp import Refiner
-from mmseg_cascadepsp.cascade import CROPS
+from mmseg_cascadepsp import Refiner, cascade
+from mmseg_cascadepsp.cascade.settings import CROPS
 from mmseg_cascadepsp.evaluation import mask_scores_compute, mask_scores_update
 from mmseg_cascadepsp.evaluation.folders import THRESHOLD, find_sets, load_example
 
 
 def enlarged(side: int, image: np.ndarray, *masks: np.ndarray) -> tuple[np.ndarray, ...]:
-    """With a longer side of ``side`` at least; masks bilinear, above half."""
+    """Photo and masks with a longer side of at least ``side``."""
     height, width = image.shape[:2]
     factor = side / max(height, width)
     if factor <= 1:
@@ -34,16 +34,17 @@ def enlarged(side: int, image: np.ndarray, *masks: np.ndarray) -> tuple[np.ndarr
     return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), *resized
 
 
-def refine(refiner: Refiner, image: np.ndarray, mask: np.ndarray, L: int) -> tuple:
+def refine(refiner: Refiner, image: np.ndarray, mask: np.ndarray) -> tuple:
     """(refined mask, crops, seconds)."""
     counts = [(0, 0)]
-    job = refiner.refinement(mask.shape, False, L, lambda *count: counts.append(count))
     photo, coarse = torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)[None]
     start = time.perf_counter()
     with torch.inference_mode():
-        rows = [rows for _, rows in job.last_step(photo, job.first_steps(photo, coarse))]
+        probability = cascade.refine(
+            refiner.network, photo, coarse, progress=lambda *count: counts.append(count)
+        )
     seconds = time.perf_counter() - start
-    return (torch.cat(rows) * 255 > THRESHOLD + 1).numpy(), counts[-1][1], seconds
+    return (probability * 255 > THRESHOLD + 1).numpy(), counts[-1][1], seconds
 
 
 def main() -> None:
@@ -60,11 +61,10 @@ def main() -> None:
     parser.add_argument('--precision', default='bf16')
     parser.add_argument('--device')
     args = parser.parse_args()
-    first = Refiner(args.refiner, args.checkpoint, args.device, args.precision)
-    refiners = {
-        crops: Refiner(first.model, device=args.device, precision=args.precision, crops=crops)
-        for crops in CROPS
-    }
+    refiner = Refiner(
+        args.refiner, args.checkpoint, args.device, args.precision, L=args.L, steps='both'
+    )
+    refiners = {crops: refiner.with_settings(crops=crops) for crops in CROPS}
     groups: dict[str, dict] = {}
     for example in find_sets(args.root):
         if not args.sets or example.set in args.sets:
@@ -81,7 +81,7 @@ def main() -> None:
             rows['coarse'].append((mask_scores_update(coarse, truth), 0, 0))
             order = CROPS if len(rows['coarse']) % 2 else CROPS[::-1]
             for crops in order:
-                mask, number, seconds = refine(refiners[crops], image, coarse, args.L)
+                mask, number, seconds = refine(refiners[crops], image, coarse)
                 rows[crops].append((mask_scores_update(mask, truth), number, seconds))
             last = {key: values[-1] for key, values in rows.items()}
             scores = (f'{100 * mask_scores_compute(row[0])["mBA"]:.2f}' for row in last.values())

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument('--device')
     parser.add_argument('--precision', default='auto')
     parser.add_argument('--crops', default='uniform', choices=['uniform', 'adaptive'])
-    parser.add_argument('--max-memory', help='such as 2GB')
+    parser.add_argument('--batch-size', type=int, default=1, help='crops per pass')
     parser.add_argument('--runs', type=int, default=5)
     parser.add_argument(
         '--give-back',
@@ -53,7 +53,7 @@ def main() -> None:
         device=args.device,
         precision=args.precision,
         crops=args.crops,
-        max_memory=args.max_memory,
+        batch_size=args.batch_size,
     )
     cases = [(args.photo, args.full)] if args.photo else [('900x600', False), ('5000x3600', True)]
     for photo, full in cases:

@@ -15,8 +15,13 @@ STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
 
 
 def waves(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A photo of waves that are bright in a disc, RGB uint8 (H, W, 3), and the disc as its mask,
-    bool (H, W): something that a trained refiner can follow."""
+    """A photo of waves that are bright in a disc, and the disc as its mask.
+
+    A trained refiner can follow it.
+
+    Returns:
+        RGB uint8 ``(H, W, 3)`` and bool ``(H, W)``.
+    """
     y, x = np.mgrid[:height, :width].astype(np.float32)
     photo = np.empty((height, width, 3), np.uint8)
     photo[..., 0] = 127.5 + 127 * np.sin(x / 9 + y / 31)
@@ -28,7 +33,7 @@ def waves(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def discs(height: int, width: int, number: int) -> np.ndarray:
-    """Label map of ``number`` discs, 1 and above, on 0; int64 (H, W)."""
+    """Label map of ``number`` discs, 1 and above, on 0: int64 ``(H, W)``."""
     columns = int(np.ceil((number * width / height) ** 0.5))
     rows = -(-number // columns)
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -40,11 +45,11 @@ def discs(height: int, width: int, number: int) -> np.ndarray:
 
 
 class PeakMemory:
-    """Memory that a block takes beyond what there was, in bytes, at its most.
+    """The most memory that a block takes beyond what was there before, in bytes.
 
     Attributes:
-        host: Resident; None where the system does not tell (other than Linux).
-        device: Allocated on the GPU; None without one.
+        host: Resident memory. None where the system does not tell (other than Linux).
+        device: Memory allocated on the GPU. None without one.
     """
 
     host: int | None = None
@@ -102,7 +107,7 @@ def turn_about(
     warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Runs]:
-    """Run every function in each round; ``warm_up`` rounds are not counted."""
+    """Run every function in each round. The first ``warm_up`` rounds are not counted."""
     seen = {name: Runs() for name in functions}
     for number in range(warm_up + runs):
         for name, function in functions.items():

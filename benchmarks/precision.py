@@ -2,8 +2,9 @@
 
     python benchmarks/precision.py --root DATA_ROOT --limit 12
 
-Prints per photo and of all pixels together: the share of probabilities within 0.02 of fp32's and
-the IoU of the two masks, and whether the bounds are kept that `precision='auto'` was made for.
+Prints for each photo, and for all pixels together, the share of probabilities within 0.02 of
+fp32's, and the IoU of the two masks. At the end it says whether the bounds that
+`precision='auto'` was made for are kept.
 """
 
 import argparse
@@ -13,10 +14,10 @@ import time
 
 import numpy as np
 import torch
+from measuring import waves
 
 from mmseg_cascadepsp import Refiner, cascade
 from mmseg_cascadepsp.evaluation.folders import find_sets, load_example
-from mmseg_cascadepsp.models.refiner.inference import InferencePass
 
 WITHIN, SHARE, IOU = 0.02, 0.999, 0.999
 
@@ -47,13 +48,14 @@ def compare(low: np.ndarray, full: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     args = parse_args()
-    refiner = Refiner(args.refiner, args.checkpoint, args.device, precision='fp32')
-    model = refiner.model
-    runs = {'fp32': InferencePass(model)}
-    for precision in args.precisions:
-        runs[precision] = InferencePass(model, precision)
-        dtype = runs[precision].dtype(refiner.device)
-        print(f'{precision}: {dtype or "float32, for want of quick bfloat16 on this machine"}')
+    settings = dict(L=args.L, steps='global' if args.fast else 'both')
+    runs = {
+        precision: Refiner(args.refiner, args.checkpoint, args.device, precision, **settings)
+        for precision in ('fp32', *args.precisions)
+    }
+    for precision, refiner in runs.items():
+        refiner.refine(*waves(96, 96))  # what is made once is not timed
+        print(f'{precision}: runs in {refiner.settings()["precision"]}')
     examples = find_sets(args.root)
     if args.limit:  # evenly spread
         examples = examples[:: -(-len(examples) // args.limit)]
@@ -66,19 +68,10 @@ def main() -> None:
             f'{example.set}/{example.coarse.stem} ({example.kind}, {mask.shape[2]}x'
             f'{mask.shape[1]})'
         )
-        for name, run in runs.items():
+        for name, refiner in runs.items():
+            start = time.perf_counter()
             with torch.inference_mode():
-                run.prepare(refiner.device)
-                start = time.perf_counter()
-                result = cascade.refine(
-                    run,
-                    image,
-                    mask,
-                    fast=args.fast,
-                    L=args.L,
-                    normalize=model.normalize,
-                    strides=refiner.strides,
-                )
+                result = cascade.refine(refiner.network, image, mask)
             seconds[name].append(time.perf_counter() - start)
             if name == 'fp32':
                 full = result.numpy()

@@ -6,7 +6,7 @@ model = dict(
     segmentor={{_base_.model}},
     refiner='lite',
     # As the paper: the Local step for photos larger than L alone.
-    strategy=dict(type='semantic', local='auto', enlarge=False),
+    strategy=dict(type='semantic', enlarge=False),
 )
 # The refiner sees the photo's own pixels, also those of an array in place of a file.
 test_pipeline = [

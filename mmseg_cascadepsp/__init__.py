@@ -1,29 +1,65 @@
 """CascadePSP (CVPR 2020) inside MMSegmentation: masks whose boundaries follow the image.
 
-Importing the package registers its models, datasets, transforms, metrics and hooks with
-MMSegmentation's registries.
+Importing the package takes a moment. Its models, datasets, transforms, metrics and hooks come into
+MMSegmentation's registries together with those of MMSegmentation.
 """
 
-from mmseg_cascadepsp import compat  # isort: skip  first: it makes ``import mmseg`` work beside mmcv-lite
-from mmseg_cascadepsp import datasets, engine, evaluation, models, visualization
-from mmseg_cascadepsp.version import __version__
+import importlib
+import warnings
 
-__all__ = [
-    'Refiner',
-    '__version__',
-    'compat',
-    'datasets',
-    'engine',
-    'evaluation',
-    'models',
+import wrapt
+
+from .version import __version__
+
+__all__ = ['Refiner', '__version__']
+
+#: Module of MMSegmentation -> rooms that register something beside it. MMSegmentation's registries
+#: import these modules when a class is asked for. Refining needs no data sets.
+REGISTERED = {
+    'mmseg.models': ('models', 'engine'),  # engine: checkpoints named package://
+    'mmseg.datasets': ('datasets', 'engine'),
+    'mmseg.engine': ('engine',),
+    'mmseg.evaluation': ('evaluation',),
+}
+ROOMS = (
+    'apis', 'cascade', 'compat', 'datasets', 'engine', 'evaluation', 'files', 'models',
     'visualization',
-]
+)  # fmt: skip
+#: Name -> module that has it, imported when it is asked for.
+FRONT_DOORS = {
+    'Refiner': 'apis',
+    'refine_files': 'apis',
+    'find_config': 'apis',
+    'CascadeSettings': 'cascade',
+    'FusionSettings': 'cascade',
+}
+
+
+def _prepare(module) -> None:
+    """Make the OpenMMLab stack run beside a current torch; before mmseg's own modules."""
+    importlib.import_module('.compat', __name__).prepare_stack()
+
+
+def _register(module) -> None:
+    for room in REGISTERED[module.__name__]:
+        importlib.import_module(f'.{room}', __name__)
+
+
+# mmengine finds ``_base_ = 'mmseg::...'`` by pkg_resources; its warning is not for our user.
+warnings.filterwarnings('ignore', 'pkg_resources is deprecated as an API', UserWarning)
+# mmseg imports mmcv first: then its compiled operators, or their stand-in, have to be there.
+wrapt.register_post_import_hook(_prepare, 'mmcv')
+for _name in REGISTERED:
+    wrapt.register_post_import_hook(_register, _name)
 
 
 def __getattr__(name: str):
-    """``Refiner`` is imported when it is asked for: nothing in ``apis`` is registered."""
-    if name == 'Refiner':
-        from mmseg_cascadepsp.apis import Refiner
-
-        return Refiner
+    if name in FRONT_DOORS:
+        return getattr(importlib.import_module(f'.{FRONT_DOORS[name]}', __name__), name)
+    if name in ROOMS:
+        return importlib.import_module(f'.{name}', __name__)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__():
+    return sorted({*globals(), *FRONT_DOORS, *ROOMS})

@@ -32,5 +32,9 @@ class MissingFileError(FileError, FileNotFoundError):
     """A file or folder does not exist."""
 
 
+class DeniedFileError(FileError, PermissionError):
+    """A file may not be read."""
+
+
 class MissingPackageError(UserError, ImportError):
     """An optional package is not installed."""

@@ -1,6 +1,7 @@
 """What tests of chained models share: a refiner that reads colours, small models and sets."""
 
 import copy
+import functools
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from mmseg_cascadepsp.cascade import Network
 from mmseg_cascadepsp.models import RefinedSegmentor
 from mmseg_cascadepsp.models.refiner import zoo as model_zoo
 
@@ -20,10 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ('background', 'cat', 'dog')
 
 
-class RedIsObject(nn.Module):
+class RedIsObject(nn.Module, Network):
     """A refiner that takes what is red, near the mask it is given, for the object."""
-
-    cascade_strides = (8, 4, 1)
 
     def __init__(self):
         super().__init__()
@@ -32,6 +32,9 @@ class RedIsObject(nn.Module):
 
     def normalize(self, image):
         return image.float() / 255
+
+    def for_image(self, image):
+        return functools.partial(self.refine_pass, image)
 
     def refine_pass(self, image, masks, strides):
         self.passes += 1

@@ -7,6 +7,25 @@ import pytest
 import torch
 
 from mmseg_cascadepsp.apis import Refiner, build_model
+from mmseg_cascadepsp.cascade import CascadeSettings
+
+
+class Stub:
+    """What stands for a refiner has of one: settings, which it keeps for the next call."""
+
+    name, progress = 'stub', False
+
+    def __init__(self):
+        self.cascade = CascadeSettings()
+
+    def with_settings(self, **settings):
+        self.cascade = self.cascade.replace(**settings)
+        return self
+
+    def settings(self):
+        names = ('L', 'steps')
+        return {'model': self.name, **{name: str(getattr(self.cascade, name)) for name in names}}
+
 
 TINY = Path(__file__).resolve().parent / 'data' / 'cascadepsp_tiny.py'
 

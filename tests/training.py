@@ -136,7 +136,7 @@ def train(config: dict, processes: int = 1) -> list[int]:
     """Train in so many processes; their exit codes."""
     # Forked from a server that has imported everything and has no threads.
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmseg_cascadepsp'])
+    context.set_forkserver_preload(['mmseg_cascadepsp.models'])
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]

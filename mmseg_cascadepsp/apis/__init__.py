@@ -1,17 +1,25 @@
+"""What a Python user holds: the refiner, runs over files, and weights by name."""
+
 from mmseg_cascadepsp.compat.memory import keep_freed_memory
-from mmseg_cascadepsp.apis.refiner import Refiner
 from mmseg_cascadepsp.files.folder_run import Report, join_processes, refine_files
 from mmseg_cascadepsp.files.large import refine_file
 from mmseg_cascadepsp.files.pairs import EXTRAS, Pair, find_pairs, refine_pair
-from mmseg_cascadepsp.files.ray_run import refine_files_with_ray
 from mmseg_cascadepsp.models.refiner.checkpoint import (
-    convert_checkpoint,
     load_weights,
     publish_checkpoint,
     read_state_dict,
 )
-from mmseg_cascadepsp.models.refiner.onnx import OnnxRefiner, export_refiner
-from mmseg_cascadepsp.models.refiner.zoo import ZOO, build_model, find_config, find_weights
+from mmseg_cascadepsp.models.refiner.onnx import OnnxRefiner
+from mmseg_cascadepsp.models.refiner.zoo import (
+    ZOO,
+    build_model,
+    convert_checkpoint,
+    find_config,
+    find_weights,
+)
+
+from .ray_data import refine_files_with_ray
+from .refiner import Refiner
 
 __all__ = [
     'EXTRAS',
@@ -22,7 +30,6 @@ __all__ = [
     'Report',
     'build_model',
     'convert_checkpoint',
-    'export_refiner',
     'find_config',
     'find_pairs',
     'find_weights',

@@ -1,6 +1,7 @@
 """What a Python user holds."""
 
 import os
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,10 +14,11 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from mmseg_cascadepsp import cascade
-from mmseg_cascadepsp.cascade import CascadeSettings, GuidedFilter, Network
+from mmseg_cascadepsp.cascade import CascadeSettings, GuidedFilter, Network, call_settings
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.arrays import check_image, check_mask
 from mmseg_cascadepsp.models.chain import Strategy, build_strategy, choose_strategy
+from mmseg_cascadepsp.models.refiner.onnx import export_network
 from mmseg_cascadepsp.models.refiner.zoo import load_refiner
 
 
@@ -118,7 +120,10 @@ class Refiner:
         return {
             'model': Path(self.name).name,  # of a config, wherever it lies
             **self.network.describe(),
-            **{field.name: str(getattr(self.cascade, field.name)) for field in fields(self.cascade)},
+            **{
+                field.name: str(getattr(self.cascade, field.name))
+                for field in fields(self.cascade)
+            },
         }
 
     def refine(
@@ -142,7 +147,8 @@ class Refiner:
 
         Returns:
             uint8 ``(H, W)``: 255 times the probability, rounded down. An empty mask comes back
-            empty and a full one full, without running the network.
+            empty and a full one full, without running the network. A mask that would come back
+            empty stays as it was, with a warning (not with ``compat='release'``).
 
         Raises:
             InvalidTypeError: ``image``, ``mask`` or ``L`` of another type or dtype.
@@ -166,7 +172,15 @@ class Refiner:
                 settings,
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
-        return probability.mul_(255).to(torch.uint8).numpy()
+            result = probability.mul_(255).to(torch.uint8).numpy()
+        if settings.compat is None and result.max() <= 127:
+            warnings.warn(
+                f'the refiner would lose an object of {int(mask.sum())} pixels altogether: its '
+                'mask stays as it was.',
+                stacklevel=2,
+            )
+            return mask.astype(np.uint8) * 255
+        return result
 
     def refine_semantic(
         self,
@@ -235,6 +249,17 @@ class Refiner:
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             ).labels
 
+    def export(self, target: str | os.PathLike) -> None:
+        """Write the refiner as an ONNX file, which ``Refiner(target)`` runs.
+
+        Args:
+            target: The file, ``.onnx``.
+
+        Raises:
+            See :func:`mmseg_cascadepsp.models.refiner.onnx.export_network`.
+        """
+        export_network(self.network, target, self.name)
+
     def _strategy(self, strategy, stuff, background, classes) -> Strategy:
         if not isinstance(strategy, str):
             if stuff != 'auto' or background is not None:
@@ -261,21 +286,6 @@ class Refiner:
         if strategy == 'scene' and self.cascade.compat is not None:
             config['compat'] = self.cascade.compat
         return build_strategy(config, classes)
-
-
-def call_settings(fast: bool | None = None, L: int | None = None) -> dict:
-    """The settings that ``fast`` and ``L`` of a call stand for.
-
-    Example:
-        >>> call_settings(fast=True, L=500)
-        {'steps': 'global', 'L': 500}
-    """
-    settings = {}
-    if fast is not None:
-        settings['steps'] = 'global' if fast else 'both'
-    if L is not None:
-        settings['L'] = L
-    return settings
 
 
 def _changed(settings: CascadeSettings, changes: Mapping) -> CascadeSettings:

@@ -15,7 +15,7 @@ from .guided import GuidedFilter
 from .network import Network, Passes, Progress
 from .passes import mask_channels, run_cascade
 from .scene import refine_classes, refine_regions, refine_scene
-from .settings import CascadeSettings, FusionSettings
+from .settings import CascadeSettings, FusionSettings, call_settings
 from .steps import (
     average,
     global_step,
@@ -40,6 +40,7 @@ __all__ = [
     'Progress',
     'SceneResult',
     'average',
+    'call_settings',
     'check_crop_size',
     'check_labels',
     'crop_grid',

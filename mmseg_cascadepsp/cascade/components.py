@@ -85,7 +85,8 @@ def check_labels(
 
 def disc(compat: str | None = None) -> np.ndarray:
     """The disc, uint8: symmetric, 11 x 11; the release's lacks the last row and column (10 x 10,
-    offsets -5..4), so that dilating and eroding with it shifts by a pixel."""
+    offsets -5..4), so that dilating and eroding with it shifts by a pixel.
+    """
     y, x = np.ogrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]
     full = (x * x + y * y <= RADIUS**2).astype(np.uint8)
     return np.ascontiguousarray(full[:-1, :-1]) if compat == 'release' else full

@@ -18,7 +18,8 @@ CELL = 8
 
 def context(L: int) -> int:
     """How far from the sides of its crop a boundary pixel is at least, image borders apart: so far
-    the refined boundary can move, and the network sees what is there."""
+    the refined boundary can move, and the network sees what is there.
+    """
     return max(CHIP, L // 8)
 
 

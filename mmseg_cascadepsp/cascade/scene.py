@@ -74,7 +74,7 @@ def refine_regions(
     """
     settings, fusion = settings_for(network, settings), fusion or FusionSettings()
     # The authors' script resizes with align_corners=False, their package with True.
-    settings = settings.replace(compat=None, enlarge=False)
+    settings = settings.replace(compat=None, enlarge=False, region='photo')
     alone, local = [], []
     for index, part in enumerate(components):
         (local if settings.with_local_step(part.mask.shape) else alone).append(index)

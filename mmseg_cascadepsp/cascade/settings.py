@@ -9,6 +9,7 @@ from .guided import GuidedFilter
 
 STEPS = ('auto', 'global', 'both', 'local')
 CROPS = ('uniform', 'adaptive')
+REGIONS = ('auto', 'photo', 'object')
 CROP_FILTERS = ('boundary', 'release', 'all')
 COMPAT = (None, 'release')
 
@@ -39,6 +40,11 @@ class CascadeSettings:
             the image is at least ``L``; ``'global'``: Global step alone; ``'both'``, as the
             authors' package: the Local step for smaller images, too; ``'local'``: Local step
             alone, the coarse mask standing for the outputs of the Global step (paper, Table 2).
+        region: What the cascade looks at: ``'photo'``, as the paper: the whole photo;
+            ``'object'``: a region around the object, or around each of its parts if they are far
+            apart; ``'auto'``: such regions in photos larger than ``L``, where the longest region
+            is at most a quarter as long as the photo. In a photo that is shrunk to ``L`` a small
+            object has few pixels, and gets lost.
         crops: Where the Local step lays its crops: ``'uniform'``, the paper's grid;
             ``'adaptive'``, as few as cover the boundary.
         crop_filter: Which crops are refined: ``'boundary'``, those that the boundary of the mask
@@ -58,8 +64,8 @@ class CascadeSettings:
         guided_filter: Filter that the finest probability goes through in the end. None: none, as
             the paper.
         compat: ``'release'``: as the authors' package to the pixel. It stands for
-            ``steps='both'`` unless others are given, ``crop_filter='release'``, and neither
-            overview, removal nor filter. None: the paper.
+            ``steps='both'`` unless others are given, ``region='photo'``,
+            ``crop_filter='release'``, and neither overview, removal nor filter. None: the paper.
 
     Raises:
         InvalidTypeError: A setting is of another type.
@@ -74,6 +80,7 @@ class CascadeSettings:
 
     L: int = 900
     steps: str = 'auto'
+    region: str = 'auto'
     crops: str = 'uniform'
     crop_filter: str = 'boundary'
     enlarge: bool = True
@@ -88,6 +95,7 @@ class CascadeSettings:
         object.__setattr__(self, 'L', check_crop_size(self.L))
         _one_of('compat', self.compat, COMPAT)
         _one_of('steps', self.steps, STEPS)
+        _one_of('region', self.region, REGIONS)
         _one_of('crops', self.crops, CROPS)
         _one_of('crop_filter', self.crop_filter, CROP_FILTERS)
         if self.compat == 'release':
@@ -95,6 +103,7 @@ class CascadeSettings:
                 raise InvalidValueError("compat='release' knows crops='uniform' alone.")
             implied = dict(
                 steps='both' if self.steps == 'auto' else self.steps,
+                region='photo',
                 crop_filter='release',
                 overview=None,
                 remove_detached=False,
@@ -151,6 +160,21 @@ class CascadeSettings:
                 f'{", ".join(field.name for field in fields(self))}.'
             )
         return replace(self, **changes)
+
+
+def call_settings(fast: bool | None = None, L: int | None = None) -> dict:
+    """The settings that ``fast`` and ``L`` of a call stand for.
+
+    Example:
+        >>> call_settings(fast=True, L=500)
+        {'steps': 'global', 'L': 500}
+    """
+    settings = {}
+    if fast is not None:
+        settings['steps'] = 'global' if fast else 'both'
+    if L is not None:
+        settings['L'] = L
+    return settings
 
 
 @dataclass(frozen=True, kw_only=True)

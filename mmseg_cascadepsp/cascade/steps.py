@@ -28,6 +28,7 @@ from .geometry import (
 from .network import Network, Progress
 from .overview import MIN_OVERVIEW, look_over
 from .passes import run_cascade
+from .regions import MIN_SIDE, are_small, object_regions
 from .settings import CascadeSettings
 
 
@@ -64,25 +65,66 @@ def refine(
     """
     settings = settings_for(network, settings)
     _check_inputs(image, mask)
-    size = tuple(image.shape[-2:])
     with torch.no_grad():
-        if not settings.with_local_step(size):
-            smallest = settings.L if settings.enlarge else 1
-            [(_, probability)] = global_probabilities(network, [(image, mask)], settings, smallest)
-            return probability
-        finest, two_finest = network.strides[-1], network.strides[:-3:-1]
-        if settings.steps == 'local':
-            whole = mask.float() if mask.dtype == torch.bool else (mask + 1) / 2
-            coarse = dict.fromkeys(two_finest, whole[None].cpu())
-        else:
-            coarse = global_step(network, image, mask, settings, final=two_finest)
-        count = settings.levels if max(size) > settings.L else 1
-        for level in range(1, count):
-            longer = round(settings.L * (max(size) / settings.L) ** (level / count))
-            scaled = resize_longer_side(image, longer, 'area')
-            coarse = local_step(network, scaled, coarse, settings, two_finest, progress)
-        last = local_step(network, image, coarse, settings, (finest,), progress, last=True)
-        return last[finest][0, 0]
+        boxes = []
+        if settings.region != 'photo':
+            hard = mask if mask.dtype == torch.bool else mask > 0
+            boxes = object_regions(hard[0].cpu().numpy())
+        size, as_object = tuple(image.shape[-2:]), settings.region == 'object'
+        if boxes and (as_object or are_small(boxes, size, settings.L)):
+            return _refine_regions(network, image, mask, boxes, settings, progress)
+        return _refine_photo(network, image, mask, settings, progress)
+
+
+def _refine_regions(
+    network: Network,
+    image: Tensor,
+    mask: Tensor,
+    boxes: Sequence[Box],
+    settings: CascadeSettings,
+    progress: Progress | None,
+) -> Tensor:
+    """Refine an object in the regions ``boxes``; elsewhere its probability is 0."""
+    result = torch.zeros(image.shape[-2:])
+    alone, local = [], []
+    for box in boxes:
+        size = box.bottom - box.top, box.right - box.left
+        (local if settings.with_local_step(size) else alone).append(box)
+    parts = [(image[(..., *box.slices)], mask[(..., *box.slices)]) for box in alone]
+    for index, value in global_probabilities(network, parts, settings, MIN_SIDE, batch_size=8):
+        result[alone[index].slices] = value
+    for box in local:
+        part = image[(..., *box.slices)], mask[(..., *box.slices)]
+        result[box.slices] = _refine_photo(network, *part, settings, progress)
+    return result
+
+
+def _refine_photo(
+    network: Network,
+    image: Tensor,
+    mask: Tensor,
+    settings: CascadeSettings,
+    progress: Progress | None,
+) -> Tensor:
+    """Global step and Local step over the whole of an image."""
+    size = tuple(image.shape[-2:])
+    if not settings.with_local_step(size):
+        smallest = settings.L if settings.enlarge else 1
+        [(_, probability)] = global_probabilities(network, [(image, mask)], settings, smallest)
+        return probability
+    finest, two_finest = network.strides[-1], network.strides[:-3:-1]
+    if settings.steps == 'local':
+        whole = mask.float() if mask.dtype == torch.bool else (mask + 1) / 2
+        coarse = dict.fromkeys(two_finest, whole[None].cpu())
+    else:
+        coarse = global_step(network, image, mask, settings, final=two_finest)
+    count = settings.levels if max(size) > settings.L else 1
+    for level in range(1, count):
+        longer = round(settings.L * (max(size) / settings.L) ** (level / count))
+        scaled = resize_longer_side(image, longer, 'area')
+        coarse = local_step(network, scaled, coarse, settings, two_finest, progress)
+    last = local_step(network, image, coarse, settings, (finest,), progress, last=True)
+    return last[finest][0, 0]
 
 
 def _check_inputs(image: Tensor, mask: Tensor) -> None:

@@ -1,1 +1,1 @@
-"""What the command lines do: their arguments, checks and sentences."""
+"""What command lines do: arguments, checks and sentences. Heavy imports wait until work begins."""

@@ -1,27 +1,30 @@
-"""What the OpenMMLab stack needs to run beside a current torch, applied when it is imported."""
+"""Fixes that OpenMMLab's packages need with a current PyTorch, applied when mmcv is imported."""
 
-import warnings
-
-from mmseg_cascadepsp.compat.mmcv_ops import import_mmcv_ops
-from mmseg_cascadepsp.compat.torchvision_probe import probe_torchvision
-from mmseg_cascadepsp.compat.versions import check_versions, require_mmseg
-
-# mmengine finds ``_base_ = 'mmseg::...'`` by pkg_resources; its warning is not for our user.
-warnings.filterwarnings('ignore', 'pkg_resources is deprecated as an API', UserWarning)
-
-probe_torchvision()
-check_versions()  # before mmcv.ops and mmseg are imported: a version too far off makes them fail
-import_mmcv_ops()
-require_mmseg()
-
-from mmseg_cascadepsp.compat.safe_loading import allow_mmengine_checkpoints  # noqa: E402  mmengine is known to be there
-
-allow_mmengine_checkpoints()
+from .mmcv_ops import import_mmcv_ops
+from .safe_loading import allow_mmengine_checkpoints
+from .torchvision_probe import probe_torchvision
+from .versions import check_versions, require_mmseg
 
 __all__ = [
     'allow_mmengine_checkpoints',
     'check_versions',
     'import_mmcv_ops',
+    'prepare_stack',
     'probe_torchvision',
     'require_mmseg',
 ]
+
+
+def prepare_stack() -> None:
+    """Apply all fixes. Call it once, before MMSegmentation is imported.
+
+    Raises:
+        MissingPackageError: torch, mmcv or mmengine is not installed.
+
+    Example:
+        >>> prepare_stack()
+    """
+    probe_torchvision()
+    check_versions()  # before mmcv.ops: a version too far off makes its import fail
+    import_mmcv_ops()
+    allow_mmengine_checkpoints()

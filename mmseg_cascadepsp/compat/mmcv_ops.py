@@ -1,9 +1,8 @@
-"""A stand-in for mmcv's compiled operators: MMSegmentation can be imported beside mmcv-lite.
+"""A substitute for mmcv's compiled operators, so that MMSegmentation can be used with mmcv-lite.
 
-Four modules of MMSegmentation import ``mmcv.ops`` unguarded, and every module of ``mmcv.ops`` asks
-the compiled ``mmcv._ext`` for its functions while it is imported. mmcv-lite carries ``mmcv.ops``
-but no ``mmcv._ext``. Most models (FCN, PSPNet, DeepLabV3+, EncNet, SegFormer, UPerNet and those of
-this package) never call one of these functions, so it is enough to answer for them once.
+MMSegmentation imports ``mmcv.ops``, which needs the compiled module ``mmcv._ext``. mmcv-lite does
+not have it. Most models (FCN, PSPNet, DeepLabV3+, EncNet, SegFormer, UPerNet and those of this
+package) never call a compiled operator. For them it is enough that the import succeeds.
 """
 
 import importlib
@@ -17,7 +16,12 @@ EXTENSION = 'mmcv._ext'
 
 
 class MissingExtension(ModuleType):
-    """A module with every function asked for; each raises one clear error when it is called."""
+    """A module that has functions of all names. Each raises RuntimeError when it is called.
+
+    Example:
+        >>> callable(MissingExtension('mmcv._ext').nms)
+        True
+    """
 
     def __getattr__(self, name: str) -> Callable:
         if name.startswith('__'):
@@ -33,21 +37,26 @@ class MissingExtension(ModuleType):
 
 
 def import_mmcv_ops() -> bool:
-    """Import ``mmcv.ops``, beside mmcv-lite with a stand-in for the compiled extension.
+    """Import ``mmcv.ops``, with a substitute for the compiled extension if that is missing.
 
-    The stand-in is in ``sys.modules`` during this one import only: were it left there, mmengine
-    would take mmcv for the full one (:func:`mmengine.utils.dl_utils.mmcv_full_available`) and
-    fail. The full mmcv is not touched.
+    The substitute is in ``sys.modules`` only during this import. Otherwise mmengine would take
+    mmcv-lite for the full mmcv (:func:`mmengine.utils.dl_utils.mmcv_full_available`) and fail. A
+    full mmcv is not changed.
 
     Returns:
-        bool: whether the stand-in was used.
+        Whether the substitute was used.
+
+    Example:
+        >>> _ = import_mmcv_ops()
+        >>> import_mmcv_ops()  # imported already
+        False
     """
     if 'mmcv.ops' in sys.modules or importlib.util.find_spec(EXTENSION) is not None:
         return False
     sys.modules[EXTENSION] = MissingExtension(EXTENSION)
     try:
         with warnings.catch_warnings():
-            # mmcv scripts fifty functions at import; torch tells each time that torch.jit ages.
+            # mmcv calls torch.jit fifty times at import, which PyTorch warns is deprecated.
             warnings.filterwarnings('ignore', r'`torch\.jit\.', DeprecationWarning)
             importlib.import_module('mmcv.ops')
     finally:

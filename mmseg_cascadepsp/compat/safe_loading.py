@@ -1,7 +1,7 @@
-"""Loading mmengine's checkpoints weights-only, which is torch's default.
+"""Loading checkpoints of MMEngine with ``weights_only=True``, the default of PyTorch.
 
-An mmengine checkpoint holds, beside tensors, the logs of the run: ``HistoryBuffer`` objects with
-numpy arrays and scalars. They are declared safe one by one; anything else is still refused.
+Besides tensors, a checkpoint of MMEngine holds logs of the run, as ``HistoryBuffer`` objects with
+NumPy arrays and scalars. Only these classes are allowed in addition.
 """
 
 from typing import Any
@@ -10,19 +10,32 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-#: pickled by reference to the class, thus as ``getattr(HistoryBuffer, name)``
+from mmseg_cascadepsp.errors import InvalidValueError
+
+#: Methods that a HistoryBuffer pickles as ``getattr(HistoryBuffer, name)``.
 STATISTICS = ('min', 'max', 'current', 'mean')
 
 
 def history_buffer_getattr(owner: Any, name: str) -> Any:
-    """Stands for ``builtins.getattr`` in a checkpoint: HistoryBuffer's statistics, nothing else.
+    """Replace ``builtins.getattr`` in checkpoints by one that only knows HistoryBuffer's methods.
+
+    Args:
+        owner: Must be HistoryBuffer.
+        name: One of :data:`STATISTICS`.
+
+    Returns:
+        The method.
 
     Raises:
-        ValueError: for any other owner or name.
+        InvalidValueError: Another object or attribute is asked for.
+
+    Example:
+        >>> history_buffer_getattr(HistoryBuffer, 'mean').__name__
+        'mean'
     """
     if owner is HistoryBuffer and name in STATISTICS:
         return vars(HistoryBuffer)[name]
-    raise ValueError(
+    raise InvalidValueError(
         f'the checkpoint asks for attribute {name!r} of {owner!r}, but only '
         f'{", ".join(STATISTICS)} of HistoryBuffer are allowed: do not trust this file'
     )
@@ -31,7 +44,7 @@ def history_buffer_getattr(owner: Any, name: str) -> Any:
 def _safe_globals() -> list:
     dtypes = {type(np.dtype(code)) for code in np.typecodes['All'] if code not in 'OV'}
     core = np.core if np.lib.NumpyVersion(np.__version__) < '2.0.0' else np._core
-    # numpy 2 renamed numpy.core; a checkpoint may come from either side.
+    # NumPy 2 renamed numpy.core. Checkpoints may have either name.
     renamed = [
         (function, f'numpy.{package}.multiarray.{function.__name__}')
         for function in (core.multiarray._reconstruct, core.multiarray.scalar)
@@ -48,7 +61,11 @@ def _safe_globals() -> list:
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load`` read mmengine's checkpoints weights-only, so that ``--resume`` works."""
-    # Before 2.4 torch knows no such list; importing only warns of its version.
+    """Allow ``torch.load`` to read checkpoints of MMEngine with ``weights_only=True``.
+
+    Example:
+        >>> allow_mmengine_checkpoints()
+    """
+    # PyTorch before 2.4 has no such list.
     if hasattr(torch.serialization, 'add_safe_globals'):
         torch.serialization.add_safe_globals(_safe_globals())

@@ -1,4 +1,4 @@
-"""torchvision is optional; one that does not fit the installed torch counts as not installed."""
+"""Ignoring a torchvision that does not fit the installed PyTorch. torchvision is optional."""
 
 import importlib
 import importlib.util
@@ -7,14 +7,18 @@ import warnings
 
 
 def probe_torchvision() -> bool:
-    """Try torchvision once, and hide it where importing it fails.
+    """Import torchvision, and hide it if that fails.
 
-    A torchvision built for another torch raises RuntimeError or OSError instead of ImportError,
-    which mmengine does not expect: every run would end while it collects its environment. Hidden,
-    ``import torchvision`` raises ModuleNotFoundError, as if it were not there.
+    A torchvision built for another PyTorch raises RuntimeError or OSError on import. mmengine only
+    expects ImportError, so every run would fail. After this call ``import torchvision`` raises
+    ModuleNotFoundError, as if it were not installed.
 
     Returns:
-        bool: whether torchvision can be used.
+        Whether torchvision can be used.
+
+    Example:
+        >>> probe_torchvision() == probe_torchvision()
+        True
     """
     if 'torchvision' in sys.modules:
         return sys.modules['torchvision'] is not None

@@ -1,4 +1,4 @@
-"""Which versions of the stack this package is made for, and a sentence where others are met."""
+"""Checking the versions of PyTorch and OpenMMLab's packages."""
 
 import importlib
 import importlib.metadata
@@ -6,7 +6,9 @@ import warnings
 
 from packaging.version import InvalidVersion, Version
 
-#: import name -> (distribution, first supported version, first unsupported version)
+from mmseg_cascadepsp.errors import MissingPackageError
+
+#: Distribution, first supported and first unsupported version of each module.
 SUPPORTED = {
     'torch': ('torch', '2.6', '2.14'),
     'mmcv': ('mmcv or mmcv-lite', '2.0.0', '2.2.0'),
@@ -16,33 +18,46 @@ SUPPORTED = {
 
 
 def installed_version(module: str) -> str | None:
-    """Version of an importable module; None where it has none.
+    """Version of an installed module.
+
+    Args:
+        module: A key of :data:`SUPPORTED`.
+
+    Returns:
+        The version, or None if it is unknown.
 
     Raises:
-        ImportError: the module is not installed.
+        MissingPackageError: The module is not installed.
+
+    Example:
+        >>> installed_version('torch').count('.') >= 2
+        True
     """
     distribution, lowest, highest = SUPPORTED[module]
-    if module == 'mmseg':  # importing it already asserts on the others: ask the metadata
+    if module == 'mmseg':  # importing mmseg already checks the versions of the others
         try:
             return importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
-            return None  # a source tree on the path, or missing: require_mmseg tells
+            return None  # a source tree, or missing, which require_mmseg reports
     try:
         return getattr(importlib.import_module(module), '__version__', None)
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise ImportError(
+        raise MissingPackageError(
             f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}), which is '
             f'not installed'
         ) from error
 
 
 def check_versions() -> None:
-    """Warn, in one sentence for all, where an installed version is outside the supported range.
+    """Warn once about all versions that are not supported.
 
     Raises:
-        ImportError: torch, mmcv or mmengine is not installed.
+        MissingPackageError: torch, mmcv or mmengine is not installed.
+
+    Example:
+        >>> check_versions()
     """
     strange = []
     for module, (distribution, lowest, highest) in SUPPORTED.items():
@@ -66,19 +81,24 @@ def check_versions() -> None:
 
 
 def require_mmseg() -> None:
-    """Import MMSegmentation, and say in one sentence why where that fails.
+    """Import MMSegmentation, and explain in one sentence if that fails.
 
     Raises:
-        ImportError: mmsegmentation is missing, lacks ``ftfy`` or ``regex``, or refuses the
-            installed mmcv or mmengine.
+        MissingPackageError: mmsegmentation or one of its dependencies is missing, or it refuses
+            the installed mmcv or mmengine.
+
+    Example:
+        >>> require_mmseg()
     """
     distribution, lowest, highest = SUPPORTED['mmseg']
     try:
-        importlib.import_module('mmseg.models')  # what the sub-packages build upon
+        importlib.import_module('mmseg.models')  # needed by all registered modules
     except ModuleNotFoundError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}): module '
             f'{error.name!r} is not installed'
         ) from error
     except AssertionError as error:  # mmseg's own check of mmcv and mmengine
-        raise ImportError(f'mmsegmentation refuses the installed versions: {error}') from error
+        raise MissingPackageError(
+            f'mmsegmentation refuses the installed versions: {error}'
+        ) from error

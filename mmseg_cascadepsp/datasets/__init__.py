@@ -1,11 +1,13 @@
-from mmseg_cascadepsp.datasets.big import BIGDataset
-from mmseg_cascadepsp.datasets.camvid import CamVidDataset
-from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset
-from mmseg_cascadepsp.datasets.class_per_set import ClassPerSetDataset
-from mmseg_cascadepsp.datasets.label_map_objects import LabelMapObjectsDataset
-from mmseg_cascadepsp.datasets.paper_sets import PaperTrainingSet
-from mmseg_cascadepsp.datasets.single_object import SingleObjectDataset
-from mmseg_cascadepsp.datasets.transforms import (
+"""Data sets of photos and masks of objects, and the transforms that training needs."""
+
+from .big import BIGDataset
+from .camvid import CamVidDataset
+from .class_agnostic import ClassAgnosticDataset
+from .class_per_set import ClassPerSetDataset
+from .label_map_objects import LabelMapObjectsDataset
+from .paper_sets import PaperTrainingSet
+from .single_object import SingleObjectDataset
+from .transforms import (
     AverageCoarseMasks,
     ColorJitter,
     KeepOriginalImage,
@@ -20,7 +22,7 @@ from mmseg_cascadepsp.datasets.transforms import (
     RandomZoomCrop,
     SimulateOutputStride,
 )
-from mmseg_cascadepsp.datasets.voc_relabelled import RelabelledVOCDataset
+from .voc_relabelled import RelabelledVOCDataset
 
 __all__ = [
     'AverageCoarseMasks',

@@ -6,13 +6,28 @@ from mmseg.registry import DATASETS
 
 @DATASETS.register_module()
 class CamVidDataset(BaseSegDataset):
-    """Street frames of CamVid in the eleven classes of the literature (SegNet's split and
-    numbers): ``images/{train,val,test}`` and ``annotations/{train,val,test}`` of the same stems.
+    """Street frames of CamVid in eleven classes, with SegNet's split and numbers.
 
-    Id 11 in the files is void.
+    Photos lie in ``images/{train,val,test}``, label maps of the same names in
+    ``annotations/{train,val,test}``. Id 11 in the files is void.
 
     Args:
-        kwargs: see :class:`mmseg.datasets.BaseSegDataset`.
+        img_suffix: Suffix of the photos.
+        seg_map_suffix: Suffix of the label maps.
+        kwargs: See :class:`mmseg.datasets.BaseSegDataset`.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import CamVidDataset
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> root = tempfile.mkdtemp()
+        >>> write_png(f'{root}/images/val/a.png', np.zeros((20, 30, 3), np.uint8))
+        >>> write_png(f'{root}/annotations/val/a.png', np.full((20, 30), 3, np.uint8))
+        >>> prefix = dict(img_path='images/val', seg_map_path='annotations/val')
+        >>> dataset = CamVidDataset(img_suffix='.png', data_root=root, data_prefix=prefix)
+        >>> len(dataset), dataset.metainfo['classes'][3]
+        (1, 'road')
     """
 
     METAINFO = dict(
@@ -51,5 +66,12 @@ class CamVidDataset(BaseSegDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: list | None = None) -> dict[int, int]:
-        """Ids in the files -> ids in training; void is ignored."""
+        """Map the ids in the files to those in training.
+
+        Args:
+            new_classes: Names of some of the classes, if not all are wanted.
+
+        Returns:
+            Id in the files -> id in training. Void becomes 255, which is ignored.
+        """
         return {**(super().get_label_map(new_classes) or {}), len(cls.METAINFO['classes']): 255}

@@ -1,8 +1,8 @@
-"""Image/mask pairs without classes."""
+"""Pairs of photos and masks without classes."""
 
 import logging
 import os.path as osp
-from collections.abc import Collection, Container
+from collections.abc import Collection, Mapping
 
 from mmengine.fileio import isdir, list_dir_or_file
 from mmengine.logging import print_log
@@ -14,14 +14,27 @@ from mmseg_cascadepsp.files import IMAGE_SUFFIXES
 
 
 def files_by_stem(folder: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, str]:
-    """Relative path without suffix -> path, of all pictures in a folder and its sub-folders.
+    """Find the pictures in a folder and its sub-folders.
 
     Args:
-        folder: Where they lie.
-        suffixes: What their names end in, lower case; files may have it in any.
+        folder: The folder, on a disk or wherever :mod:`mmengine.fileio` reads.
+        suffixes: What the names of pictures end in, in lower case. Files may have it in any case.
+
+    Returns:
+        Relative path without suffix -> path, sorted.
 
     Raises:
-        ValueError: Two of them have the same stem.
+        InvalidValueError: Two of them have the same stem.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from mmseg_cascadepsp.datasets.class_agnostic import files_by_stem
+        >>> folder = tempfile.mkdtemp()
+        >>> Path(folder, 'cats').mkdir()
+        >>> Path(folder, 'cats', 'a.JPG').touch()
+        >>> list(files_by_stem(folder))
+        ['cats/a']
     """
     found: dict[str, str] = {}
     for name in sorted(list_dir_or_file(folder, list_dir=False, recursive=True)):
@@ -38,42 +51,71 @@ def files_by_stem(folder: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> di
     return found
 
 
-def warn_of_lone(photos: dict[str, str], masks: Container[str], folder: str, where: str) -> None:
-    """Log how many photos of ``folder`` have no mask in ``where``."""
-    lone = [stem for stem in photos if stem not in masks]
-    if lone:
-        print_log(
-            f'{folder}: {len(lone)} of {len(photos)} photos have no mask of the same stem in '
-            f'{where} and are left out, first {photos[lone[0]]}',
-            'current',
-            logging.WARNING,
-        )
+def warn_of_lone(photos: Mapping[str, str], masks: Mapping[str, str]) -> None:
+    """Log how many photos have no mask, and how many masks have no photo.
+
+    Args:
+        photos: Stem -> path.
+        masks: Stem -> path.
+
+    Example:
+        >>> from mmseg_cascadepsp.datasets.class_agnostic import warn_of_lone
+        >>> warn_of_lone({'a': 'images/a.jpg'}, {'a': 'masks/a.png'})  # says nothing
+    """
+    words = []
+    for what, files, other, others in (
+        ('photos', photos, 'mask', masks),
+        ('masks', masks, 'photo', photos),
+    ):
+        lone = [path for stem, path in files.items() if stem not in others]
+        if lone:
+            words.append(
+                f'{len(lone)} of {len(files)} {what} have no {other} of the same stem and are '
+                f'left out, first {lone[0]}'
+            )
+    if words:
+        print_log('; '.join(words), 'current', logging.WARNING)
 
 
 @DATASETS.register_module()
 class ClassAgnosticDataset(BaseSegDataset):
     """Pairs of a photo and the mask of one object, for training and measuring a refiner.
 
-    Layouts, each searched through all sub-folders; stems must agree:
+    The names of a photo and its mask must agree but for the suffix. Sub-folders are searched, too.
+    There are two layouts:
 
     - ``data_prefix=dict(img_path='images', seg_map_path='masks')``: photos and masks in two
       folders of ``data_root``, or of each sub-folder of it that has them (several sets side by
-      side);
+      side)
     - ``data_prefix=dict(img_path='', seg_map_path='')``, the default: ``name.jpg`` beside
       ``name.png`` (MSRA-10K, ECSSD, DUTS), also in one folder per class as in FSS-1000.
 
-    With ``coarse_path`` in ``data_prefix``, a folder of coarse masks beside the other two, only
-    photos that have one are taken; :class:`~mmseg_cascadepsp.datasets.LoadMasks` reads them.
+    ``coarse_path`` in ``data_prefix`` names a folder of coarse masks beside the other two. Then
+    only photos that have a coarse mask are taken, and
+    :class:`~mmseg_cascadepsp.datasets.LoadMasks` reads it.
 
     Args:
-        data_root: the folder.
-        data_prefix: see above.
-        repeat: set (sub-folder) -> how often its pairs stand in the list; 1 by default.
-        kwargs: see :class:`mmseg.datasets.BaseSegDataset`.
+        data_root: The folder.
+        data_prefix: See above.
+        repeat: Set (sub-folder) -> how often its pairs stand in the list, 1 by default.
+        kwargs: See :class:`mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        FileNotFoundError: the folder is missing, or holds no pair.
-        ValueError: two photos, or two masks, of a folder have the same stem.
+        MissingFileError: The folder is missing, or holds no pair.
+        InvalidValueError: Two photos, or two masks, of a folder have the same stem.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import ClassAgnosticDataset
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> root = tempfile.mkdtemp()
+        >>> write_png(f'{root}/images/a.png', np.zeros((20, 30, 3), np.uint8))
+        >>> write_png(f'{root}/masks/a.png', np.eye(20, 30, dtype=np.uint8) * 255)
+        >>> prefix = dict(img_path='images', seg_map_path='masks')
+        >>> dataset = ClassAgnosticDataset(data_root=root, data_prefix=prefix)
+        >>> len(dataset), dataset[0]['seg_map_path'] == f'{root}/masks/a.png'
+        (1, True)
     """
 
     METAINFO = dict(classes=('background', 'object'), palette=[[0, 0, 0], [255, 255, 255]])
@@ -110,10 +152,14 @@ class ClassAgnosticDataset(BaseSegDataset):
         return [name for name in folders if isdir(osp.join(self.data_root, name, image_prefix))]
 
     def _label_map(self, name: str) -> dict[int, int] | None:
-        """Value in a set's masks -> label, for MMSeg's ``LoadAnnotations``; None: as they are."""
+        """Value in a set's masks -> label, for MMSeg's ``LoadAnnotations``. None: no change."""
 
     def load_data_list(self) -> list[dict]:
-        """Find the pairs."""
+        """Find the pairs.
+
+        Returns:
+            The samples of MMSeg, one for each pair.
+        """
         pairs = []
         for name in self._sets():
             folders = {
@@ -130,12 +176,7 @@ class ClassAgnosticDataset(BaseSegDataset):
             stems = [
                 s for s in found['img_path'] if all(s in found.get(key, ()) for key in folders)
             ]
-            warn_of_lone(
-                found['img_path'],
-                found.get('seg_map_path', ()),
-                folders['img_path'],
-                folders['seg_map_path'],
-            )
+            warn_of_lone(found['img_path'], found.get('seg_map_path', {}))
             new = [
                 dict(
                     {key: found[key][stem] for key in folders},

@@ -1,28 +1,46 @@
-"""Label maps out of sets that show one class each."""
+"""Label maps from sets that show one class each."""
 
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+
+from .class_agnostic import ClassAgnosticDataset
 
 
 @DATASETS.register_module()
 class ClassPerSetDataset(ClassAgnosticDataset):
-    """Sets of photos and masks, each of one class, as one data set with label maps: for training a
-    segmentor on what :class:`ClassAgnosticDataset` reads. MMSeg's ``LoadAnnotations`` loads it.
+    """Several sets of photos and masks, each of one class, as one data set with label maps.
 
-    Pixels of a mask above 127 are of the class of its set, the others background. Masks have one
-    channel.
+    A segmentor can be trained on it. Pixels of a mask above 127 are of the class of its set, the
+    others are background. Masks must have one channel. MMSeg's ``LoadAnnotations`` loads them.
 
     Args:
-        class_of_set: set (sub-folder of ``data_root``) -> name of its class. Other sets are left
+        class_of_set: Set (sub-folder of ``data_root``) -> name of its class. Other sets are left
             out.
-        kwargs: see :class:`ClassAgnosticDataset`. ``metainfo`` names the classes, background
-            first.
+        metainfo: Its ``classes`` are the names of the classes, background first.
+        kwargs: See :class:`ClassAgnosticDataset`.
 
     Raises:
-        FileNotFoundError: the folder, or one of the sets, is missing.
-        ValueError: a class is not among those of ``metainfo``.
+        MissingFileError: The folder, or one of the sets, is missing.
+        InvalidValueError: A class is not among those of ``metainfo``.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import ClassPerSetDataset
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> root = tempfile.mkdtemp()
+        >>> write_png(f'{root}/pets/images/a.png', np.zeros((20, 30, 3), np.uint8))
+        >>> write_png(f'{root}/pets/masks/a.png', np.eye(20, 30, dtype=np.uint8) * 255)
+        >>> prefix = dict(img_path='images', seg_map_path='masks')
+        >>> dataset = ClassPerSetDataset(
+        ...     dict(pets='cat'),
+        ...     dict(classes=('background', 'person', 'cat')),
+        ...     data_root=root,
+        ...     data_prefix=prefix,
+        ... )
+        >>> len(dataset), dataset[0]['label_map'][255]
+        (1, 2)
     """
 
     METAINFO = dict()
@@ -40,7 +58,11 @@ class ClassPerSetDataset(ClassAgnosticDataset):
 
     @classmethod
     def get_label_map(cls, new_classes: list | None = None) -> None:
-        """None: every sample has its own, by its set."""
+        """Leave the map of labels to the samples: it differs from set to set.
+
+        Args:
+            new_classes: Not used.
+        """
 
     def _sets(self) -> list[str]:
         found = super()._sets()

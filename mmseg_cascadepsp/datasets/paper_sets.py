@@ -9,23 +9,30 @@ from mmengine.fileio import isdir
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.datasets.class_agnostic import ClassAgnosticDataset
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+
+from .class_agnostic import ClassAgnosticDataset
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Where one of the sets comes from and what of an archive belongs to it.
+    """Where one of the sets comes from, and which files of an archive belong to it.
 
     Args:
         folder: Its name under the data root, as the authors' release has it.
         title: Its name in the paper.
-        count: Pairs.
+        count: Number of pairs.
         archives: Files to download.
         page: Where they are linked.
-        members: Pattern of the paths inside, lower case, led by the archive's own name.
+        members: Pattern of the paths of its pictures, in lower case. A path starts with the name
+            of the archive or of the folder around.
         per_class: Whether pairs lie in one folder per class.
-        nameless: As ``members``, for paths that name no set.
+        nameless: Pattern of paths that do not name the set.
+
+    Example:
+        >>> from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS
+        >>> TRAINING_SETS['DUTS-TR'].count, TRAINING_SETS['DUTS-TR'].how_to_get
+        (10553, 'DUTS-TR.zip from http://saliencydetection.net/duts/')
     """
 
     folder: str
@@ -39,11 +46,11 @@ class TrainingSet:
 
     @property
     def how_to_get(self) -> str:
-        """What to download, in words."""
+        """What to download and where, in words."""
         return f'{" and ".join(self.archives)} from {self.page}'
 
 
-#: Folder -> set. DUTS is what the paper calls DUT-OMRON; together the five have its 36,572 pairs.
+#: Folder -> set. DUTS is what the paper calls DUT-OMRON. The five have 36,572 pairs, as it says.
 TRAINING_SETS = {
     s.folder: s
     for s in (
@@ -98,9 +105,11 @@ TRAINING_SETS = {
 
 @DATASETS.register_module()
 class PaperTrainingSet(ClassAgnosticDataset):
-    """One of :data:`TRAINING_SETS`, as ``tools/dataset_converters/prepare_training_data.py`` and
-    the authors' download script lay it out: ``data_root/FOLDER/name.jpg`` beside ``name.png``,
-    FSS-1000 in one folder per class. A count that differs from the published one is logged.
+    """One of the sets that the paper trains on, see :data:`TRAINING_SETS`.
+
+    ``tools/dataset_converters/prepare_training_data.py`` and the authors' download script lay it
+    out: ``data_root/FOLDER/name.jpg`` beside ``name.png``, FSS-1000 in one folder per class. The
+    log says if the number of pairs is not the published one.
 
     Args:
         data_root: The folder of all sets.
@@ -108,8 +117,19 @@ class PaperTrainingSet(ClassAgnosticDataset):
         kwargs: See :class:`ClassAgnosticDataset`.
 
     Raises:
-        ValueError: ``folder`` is none of the sets.
-        FileNotFoundError: The set is missing or holds no pair.
+        InvalidValueError: ``folder`` is none of the sets.
+        MissingFileError: The set is missing or holds no pair.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import PaperTrainingSet
+        >>> from mmseg_cascadepsp.files import write_image, write_png
+        >>> root = tempfile.mkdtemp()
+        >>> write_image(f'{root}/ecssd/0001.jpg', np.zeros((20, 30, 3), np.uint8))
+        >>> write_png(f'{root}/ecssd/0001.png', np.eye(20, 30, dtype=np.uint8) * 255)
+        >>> len(PaperTrainingSet(root, 'ecssd'))
+        1
     """
 
     def __init__(self, data_root: str, folder: str, **kwargs) -> None:
@@ -121,7 +141,11 @@ class PaperTrainingSet(ClassAgnosticDataset):
         super().__init__(data_root=osp.join(data_root, folder), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Find the pairs."""
+        """Find the pairs.
+
+        Returns:
+            The samples of MMSeg, one for each pair.
+        """
         wanted = self.training_set
         if not isdir(self.data_root):
             raise MissingFileError(

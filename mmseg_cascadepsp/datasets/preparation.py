@@ -1,33 +1,30 @@
 """From downloaded archives to the folders that training reads."""
 
-import errno
-import io
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import product
 from pathlib import Path
 
 from PIL import Image, ImageOps
 from prettytable import PrettyTable
 
-from mmseg_cascadepsp.datasets.archives import KINDS, Member, archive_members, find_archives
-from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS, TrainingSet
-from mmseg_cascadepsp.errors import FileError, InvalidValueError
-from mmseg_cascadepsp.files import atomic_open
+from mmseg_cascadepsp.errors import MissingFileError
+from mmseg_cascadepsp.files.paths import atomic_open, files_below
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
-"""Faults of the disk of temporary files, not of an archive."""
-MAX_BYTES = 2**26
-"""No picture of these sets comes near: what claims more is not unpacked into memory."""
+from .paper_sets import TRAINING_SETS, TrainingSet
 
-#: Name of a set, files done, files in all.
+KINDS = {'.jpg': '.jpg', '.jpeg': '.jpg', '.png': '.png'}
+"""Suffix of a file -> suffix that it gets: photos are JPEG and masks PNG in all sets."""
+UNPACKED = '.unpacked'
+"""Folder under the data root in which archives are unpacked. It is removed at the end."""
+
+Pairs = dict[str, dict[str, Path]]
+"""Path without suffix -> kind -> file."""
+
 Progress = Callable[[str, int, int], None]
-
-#: Kind -> the member of each archive that holds it; the first that is sound counts.
-Copies = dict[str, list[Member]]
+"""Called with the name of a set, files done, and files in all."""
 
 
 @dataclass
@@ -36,8 +33,15 @@ class SetReport:
 
     Args:
         training_set: The set.
-        pairs: Pairs that lie under the data root now.
+        pairs: Number of pairs that lie under the data root now.
         broken: One sentence for each pair that was left out or cannot be used.
+
+    Example:
+        >>> from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS
+        >>> from mmseg_cascadepsp.datasets.preparation import SetReport
+        >>> report = SetReport(TRAINING_SETS['ecssd'], pairs=998)
+        >>> report.complete, report.remark
+        (False, '2 missing')
     """
 
     training_set: TrainingSet
@@ -46,14 +50,12 @@ class SetReport:
 
     @property
     def complete(self) -> bool:
-        """All pairs, nothing broken."""
+        """Whether all published pairs are there and none is broken."""
         return self.pairs == self.training_set.count and not self.broken
 
     @property
     def remark(self) -> str:
-        """What to do, in words; empty when complete."""
-        if self.complete:
-            return ''
+        """What is wrong and what to do. Empty when the set is complete."""
         lack = self.training_set.count - self.pairs
         words = [f'{lack:,} missing' if lack > 0 else f'{-lack:,} too many' if lack else '']
         words.append(f'{len(self.broken):,} broken' if self.broken else '')
@@ -63,11 +65,16 @@ class SetReport:
 
 @dataclass
 class Report:
-    """What a run of :func:`prepare` or :func:`check` found.
+    """What :func:`prepare` or :func:`check` found. ``str(report)`` is a table.
 
     Args:
-        sets: One for each set.
-        archives: One sentence for each source or archive, or file in one, that could not be used.
+        sets: One report for each set.
+        archives: One sentence for each source or archive that could not be used.
+
+    Example:
+        >>> from mmseg_cascadepsp.datasets.preparation import check
+        >>> print(check('nowhere').complete)
+        False
     """
 
     sets: list[SetReport]
@@ -75,7 +82,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """All sets are."""
+        """Whether all sets are complete."""
         return all(s.complete for s in self.sets)
 
     def __str__(self) -> str:
@@ -86,11 +93,9 @@ class Report:
                 [wanted.folder, f'{s.pairs:,}', f'{wanted.count:,}', s.remark or 'complete']
             )
         faults = [*self.archives, *(fault for s in self.sets for fault in s.broken)]
-        total, wanted = (
-            sum(s.pairs for s in self.sets),
-            sum(s.training_set.count for s in self.sets),
-        )
-        return '\n'.join([*faults, str(table), f'{total:,} of {wanted:,} pairs'])
+        pairs = sum(s.pairs for s in self.sets)
+        published = sum(s.training_set.count for s in self.sets)
+        return '\n'.join([*faults, str(table), f'{pairs:,} of {published:,} pairs'])
 
 
 def prepare(
@@ -98,136 +103,202 @@ def prepare(
     data_root: str | os.PathLike,
     progress: Progress | None = None,
 ) -> Report:
-    """Lay out the paper's training sets from the archives of their authors.
+    """Lay out the paper's training sets from the archives of their authors, or from their folders.
 
-    Archives are told by what is in them, so their names and the folders they lie in do not matter;
-    where sets name themselves, the innermost name counts. Of several copies of a picture the first
-    sound one is taken.
-    A pair is written when both pictures can be read and have the same size, each file under a
-    hidden name first; what is there already with the size it has in the archive is kept, so a run
-    that was stopped goes on. Nothing is written outside of the sets' folders.
+    The names inside an archive say of which set a picture is, then the name of the archive, then
+    the folders around it. A pair is written if both pictures can be read and have the same size.
+    Pairs that lie there already are kept, so a run that was stopped can be repeated. Archives are
+    unpacked under the data root, where what they hold is moved and not copied.
 
     Args:
-        sources: zip and tar archives, or folders that are searched for them, through links too.
+        sources: zip and tar archives, and folders that are searched for archives and for pictures.
         data_root: Where the sets go, see :class:`~mmseg_cascadepsp.datasets.PaperTrainingSet`.
-        progress: Called as files are done.
+        progress: Called after each pair.
+
+    Returns:
+        What is there now, and what was wrong.
 
     Raises:
-        OSError: A source is missing, or the disk, also that of temporary files, cannot be written
-            to.
+        MissingFileError: A source does not exist.
+        OSError: The disk is full or cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets.preparation import prepare
+        >>> from mmseg_cascadepsp.files.reading import write_image, write_png
+        >>> folder = tempfile.mkdtemp()
+        >>> write_image(f'{folder}/DUTS-TR/DUTS-TR-Image/a.jpg', np.zeros((8, 8, 3), np.uint8))
+        >>> write_png(f'{folder}/DUTS-TR/DUTS-TR-Mask/a.png', np.eye(8, dtype=np.uint8) * 255)
+        >>> report = prepare([folder], f'{folder}/data')
+        >>> [s.pairs for s in report.sets if s.training_set.folder == 'DUTS-TR']
+        [1]
     """
-    data_root = Path(data_root)
-    archives: list[str] = []
-    with ExitStack() as stack:
-        found = _index(sources, archives, stack)
-        reports = []
+    for source in sources:
+        if not os.path.exists(source):
+            raise MissingFileError(f'archives: there is no {source}')
+    unpacked = Path(data_root, UNPACKED)
+    shutil.rmtree(unpacked, ignore_errors=True)  # left by a run that was killed
+    faults: list[str] = []
+    found: dict[str, Pairs] = {name: {} for name in TRAINING_SETS}
+    reports = []
+    try:
+        for name, folder, pictures in _unpack(sources, unpacked, faults):
+            for path in pictures:
+                place = _place(name, path.relative_to(folder).as_posix())
+                if place:
+                    of_set, stem, kind = place
+                    found[of_set].setdefault(stem, {}).setdefault(kind, path)
         for training_set in TRAINING_SETS.values():
             report = SetReport(training_set)
-            folder = data_root / training_set.folder
-            stems = found[training_set.folder]
-            for number, (stem, pair) in enumerate(sorted(stems.items()), 1):
-                fault = _lay_out(folder / stem, pair)
+            folder = Path(data_root, training_set.folder)
+            for stem, pair in _each(training_set, found[training_set.folder], progress):
+                fault = _lay_out(folder / stem, pair, unpacked)
                 if fault:
                     report.broken.append(f'{training_set.folder}/{stem}: {fault}')
-                if progress:
-                    progress(training_set.folder, number, len(stems))
-            report.pairs = sum(len(kinds) == 2 for kinds in _laid_out(folder).values())
+            report.pairs = sum(len(pair) == 2 for pair in _laid_out(folder).values())
             reports.append(report)
-    return Report(reports, archives)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    return Report(reports, faults)
 
 
 def check(data_root: str | os.PathLike, progress: Progress | None = None) -> Report:
-    """Read all pictures that were laid out, and count."""
+    """Read all pictures that were laid out, and count the pairs.
+
+    Args:
+        data_root: The folder of the sets.
+        progress: Called after each pair.
+
+    Returns:
+        What is there.
+
+    Example:
+        >>> from mmseg_cascadepsp.datasets.preparation import check
+        >>> [s.pairs for s in check('nowhere').sets]
+        [0, 0, 0, 0, 0]
+    """
     reports = []
     for training_set in TRAINING_SETS.values():
         report = SetReport(training_set)
-        folder = Path(data_root) / training_set.folder
-        stems = _laid_out(folder)
-        for number, (stem, kinds) in enumerate(sorted(stems.items()), 1):
-            fault = _fault({kind: path.read_bytes for kind, path in kinds.items()})
+        pairs = _laid_out(Path(data_root, training_set.folder))
+        for stem, pair in _each(training_set, pairs, progress):
+            fault = _fault(pair)
             report.pairs += not fault
             if fault:
                 report.broken.append(f'{training_set.folder}/{stem}: {fault}')
-            if progress:
-                progress(training_set.folder, number, len(stems))
         reports.append(report)
     return Report(reports)
 
 
-def _laid_out(folder: Path) -> dict[str, dict[str, Path]]:
-    """Path without suffix, relative -> kind -> file, of what lies there."""
-    found: dict[str, dict[str, Path]] = {}
-    for path in folder.rglob('[!.]*') if folder.is_dir() else ():
-        kind = KINDS.get(path.suffix.lower())
-        if kind:
-            stem = path.relative_to(folder).with_suffix('').as_posix()
-            found.setdefault(stem, {})[kind] = path
+def _each(
+    training_set: TrainingSet, pairs: Pairs, progress: Progress | None
+) -> Iterator[tuple[str, Mapping[str, Path]]]:
+    """The pairs, sorted, with a call of ``progress`` after each."""
+    for number, (stem, pair) in enumerate(sorted(pairs.items()), 1):
+        yield stem, pair
+        if progress:
+            progress(training_set.folder, number, len(pairs))
+
+
+def _laid_out(folder: Path) -> Pairs:
+    """The pictures of a set that lie under the data root."""
+    found: Pairs = {}
+    for path in _pictures(folder, files_below(folder)):
+        stem = path.relative_to(folder).with_suffix('').as_posix()
+        found.setdefault(stem, {})[KINDS[path.suffix.lower()]] = path
     return found
 
 
-def _index(
-    sources: Sequence[str | os.PathLike], faults: list[str], stack: ExitStack
-) -> dict[str, dict[str, Copies]]:
-    """Set -> path without suffix -> kind -> members, of all archives."""
-    found: dict[str, dict[str, Copies]] = {name: {} for name in TRAINING_SETS}
-    for path, name in find_archives(sources, faults):
-        try:
-            for member, size, read in archive_members(path, stack):
-                place = _place(name, member)
-                if place is None:
-                    continue
-                if place == UNSAFE:
-                    faults.append(f'{path}: left out {member!r}, which leads out of its folder')
-                    continue
-                folder, stem, kind = place
-                copies = found[folder].setdefault(stem, {}).setdefault(kind, [])
-                copies.append(Member(f'{path.name}/{member}', size, read))
-        except (PermissionError, FileNotFoundError) as error:  # the file is not to blame
-            faults.append(f'{path} cannot be opened ({error})')
-        except Exception as error:  # each compression has errors of its own
-            if getattr(error, 'errno', None) in FULL:
-                raise FileError(
-                    error.errno,
-                    f'the disk of temporary files is full: {path} is unpacked there; set TMPDIR '
-                    'to a folder with more room',
-                ) from error
-            faults.append(
-                f'{path} cannot be read as a zip or tar archive ({path.stat().st_size:,} bytes; '
-                f'{error}): the download may have been cut, or a web page been saved in its '
-                'place; get it again'
-            )
-    return found
+def _pictures(folder: Path, files: Iterable[Path]) -> list[Path]:
+    """Those of the files that may be of the sets. Hidden ones and macOS's doubles are not."""
+    return [
+        path
+        for path in files
+        if path.suffix.lower() in KINDS
+        and not any(p.startswith(('.', '__MACOSX')) for p in path.relative_to(folder).parts)
+    ]
 
 
-UNSAFE = ('', '', '')
+def _unpack(
+    sources: Sequence[str | os.PathLike], unpacked: Path, faults: list[str]
+) -> Iterator[tuple[str, Path, list[Path]]]:
+    """Name, folder and pictures of every archive, and of the sources that are folders."""
+    number = 0
+    for source in map(Path, sources):
+        files = files_below(source) if source.is_dir() else [source]
+        around = source if source.is_dir() else source.parent
+        archives = [path for path in files if _archive_format(path) or path == source]
+        for path in archives:
+            folder = unpacked / str(number)
+            fault = _unpack_archive(path, folder)
+            if fault:
+                faults.append(fault)
+                continue
+            number += 1
+            name = re.sub(r'(\.tar)?\.\w+$', '', path.relative_to(around).as_posix())
+            yield name, folder, _pictures(folder, files_below(folder))
+        if source.is_dir():
+            pictures = _pictures(source, files)
+            if not archives and not pictures:
+                faults.append(f'{source} holds no zip or tar archive and no picture')
+            yield source.resolve().name, source, pictures
+
+
+def _archive_format(path: Path) -> str | None:
+    """What :mod:`shutil` calls the format of an archive, by its suffix."""
+    for name, suffixes, _ in shutil.get_unpack_formats():
+        if path.name.lower().endswith(tuple(suffixes)):
+            return name
+    return None
+
+
+def _unpack_archive(path: Path, folder: Path) -> str:
+    """Unpack an archive. Returns what is wrong with it, or nothing."""
+    kind = _archive_format(path)
+    if kind is None:
+        return (
+            f'{path} is no zip or tar archive by its name; give it the suffix that it had where '
+            'it was downloaded, or unpack it yourself and give the folder'
+        )
+    try:
+        with open(path, 'rb'):
+            pass
+    except OSError as error:
+        return f'{path} cannot be opened ({error})'
+    try:
+        # Members of a tar may lead out of the folder or be links unless they are filtered.
+        shutil.unpack_archive(path, folder, kind, **({} if kind == 'zip' else {'filter': 'data'}))
+    except Exception as error:  # each compression has errors of its own
+        if isinstance(error, OSError) and error.errno:
+            raise  # of the disk, not of the archive
+        shutil.rmtree(folder, ignore_errors=True)
+        return (
+            f'{path} cannot be unpacked ({path.stat().st_size:,} bytes; {error}): the download '
+            'may have been cut, or a web page been saved in its place; get it again'
+        )
+    return ''
 
 
 def _place(archive: str, member: str) -> tuple[str, str, str] | None:
-    """Set, path without suffix and kind of an archive's member; None for what is no picture of
-    these sets, ``UNSAFE`` for one that would leave its folder.
-
-    Only the last parts of a member's path are used, each one checked, so an archive cannot choose
-    where its files go.
-    """
-    parts = member.replace('\\', '/').split('/')
-    stem, dot, suffix = parts[-1].rpartition('.')
-    kind = KINDS.get(f'{dot}{suffix}'.lower())
-    if kind is None or parts[-1].startswith('.') or '__MACOSX' in parts:
-        return None
-    path = f'/{archive}/{"/".join(parts)}'
+    """Set, path without suffix and kind of a picture in an archive or folder, or None."""
+    path = f'/{archive}/{member}'
     training_set = _set_of(path.lower(), f'/{archive}'.rindex('/'))
     if training_set is None:
         return None
-    if '..' in parts or parts[0] == '' or ':' in parts[0]:
-        return UNSAFE
+    *_, folder, name = path.split('/')
+    stem, dot, suffix = name.rpartition('.')
     if training_set.per_class:
-        stem = f'{path.split("/")[-2]}/{stem}'
-    return training_set.folder, stem, kind
+        stem = f'{folder}/{stem}'
+    return training_set.folder, stem, KINDS[f'{dot}{suffix}'.lower()]
 
 
 def _set_of(path: str, archive: int) -> TrainingSet | None:
-    """The set that is named deepest in a member's path; ``archive`` is where the archive's own
-    name begins. Of a path that names none from there on, the folders around count last."""
+    """The set that is named deepest in a path.
+
+    ``archive`` is where the archive's own name begins. A set that does not name itself counts more
+    than the names of folders around the archive, and less than names from there on.
+    """
     places = []
     for training_set in TRAINING_SETS.values():
         start = -1
@@ -240,53 +311,40 @@ def _set_of(path: str, archive: int) -> TrainingSet | None:
     return deepest if start > -1 else None
 
 
-def _lay_out(target: Path, pair: Copies) -> str:
-    """Write a pair unless it is there; what is wrong with it, or nothing."""
+def _lay_out(target: Path, pair: Mapping[str, Path], unpacked: Path) -> str:
+    """Put a pair in its place unless it is there. Returns what is wrong with it, or nothing."""
     files = {kind: target.with_name(target.name + kind) for kind in pair}
     if len(pair) == 2 and all(
-        file.is_file() and file.stat().st_size in {copy.size for copy in pair[kind]}
+        file.is_file() and file.stat().st_size == pair[kind].stat().st_size
         for kind, file in files.items()
     ):
         return ''
-    faults = []
-    for copies in product(*pair.values()):
-        contents: dict[str, bytes] = {}
-        chosen = dict(zip(pair, copies, strict=True))
-        fault = _fault({kind: partial(_read, chosen, kind, contents) for kind in pair})
-        if not fault:
-            break
-        faults.append(f'{fault} ({", ".join(member.where for member in copies)})')
-    else:
-        return faults[0]
+    fault = _fault(pair)
+    if fault:
+        return fault
     for kind in sorted(files, reverse=True):  # the photo last
-        # What a crash of the machine may lose has another size, and the next run writes it again.
-        with atomic_open(files[kind], sync=False) as file:
-            file.write(contents[kind])
+        if unpacked in pair[kind].parents:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(pair[kind], files[kind])
+        else:
+            # A crash of the machine may leave it short. Then the next run writes it again.
+            with atomic_open(files[kind], sync=False) as file:
+                file.write(pair[kind].read_bytes())
     return ''
 
 
-def _read(pair: dict[str, Member], kind: str, contents: dict[str, bytes]) -> bytes:
-    """Bytes of a picture, kept in ``contents``."""
-    if pair[kind].size > MAX_BYTES:
-        raise InvalidValueError(
-            f'{pair[kind].size:,} bytes are too many for a picture of this set'
-        )
-    contents[kind] = pair[kind].read()
-    return contents[kind]
-
-
-def _fault(pair: dict[str, Callable[[], bytes]]) -> str:
+def _fault(pair: Mapping[str, Path]) -> str:
     """What is wrong with a pair of pictures, or nothing."""
     if len(pair) < 2:
         return 'a photo without a mask' if '.jpg' in pair else 'a mask without a photo'
     sizes = {}
-    for kind, read in pair.items():
+    for kind, path in pair.items():
         name = 'photo' if kind == '.jpg' else 'mask'
         try:
-            with Image.open(io.BytesIO(read())) as picture:
+            with Image.open(path) as picture:
                 picture.load()
                 sizes[name] = ImageOps.exif_transpose(picture).size
-        except Exception as error:  # decoders and archives raise whatever they stumble over
+        except Exception as error:  # decoders raise whatever they stumble over
             return f'the {name} cannot be read: {error}'
     if sizes['photo'] != sizes['mask']:
         return f'the photo is {sizes["photo"]} and the mask {sizes["mask"]} (width, height)'

@@ -1,4 +1,4 @@
-"""Sets of photos with the mask of one object of a PASCAL VOC class each (paper, section 4.1)."""
+"""Sets of photos with the mask of one object of a PASCAL VOC class (paper, section 4.1)."""
 
 import os.path as osp
 from abc import ABC, abstractmethod
@@ -7,35 +7,51 @@ from collections.abc import Sequence
 from mmengine.fileio import isdir
 from mmseg.datasets import BaseSegDataset, PascalVOCDataset
 
-from mmseg_cascadepsp.datasets.class_agnostic import files_by_stem, warn_of_lone
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+
+from .class_agnostic import files_by_stem, warn_of_lone
 
 
 class SingleObjectDataset(BaseSegDataset, ABC):
-    """``STEM_im.jpg`` or ``STEM_im.png`` with ``STEM_gt.png``, one object per pair, as the authors
-    of CascadePSP lay their sets out; the stem says of which class it is. Photos without truth are
-    left out, and the log counts them.
+    """Photos with the mask of one object, as the authors of CascadePSP lay their sets out.
 
-    A sample has ``object_class``, the class's index: of a segmentor's label map,
-    :class:`~mmseg_cascadepsp.models.RefinedSegmentor` refines that class alone, and
-    :class:`~mmseg_cascadepsp.evaluation.RefinementMetric` measures that object's mask.
+    ``STEM_im.jpg`` or ``STEM_im.png`` is a photo and ``STEM_gt.png`` its mask. The stem says of
+    which class the object is. Photos without mask are left out, and the log counts them.
+
+    A sample has ``object_class``, the index of the class. Of a segmentor's label map,
+    :class:`~mmseg_cascadepsp.models.RefinedSegmentor` refines only this class, and
+    :class:`~mmseg_cascadepsp.evaluation.RefinementMetric` measures the mask of the object.
 
     Args:
         data_root: The folder.
-        data_prefix: ``img_path``, and ``seg_map_path`` where truth lies elsewhere; both are
-            searched through their sub-folders. With ``coarse_path``, the folder of coarse masks
-            ``STEM_seg.png`` of some model: only photos that have one are taken, and
-            :class:`~mmseg_cascadepsp.datasets.LoadMasks` reads them.
-        classes: Names of the segmentor's classes, where it was trained on another set than VOC;
-            objects of classes that it does not know are left out.
-        aliases: VOC's name -> name in ``classes``, where they differ:
-            ``dict(tvmonitor='television receiver')`` for ADE20K.
+        data_prefix: ``img_path``, and ``seg_map_path`` if masks lie elsewhere. Sub-folders are
+            searched, too. ``coarse_path`` is the folder of coarse masks ``STEM_seg.png`` of some
+            model. Then only photos that have a coarse mask are taken, and
+            :class:`~mmseg_cascadepsp.datasets.LoadMasks` reads it.
+        classes: Names of the segmentor's classes, if it was trained on another set than VOC.
+            Objects of classes that it does not know are left out.
+        aliases: VOC's name -> name in ``classes``, where they differ. For ADE20K:
+            ``dict(tvmonitor='television receiver')``.
         kwargs: See :class:`mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        FileNotFoundError: The folder is missing, or holds no pair.
-        ValueError: A file name does not tell a class, none of the classes is known, or two files
-            have the same stem.
+        MissingFileError: The folder is missing, or holds no pair.
+        InvalidValueError: A file name does not tell a class, none of the classes is known, or two
+            files have the same stem.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import SingleObjectDataset
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> class DogsDataset(SingleObjectDataset):
+        ...     def object_class(self, stem):
+        ...         return self.METAINFO['classes'].index('dog')
+        >>> root = tempfile.mkdtemp()
+        >>> write_png(f'{root}/a_im.png', np.zeros((20, 30, 3), np.uint8))
+        >>> write_png(f'{root}/a_gt.png', np.eye(20, 30, dtype=np.uint8) * 255)
+        >>> DogsDataset(data_root=root)[0]['object_class']
+        12
     """
 
     METAINFO = PascalVOCDataset.METAINFO
@@ -69,10 +85,21 @@ class SingleObjectDataset(BaseSegDataset, ABC):
 
     @abstractmethod
     def object_class(self, stem: str) -> int:
-        """Index in ``METAINFO['classes']`` of the object that a file shows."""
+        """Tell the class of the object that a file shows.
+
+        Args:
+            stem: File name without ``_im.jpg``.
+
+        Returns:
+            Index in ``METAINFO['classes']``.
+        """
 
     def load_data_list(self) -> list[dict]:
-        """Find the pairs."""
+        """Find the pairs.
+
+        Returns:
+            The samples of MMSeg, one for each pair.
+        """
         found = {
             key: _files(folder, self.SUFFIXES[key]) for key, folder in self.data_prefix.items()
         }
@@ -86,10 +113,7 @@ class SingleObjectDataset(BaseSegDataset, ABC):
                 f'data_root: {self.data_root} holds no object; expected {wanted} '
                 '(docs/chaining.md says where to get this set)'
             )
-        prefix = self.data_prefix
-        warn_of_lone(
-            found['img_path'], found['seg_map_path'], prefix['img_path'], prefix['seg_map_path']
-        )
+        warn_of_lone(found['img_path'], found['seg_map_path'])
         shown = {stem: self.object_class(osp.basename(stem)) for stem in stems}
         if not set(shown.values()) & set(self.known):
             missing = sorted({self.METAINFO['classes'][index] for index in shown.values()})

@@ -1,11 +1,13 @@
-from mmseg_cascadepsp.engine.cascade_pictures import CascadePicturesHook
-from mmseg_cascadepsp.engine.checkpoints import AtomicBackend, SafeCheckpointHook
-from mmseg_cascadepsp.engine.collapse_guard import CollapseGuardHook, TrainingCollapsedError
-from mmseg_cascadepsp.engine.optim_wrapper import BFloat16OptimWrapper
-from mmseg_cascadepsp.engine.package_weights import load_from_package
-from mmseg_cascadepsp.engine.processes import prepare_processes
-from mmseg_cascadepsp.engine.refined_results import RefinedResultsHook
-from mmseg_cascadepsp.engine.resumable import (
+"""Parts of training and testing: hooks, checkpoints, resuming, several processes."""
+
+from .cascade_pictures import CascadePicturesHook
+from .checkpoints import AtomicBackend, SafeCheckpointHook
+from .collapse_guard import CollapseGuardHook, TrainingCollapsedError
+from .optim_wrapper import BFloat16OptimWrapper
+from .package_weights import load_from_package
+from .processes import prepare_processes
+from .refined_results import RefinedResultsHook
+from .resumable import (
     PlaceSeededDataset,
     ResumableSampler,
     ResumableTrainLoop,

@@ -1,4 +1,4 @@
-"""Pictures of a training, for TensorBoard."""
+"""Pictures of training, for TensorBoard."""
 
 import torch
 from mmengine.dist import master_only
@@ -6,21 +6,27 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_cascadepsp.engine.cascade_recorder import CascadeRecorder
 from mmseg_cascadepsp.visualization import cascade_panels
+
+from .cascade_recorder import CascadeRecorder
 
 
 @HOOKS.register_module()
 class CascadePicturesHook(Hook):
-    """Every ``interval`` training iterations, give the visualizer a picture of what the network
-    saw and made: photo, coarse mask, every output of every pass (six in the paper's cascade) and
-    truth. Its backends write it: ``TensorboardVisBackend`` under *images*, ``LocalVisBackend`` as
-    PNG.
+    """Show inputs and outputs of the network in regular intervals of a training.
+
+    Each picture shows the photo, the coarse mask, all outputs of all passes (six in the cascade of
+    the paper) and the ground truth. ``TensorboardVisBackend`` shows it under *images*, and
+    ``LocalVisBackend`` writes it as PNG.
 
     Args:
-        interval: Iterations between pictures; the release has 800.
-        samples: Crops of the batch that are shown.
-        side: Longer side of each panel, pixels.
+        interval: Number of iterations between two pictures, 800 in the release.
+        samples: Number of crops of the batch to show.
+        side: Longer side of each panel in pixels.
+
+    Example:
+        >>> CascadePicturesHook(interval=100).samples
+        4
     """
 
     def __init__(self, interval: int = 800, samples: int = 4, side: int = 160) -> None:
@@ -28,14 +34,14 @@ class CascadePicturesHook(Hook):
         self._recorder: CascadeRecorder | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Look at the model."""
+        """Find the refiner."""
         self._recorder = CascadeRecorder(runner.model)
 
     @master_only
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Record the iteration if a picture is due."""
+        """Record this iteration if a picture is due."""
         if self.every_n_train_iters(runner, self.interval):
             self._recorder.start()
 
@@ -47,7 +53,7 @@ class CascadePicturesHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Show it."""
+        """Show the picture."""
         if not self.every_n_train_iters(runner, self.interval):
             return
         self._recorder.stop()

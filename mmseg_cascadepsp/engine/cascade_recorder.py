@@ -1,4 +1,4 @@
-"""What the passes of a cascade gave while a training iteration ran."""
+"""Recording the outputs of the cascade in a training iteration."""
 
 import torch
 from mmengine.model import is_model_wrapper
@@ -9,44 +9,53 @@ from mmseg_cascadepsp.models.refiner import CascadePSP
 
 
 class CascadeRecorder:
-    """Records a refiner's passes between :meth:`start` and :meth:`stop`; costs no forward pass of
-    its own.
+    """Record the passes that a refiner runs between :meth:`start` and :meth:`stop`.
 
     Args:
-        model: A :class:`~mmseg_cascadepsp.models.CascadePSP`, or one inside MMEngine's wrappers.
+        model: A :class:`~mmseg_cascadepsp.models.CascadePSP`, also in a wrapper of MMEngine.
 
     Raises:
-        ValueError: It is another model.
+        InvalidValueError: It is another model.
+
+    Example:
+        >>> from mmseg_cascadepsp.models.refiner.zoo import build_model
+        >>> model, _ = build_model('lite')
+        >>> recorder = CascadeRecorder(model.eval())
+        >>> recorder.start()
+        >>> _ = model(torch.zeros(1, 4, 32, 32))
+        >>> recorder.stop()
+        >>> [sorted(outputs) for outputs in recorder.passes]
+        [[8], [4, 8], [1, 4, 8]]
     """
 
     def __init__(self, model: nn.Module) -> None:
         model = model.module if is_model_wrapper(model) else model
         if not isinstance(model, CascadePSP):
             raise InvalidValueError(
-                f'model: the hooks that watch a cascade are for CascadePSP, got '
-                f'{type(model).__name__}; leave them out of its config'
+                f'model: CollapseGuardHook and CascadePicturesHook are for CascadePSP, got '
+                f'{type(model).__name__}; remove them from default_hooks'
             )
         self.model = model
-        #: Normalised image, (B, 3, H, W), of the last iteration recorded; None before.
+        #: Normalised images (B, 3, H, W) of the recorded iteration. None before.
         self.image: Tensor | None = None
-        #: For each pass: stride -> logits (B, 1, H, W).
+        #: Logits (B, 1, H, W) by stride, for each pass.
         self.passes: list[dict[int, Tensor]] = []
         self._handle = None
 
     def start(self) -> None:
-        """Record from here."""
+        """Forget earlier passes and begin to record."""
         self.stop()
         self.image, self.passes = None, []
         self._handle = self.model.decode_head.register_forward_hook(self._keep)
 
     def stop(self) -> None:
-        """Record no longer."""
+        """Stop recording."""
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
 
     def rgb(self) -> Tensor:
-        """The recorded images as RGB uint8 (B, H, W, 3)."""
+        """Return the recorded images, RGB uint8 (B, H, W, 3)."""
         preprocessor = self.model.data_preprocessor
         image = self.image.float() * preprocessor.std + preprocessor.mean
         return image.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there."""
+"""Checkpoints that survive a killed training."""
 
 import os.path as osp
 from collections.abc import Iterator
@@ -18,23 +18,40 @@ from mmseg_cascadepsp.files import atomic_open
 
 @register_backend('atomic')
 class AtomicBackend(LocalBackend):
-    """MMEngine's files on a disk; what is put appears under its name once all of it is there."""
+    """MMEngine's backend for local files, which writes files atomically.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     AtomicBackend().put(b'weights', f'{folder}/a.pth')
+        ...     AtomicBackend().get(f'{folder}/a.pth')
+        b'weights'
+    """
 
     def put(self, obj: bytes, filepath: str) -> None:
-        """Write bytes to a file; its folder is made if missing."""
+        """Write a file. Its folder is created if necessary.
+
+        Args:
+            obj: Content of the file.
+            filepath: File to write.
+        """
         with atomic_open(filepath) as file:
             file.write(obj)
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's checkpoints, of which a whole one is there at every moment after the first.
+    """MMEngine's checkpoint hook that keeps a complete checkpoint at every moment.
 
-    Each is written to a temporary file that is moved into place, and what it replaces goes
-    afterwards; MMEngine writes in place and removes first.
+    A checkpoint is written to a temporary file and moved into place. Only then the previous one is
+    removed. MMEngine removes the previous one first.
 
     Args:
-        args: see :class:`mmengine.hooks.CheckpointHook`, as ``kwargs``.
+        args, kwargs: See :class:`mmengine.hooks.CheckpointHook`.
+
+    Example:
+        >>> SafeCheckpointHook(interval=100).backend_args
+        {'backend': 'atomic'}
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -43,10 +60,10 @@ class SafeCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend='atomic')
 
     def before_run(self, runner: Runner) -> None:
-        """Before a run is resumed: clear away what a kill left behind.
+        """Clean up after a run that was killed.
 
-        Half-written files go. ``last_checkpoint``, which names the checkpoint to resume from and
-        which MMEngine writes in place, is written again where it lacks the name.
+        Half-written files are removed. The file ``last_checkpoint``, which names the checkpoint to
+        resume from, is written again if it is empty.
         """
         if is_main_process() and '://' not in str(self.out_dir):
             folder = runner.work_dir
@@ -63,13 +80,15 @@ class SafeCheckpointHook(CheckpointHook):
         barrier()
 
     def before_train(self, runner: Runner) -> None:
-        """Make up for a validation that was due when the run was stopped: the checkpoint is there
-        before it. At worst it is made twice.
+        """Run the validation that was due when the run was stopped.
+
+        Checkpoints are written before a validation, so it may have been missed. If it was
+        complete, it runs a second time.
         """
         super().before_train(runner)
         loop = runner.train_loop
         if (
-            isinstance(loop, IterBasedTrainLoop)  # another's val_interval counts epochs
+            isinstance(loop, IterBasedTrainLoop)  # in other loops val_interval counts epochs
             and runner.val_loop is not None
             and runner.iter >= max(loop.val_begin, 1)
             and (runner.iter == loop.max_iters or runner.iter % loop.val_interval == 0)
@@ -86,7 +105,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _removing_last(self) -> Iterator[None]:
-        """Files that MMEngine removes in this block go at its end, unless written again."""
+        """Delay the removal of files to the end of the block, and keep those written again."""
         backend, removed = self.file_backend, []
         self.file_backend = copy(backend)
         self.file_backend.remove = removed.append
@@ -94,7 +113,7 @@ class SafeCheckpointHook(CheckpointHook):
             yield
         finally:
             self.file_backend = backend
-        # A validation that is made up for may give the best checkpoint the name it had.
+        # A repeated validation may write the best checkpoint under the same name.
         best = [getattr(self, 'best_ckpt_path', None)]
         best += getattr(self, 'best_ckpt_path_dict', {}).values()
         kept = {osp.realpath(path) for path in (*best, self.last_ckpt) if path}

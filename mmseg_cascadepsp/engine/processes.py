@@ -1,4 +1,4 @@
-"""Processes of training and testing: of data loading, and several without a GPU."""
+"""Settings for data loading workers and for several processes on CPUs."""
 
 import torch
 from mmengine.config import Config
@@ -6,15 +6,22 @@ from torch import distributed
 
 
 def prepare_processes(cfg: Config) -> None:
-    """Let a config run with ``num_workers=0``, and one of several processes without a GPU.
+    """Adapt a config to ``num_workers=0``, and to several processes without GPUs.
 
-    PyTorch refuses ``persistent_workers``, which configs set, where there are no workers.
-    MMEngine 0.10.7 chooses a GPU for each process and hands it to DistributedDataParallel. Here,
-    where there is none, the processes talk by gloo, and batch norms stay apart, since SyncBN is
-    for GPUs only.
+    PyTorch refuses ``persistent_workers`` without workers. MMEngine 0.10.7 expects a GPU for each
+    process. Without GPUs the processes communicate by gloo, and batch norms are not synchronised,
+    because SyncBN needs GPUs.
 
     Args:
-        cfg: of several processes with ``launcher='pytorch'``, under ``torchrun``; it is changed.
+        cfg: Config of a run, which is changed. With ``launcher='pytorch'`` the process must have
+            been started by ``torchrun``.
+
+    Example:
+        >>> loader = dict(num_workers=0, persistent_workers=True)
+        >>> cfg = Config(dict(train_dataloader=loader))
+        >>> prepare_processes(cfg)
+        >>> cfg.train_dataloader.persistent_workers
+        False
     """
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         dataloader = cfg.get(name)

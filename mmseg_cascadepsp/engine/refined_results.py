@@ -1,4 +1,4 @@
-"""What surrounds a test of a refined segmentor: checks before it, files after it."""
+"""Checks before the test of a refined segmentor, and files of its results."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.evaluation.metrics.samples import numbered
+from mmseg_cascadepsp.evaluation import as_annotation
 from mmseg_cascadepsp.files import write_image, write_png
 from mmseg_cascadepsp.files.paths import folder_around
 from mmseg_cascadepsp.models.chain import RefinedSegmentor, StoredPredictions
@@ -26,14 +26,20 @@ from mmseg_cascadepsp.visualization import before_after_change
 
 @HOOKS.register_module()
 class RefinedResultsHook(Hook):
-    """Tell a :class:`~mmseg_cascadepsp.models.RefinedSegmentor` the dataset's classes, check that
-    checkpoint and stored predictions fit, and write results.
+    """Prepare a :class:`~mmseg_cascadepsp.models.RefinedSegmentor` for a test, write its results.
+
+    The hook gives the model the classes of the dataset, and checks that its checkpoint or stored
+    predictions are complete.
 
     Args:
-        out_dir: Folder of the refined label maps: PNG of the photo's name, in folders as the
-            dataset's photos, numbered as its annotations (masks of single objects: 0 and 255).
-            None: none are written.
-        show_dir: Folder of pictures of three panels: before, after, what changed.
+        out_dir: Folder for the refined label maps, or None. They are PNG files in the folders and
+            under the names of the photos. Classes are numbered as in the annotations of the
+            dataset. Masks of single objects have 0 and 255.
+        show_dir: Folder for pictures with the mask before, the mask after and the change, or None.
+
+    Example:
+        >>> RefinedResultsHook(out_dir='refined').out_dir
+        'refined'
     """
 
     def __init__(self, out_dir: str | None = None, show_dir: str | None = None) -> None:
@@ -43,21 +49,21 @@ class RefinedResultsHook(Hook):
         self._written: Future | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """See that the checkpoint has every weight of the segmentor; MMEngine would only warn.
+        """Check that the checkpoint has all weights of the segmentor. MMEngine would only warn.
 
         Raises:
-            ValueError: Weights are missing or of another shape.
+            InvalidValueError: Weights are missing or of another shape.
         """
         model = _unwrap(runner.model)
         if isinstance(model, RefinedSegmentor):
             check_segmentor_weights(model.segmentor, checkpoint)
 
     def before_test(self, runner: Runner) -> None:
-        """Hand over the classes; look for the predictions of all photos.
+        """Give the model the classes, and check that all photos have stored predictions.
 
         Raises:
-            FileNotFoundError: Photos have no prediction.
-            ValueError: The results of two photos would have the same name.
+            MissingFileError: Photos have no prediction.
+            InvalidValueError: The results of two photos would have the same name.
         """
         dataset = runner.test_dataloader.dataset
         self._meta = dict(getattr(dataset, 'metainfo', {}))
@@ -82,13 +88,13 @@ class RefinedResultsHook(Hook):
         data_batch: dict | None = None,
         outputs: list[SegDataSample] | None = None,
     ) -> None:
-        """Write the results of a batch, while the next one is refined."""
+        """Write the results of a batch in the background."""
         self._settle()
         if outputs and (self.out_dir or self.show_dir):
             self._written = self._writer.submit(self._write, outputs)
 
     def _settle(self) -> None:
-        """Wait for what is being written; its errors are raised here."""
+        """Wait for the background writer, and raise its errors."""
         if self._written is not None:
             written, self._written = self._written, None
             written.result()
@@ -100,7 +106,8 @@ class RefinedResultsHook(Hook):
             single = 'object_class' in sample
             if self.out_dir:
                 write_png(
-                    osp.join(self.out_dir, name + '.png'), numbered(labels, sample, self._meta)
+                    osp.join(self.out_dir, name + '.png'),
+                    as_annotation(labels, sample, self._meta),
                 )
             if self.show_dir and 'pred_sem_seg_coarse' in sample:
                 photo = original_pixels(sample, labels.shape).permute(1, 2, 0).numpy()
@@ -111,14 +118,14 @@ class RefinedResultsHook(Hook):
                 write_image(osp.join(self.show_dir, name + '.jpg'), picture)
 
     def after_test(self, runner: Runner) -> None:
-        """Finish writing, say where the files are."""
+        """Finish writing and print the folders."""
         self._settle()
         for what, folder in (('label maps', self.out_dir), ('pictures', self.show_dir)):
             if folder:
                 print_log(f'{what} are in {osp.abspath(folder)}', logger='current')
 
     def _name(self, img_path: str) -> str:
-        """Path inside the dataset's folder of photos, without suffix."""
+        """Path of a photo in the dataset's folder, without suffix."""
         path = osp.relpath(img_path, self._root) if self._root else osp.basename(img_path)
         return str(PurePath(path).with_suffix(''))
 
@@ -133,14 +140,14 @@ class RefinedResultsHook(Hook):
 
 
 def _photos_of(dataset) -> list[str]:
-    """Paths of all photos, where a dataset tells them."""
+    """Paths of all photos, if the dataset has them."""
     if not hasattr(dataset, 'get_data_info'):
         return []
     return [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
 
 
 def _folder_of(photos: Sequence[str], prefix: str | None) -> str | None:
-    """The dataset's folder of photos, or, where a set has several, the one around them."""
+    """Folder of the photos, or the parent of several such folders."""
     common = folder_around({osp.dirname(osp.abspath(photo)) for photo in photos})
     if common is None or not prefix:
         return common

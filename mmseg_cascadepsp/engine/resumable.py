@@ -1,9 +1,8 @@
-"""Training that, resumed, takes the same way to the same weights.
+"""Training that gives the same weights whether or not it was interrupted and resumed.
 
-MMEngine saves model, optimiser, schedule and EMA, but no randomness, and reads all past batches
-again to get back to its place in the data. Here randomness belongs to a place in the run (a sample
-of the stream, an iteration) instead of to a process: there is no state to save, and nothing to
-read again.
+MMEngine saves model, optimiser, schedule and EMA, but not the state of random generators. To
+resume, it reads all past batches again. Here generators are seeded anew for each sample and each
+iteration, from its number. So there is no state to save and nothing to read again.
 """
 
 import random
@@ -20,12 +19,23 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
-#: The two kinds of places that randomness is seeded from.
+#: What a seed is for.
 SAMPLE, ITERATION = 0, 1
 
 
 def seed_from_place(*place: int) -> None:
-    """Seed Python's, numpy's and torch's generators from the integers that name a place."""
+    """Seed the generators of Python, NumPy and PyTorch.
+
+    Args:
+        place: Non-negative integers. The same integers give the same random numbers.
+
+    Example:
+        >>> seed_from_place(0, SAMPLE, 7)
+        >>> first = torch.rand(1)
+        >>> seed_from_place(0, SAMPLE, 7)
+        >>> torch.equal(torch.rand(1), first)
+        True
+    """
     words = np.random.SeedSequence(place).generate_state(4)
     random.seed(int(words[0]))
     np.random.seed(words)
@@ -33,9 +43,21 @@ def seed_from_place(*place: int) -> None:
 
 
 class SampleIndex(int):
-    """Index of a sample that knows its place in the stream: ``seed`` and ``position``."""
+    """Index of a sample in its dataset, with its position in the stream of samples.
+
+    Args:
+        index: Index in the dataset.
+        seed: Seed of the run.
+        position: Position in the stream.
+
+    Example:
+        >>> index = SampleIndex(3, seed=0, position=12)
+        >>> index, index.position
+        (3, 12)
+    """
 
     def __new__(cls, index: int, seed: int, position: int) -> 'SampleIndex':
+        """The index, with the place in the training that it has."""
         self = super().__new__(cls, index)
         self.seed, self.position = seed, position
         return self
@@ -46,24 +68,32 @@ class SampleIndex(int):
 
 @DATA_SAMPLERS.register_module()
 class ResumableSampler(InfiniteSampler):
-    """MMEngine's infinite sampler, which can begin anywhere in its stream.
+    """MMEngine's infinite sampler that can begin at any position of its stream.
 
-    There is one stream for all processes: of ``n``, that of rank ``r`` takes the positions ``r``,
-    ``r + n``, ... So two processes of batch 2 see what one of batch 4 sees.
+    All processes share one stream. Of ``n`` processes, the one of rank ``r`` takes positions
+    ``r``, ``r + n`` and so on. Two processes with batches of 2 see the same samples as one process
+    with batches of 4.
 
     Args:
-        dataset: what is sampled.
-        shuffle: a new permutation for every round through the dataset.
-        seed: of the permutations, the same in all processes; None draws one.
+        dataset: Dataset to sample.
+        shuffle: Whether to draw a new permutation for every round through the dataset.
+        seed: Seed of the permutations, the same in all processes. None draws one.
+
+    Example:
+        >>> from itertools import islice
+        >>> sampler = ResumableSampler(range(3), shuffle=False, seed=0)
+        >>> sampler.start = 2
+        >>> list(islice(sampler, 4))
+        [2, 0, 1, 2]
     """
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
         super().__init__(dataset, shuffle, seed)
-        #: Number of samples of this process to pass over.
+        #: Number of samples of this process to skip.
         self.start = 0
 
     def __iter__(self) -> Iterator[SampleIndex]:
-        """Indices with their places, endlessly."""
+        """Yield indices with their positions, without end."""
         stream = zip(self._infinite_indices(), count(), strict=False)
         first = self.rank + self.start * self.world_size
         for index, position in islice(stream, first, None, self.world_size):
@@ -72,19 +102,25 @@ class ResumableSampler(InfiniteSampler):
 
 @DATASETS.register_module()
 class PlaceSeededDataset:
-    """A dataset whose randomness is seeded from a :class:`SampleIndex` before each sample: neither
-    worker nor process nor the samples before make a difference.
+    """Dataset whose random generators are seeded before each sample.
+
+    The seed comes from the :class:`SampleIndex`. A sample therefore does not depend on the worker,
+    the process or earlier samples.
 
     Args:
-        dataset: the dataset, or its config.
+        dataset: The dataset, or its config.
+
+    Example:
+        >>> len(PlaceSeededDataset(range(3)))
+        3
     """
 
     def __init__(self, dataset: dict | Dataset) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
     def __getattr__(self, name: str) -> Any:
-        """The rest (``metainfo``, ``full_init``, ...) is the dataset's own."""
-        if name == 'dataset':  # asked for while a copy of this object is being made
+        """Read other attributes, such as ``metainfo``, from the dataset."""
+        if name == 'dataset':  # not set yet while this object is copied
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
@@ -99,21 +135,26 @@ class PlaceSeededDataset:
 
 @LOOPS.register_module()
 class ResumableTrainLoop(IterBasedTrainLoop):
-    """MMEngine's loop over iterations; resumed, it goes on as if it had never stopped.
+    """MMEngine's training loop over iterations that resumes as if it had never stopped.
 
-    The randomness of a sample (augmentation, perturbation) is seeded from the run's seed and the
-    sample's position in the stream, that of an iteration (dropout) from seed, iteration and
-    rank. On the CPU in fp32, killed and resumed training ends at the very same weights. A resumed
-    run begins with the sample whose turn it is, without reading those before it.
+    Augmentation and perturbation of a sample are seeded from the seed of the run and the position
+    of the sample. Dropout is seeded from the seed, the iteration and the rank. On a CPU in float32
+    a training that was killed and resumed ends with exactly the same weights. A resumed run starts
+    at the right sample without reading earlier ones.
 
     Args:
-        runner: as MMEngine hands it in.
-        dataloader: its sampler is a :class:`ResumableSampler`. The dataset of a config, itself a
-            config or built, becomes a :class:`PlaceSeededDataset`; that of a built loader is one.
-        args: see :class:`mmengine.runner.IterBasedTrainLoop`, as ``kwargs``.
+        runner: The runner.
+        dataloader: Data loader or its config, with a :class:`ResumableSampler`. The dataset of a
+            config is wrapped in a :class:`PlaceSeededDataset`. A data loader must have one.
+        args, kwargs: See :class:`mmengine.runner.IterBasedTrainLoop`.
 
     Raises:
-        ValueError: the sampler is another one.
+        InvalidValueError: The sampler is another one.
+
+    Example:
+        >>> cfg = dict(type='ResumableTrainLoop', max_iters=100)
+        >>> LOOPS.get(cfg['type']).__name__
+        'ResumableTrainLoop'
     """
 
     def __init__(self, runner: Runner, dataloader: dict | DataLoader, *args, **kwargs) -> None:
@@ -125,7 +166,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self._sampler = getattr(self.dataloader.batch_sampler, 'sampler', None)
         if not isinstance(self._sampler, ResumableSampler):
             raise InvalidValueError(
-                'train_dataloader.sampler: ResumableTrainLoop needs one that can begin anywhere, '
+                'train_dataloader.sampler: ResumableTrainLoop needs a ResumableSampler, '
                 f'got {type(self._sampler).__name__}; give type=ResumableSampler, or '
                 'train_cfg.type=IterBasedTrainLoop'
             )
@@ -134,14 +175,14 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         """Train from the current iteration to the last."""
         if self._iter:
             if self._sampler.seed == self._seed:
-                # Where the config names no seed, the checkpoint's has just replaced a random one.
+                # Without a seed in the config, resuming has just replaced a random seed.
                 self._sampler.seed = self.runner.seed
             self._sampler.start = self._iter * self.dataloader.batch_sampler.batch_size
-            # MMEngine takes the batches that were trained on and drops them; these are nothing.
+            # MMEngine drops the batches before the current iteration. Give it empty ones to drop.
             self.dataloader_iterator = chain(repeat(None, self._iter), iter(self.dataloader))
         return super().run()
 
     def run_iter(self, data_batch: Any) -> None:
-        """One iteration with randomness of its own."""
+        """Run one iteration with seeded random generators."""
         seed_from_place(self.runner.seed, ITERATION, self._iter, self.runner.rank)
         super().run_iter(data_batch)

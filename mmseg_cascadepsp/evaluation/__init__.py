@@ -1,7 +1,8 @@
-"""IoU, mBA and Boundary IoU: functions, and the MMSeg metrics that wrap them."""
+"""IoU, mBA, Boundary IoU and harm of masks and label maps: functions, metrics, sets on disk."""
 
-from mmseg_cascadepsp.evaluation.functional import *  # noqa: F401,F403
-from mmseg_cascadepsp.evaluation.functional import __all__ as _functions
-from mmseg_cascadepsp.evaluation.metrics import BoundarySegMetric, RefinementMetric
+from .functional import *  # noqa: F401,F403
+from .functional import __all__ as _functions
+from .metrics import BoundarySegMetric, RefinementMetric
+from .predictions import as_annotation
 
-__all__ = ['BoundarySegMetric', 'RefinementMetric', *_functions]
+__all__ = ['BoundarySegMetric', 'RefinementMetric', 'as_annotation', *_functions]

@@ -1,27 +1,28 @@
 """Measuring refiners on folders of photos, true masks and coarse masks.
 
-Layout of a set: ``images/``, ``masks/`` and one ``coarse_*/`` per source of coarse masks, whose
-files belong together when their stems agree. A root holds one folder per set, or ``val/`` with
-them.
+A set has the folders ``images/`` and ``masks/``, and one ``coarse_*/`` for each source of coarse
+masks. Files belong together if their names agree but for the suffix. A root holds one folder per
+set, or ``val/`` with these.
 """
 
 import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.evaluation.functional.scores import (
+from mmseg_cascadepsp.files.reading import IMAGE_SUFFIXES, read_image, read_mask
+
+from .functional.scores import (
     MASK_SCORES,
-    mask_scores_compute,
+    mask_report,
     mask_scores_update,
 )
-from mmseg_cascadepsp.files.reading import IMAGE_SUFFIXES, read_image, read_mask
 
 ROOT_VARIABLE = 'MMSEG_CASCADEPSP_DATA'
 THRESHOLD = 127
@@ -33,7 +34,22 @@ Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Example:
-    """One coarse mask with its photo and its truth; ``kind`` says where coarse masks come from."""
+    """A coarse mask with its photo and its true mask.
+
+    Args:
+        set: Name of the set.
+        kind: Where the coarse mask comes from.
+        image: Path of the photo.
+        mask: Path of the true mask.
+        coarse: Path of the coarse mask.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from mmseg_cascadepsp.evaluation.folders import Example
+        >>> paths = [Path(f'cats/{folder}/a.png') for folder in ('images', 'masks', 'coarse_net')]
+        >>> Example('cats', 'networks', *paths).coarse.name
+        'a.png'
+    """
 
     set: str
     kind: str
@@ -44,7 +60,22 @@ class Example:
 
 @dataclass(frozen=True)
 class Record:
-    """What a method did to an example: counts ``(2, 14)`` of before and after, and seconds."""
+    """What a method did to an example.
+
+    Args:
+        set: Name of the set.
+        kind: Where the coarse mask comes from.
+        method: Name of the method.
+        counts: int64 ``(2, 15)``, see :func:`~mmseg_cascadepsp.evaluation.mask_scores_update`: the
+            coarse mask and the refined one.
+        seconds: Time that the method took.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.folders import Record
+        >>> Record('cats', 'networks', 'lite', np.zeros((2, 15), np.int64), 0.5).seconds
+        0.5
+    """
 
     set: str
     kind: str
@@ -54,10 +85,18 @@ class Record:
 
 
 def kind_of(folder: str | os.PathLike) -> str:
-    """``'simulated'`` for folders called so, ``'networks'`` for every other ``coarse_*`` folder.
+    """Tell from the name of a folder where its coarse masks come from.
 
-    >>> kind_of('val/cats/coarse_simulated'), kind_of('val/cats/coarse_dicenet')
-    ('simulated', 'networks')
+    Args:
+        folder: A ``coarse_*`` folder.
+
+    Returns:
+        ``'simulated'`` if its name contains this word, else ``'networks'``.
+
+    Example:
+        >>> from mmseg_cascadepsp.evaluation.folders import kind_of
+        >>> kind_of('val/cats/coarse_simulated'), kind_of('val/cats/coarse_dicenet')
+        ('simulated', 'networks')
     """
     return 'simulated' if 'simulated' in Path(folder).name else 'networks'
 
@@ -69,22 +108,47 @@ def find_examples(
     name: str | None = None,
     kinds: Sequence[str] | None = None,
 ) -> list[Example]:
-    """Match the files of one set by stem; each coarse mask is an example. Those without photo or
-    truth are left out, with a warning.
+    """Find the examples of one set: every coarse mask that has a photo and a true mask.
+
+    Coarse masks without photo or true mask are left out, with a warning. So are photos without
+    true mask and true masks without photo.
 
     Args:
         images: Folder of photos.
         masks: Folder of true masks.
-        coarse: Folders of coarse masks; they need not hold one of every photo.
-        name: Of the set; by default that of the folder around ``images``.
-        kinds: One for each coarse folder, by default the folder's name, or its path where
+        coarse: Folders of coarse masks. They need not hold one for every photo.
+        name: Name of the set. By default that of the folder around ``images``.
+        kinds: One for each coarse folder. By default the folder's name, or its path where
             several have the same name.
 
+    Returns:
+        The examples, sorted by name within each coarse folder.
+
     Raises:
-        OSError: a folder does not exist, or holds no coarse mask with a photo and a truth.
-        ValueError: two files of a folder have the same stem.
+        FileError: A folder does not exist, or no coarse mask has a photo and a true mask.
+        InvalidValueError: Two files of a folder have the same stem.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import folders
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> root = tempfile.mkdtemp()
+        >>> for name in ('images', 'masks', 'coarse_simulated'):
+        ...     write_png(f'{root}/cats/{name}/a.png', np.eye(20, dtype=np.uint8) * 255)
+        >>> folder = f'{root}/cats'
+        >>> (example,) = folders.find_examples(
+        ...     f'{folder}/images', f'{folder}/masks', [f'{folder}/coarse_simulated']
+        ... )
+        >>> example.set, example.kind, example.coarse.name
+        ('cats', 'coarse_simulated', 'a.png')
     """
     photos, truths = _by_stem(images), _by_stem(masks)
+    for folder, files, other, others in (
+        (images, photos, masks, truths),
+        (masks, truths, images, photos),
+    ):
+        _warn_of_lone(folder, files, others, f'no partner of the same stem in {other}')
     name = name or Path(images).resolve().parent.name
     same = len({Path(folder).name for folder in coarse}) < len(coarse)
     kinds = kinds or [str(folder) if same else Path(folder).name for folder in coarse]
@@ -101,23 +165,40 @@ def find_examples(
                 f'No coarse mask in {folder} has the name of a photo in {images} and of '
                 f'a mask in {masks}; files that belong together need the same stem.'
             )
-        lone = sorted(set(paths) - {example.coarse.stem for example in found})
-        if lone:
-            warnings.warn(
-                f'{folder}: {len(lone)} of {len(paths)} coarse masks have no photo in '
-                f'{images} or no mask in {masks} of the same stem and are left out, '
-                f'first {paths[lone[0]].name}.',
-                stacklevel=2,
-            )
+        _warn_of_lone(
+            folder,
+            paths,
+            photos.keys() & truths.keys(),
+            f'no photo in {images} or no mask in {masks} of the same stem',
+        )
         examples += found
     return examples
 
 
 def find_sets(root: str | os.PathLike | None = None) -> list[Example]:
-    """All examples of all sets under a root, by default ``MMSEG_CASCADEPSP_DATA``.
+    """Find the examples of all sets under a root.
+
+    Args:
+        root: The folder that holds the sets, or ``val/`` with them. By default that of the
+            environment variable ``MMSEG_CASCADEPSP_DATA``.
+
+    Returns:
+        The examples, set by set.
 
     Raises:
-        OSError: no root is given, it does not exist, or no set lies in it.
+        FileError: No root is given, it does not exist, or no set lies in it.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import folders
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> root = tempfile.mkdtemp()
+        >>> for name in ('images', 'masks', 'coarse_simulated'):
+        ...     write_png(f'{root}/cats/{name}/a.png', np.eye(20, dtype=np.uint8) * 255)
+        >>> (example,) = folders.find_sets(root)
+        >>> example.set, example.kind, example.coarse.name
+        ('cats', 'simulated', 'a.png')
     """
     root = root or os.environ.get(ROOT_VARIABLE)
     if not root:
@@ -163,12 +244,42 @@ def _by_stem(folder: str | os.PathLike) -> dict[str, Path]:
     return paths
 
 
+def _warn_of_lone(
+    folder: str | os.PathLike, files: Mapping[str, Path], others: Collection[str], lacks: str
+) -> None:
+    lone = [path.name for stem, path in files.items() if stem not in others]
+    if lone:
+        warnings.warn(
+            f'{folder}: {len(lone)} of {len(files)} files have {lacks} and are left out, '
+            f'first {lone[0]}.',
+            stacklevel=3,
+        )
+
+
 def load_example(example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Photo RGB uint8 ``(H, W, 3)``, true mask and coarse mask bool ``(H, W)``.
+    """Read the three files of an example.
+
+    Args:
+        example: The example.
+
+    Returns:
+        The photo, RGB uint8 ``(H, W, 3)``, the true mask and the coarse mask, bool ``(H, W)``.
 
     Raises:
-        OSError: a file cannot be read.
-        ValueError: the three differ in size.
+        FileError: A file cannot be read.
+        InvalidValueError: The three differ in size.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import folders
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> root = tempfile.mkdtemp()
+        >>> for name in ('images', 'masks', 'coarse_simulated'):
+        ...     write_png(f'{root}/cats/{name}/a.png', np.eye(20, dtype=np.uint8) * 255)
+        >>> image, truth, coarse = folders.load_example(folders.find_sets(root)[0])
+        >>> image.shape, truth.dtype, int((truth != coarse).sum())
+        ((20, 20, 3), dtype('bool'), 0)
     """
     image = read_image(example.image)
     masks = []
@@ -183,10 +294,32 @@ def load_example(example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def measure(example: Example, methods: Mapping[str, Method], r0: int = 1) -> list[Record]:
-    """Run every method on an example, timed, and count before and after.
+    """Run every method on an example, and count before and after.
+
+    Args:
+        example: The example.
+        methods: Name -> method.
+        r0: Smallest radius of mBA, see :func:`~mmseg_cascadepsp.evaluation.boundary_radii`.
+
+    Returns:
+        A record for each method.
 
     Raises:
-        OSError, ValueError: see :func:`load_example`; also what a method raises.
+        FileError: A file cannot be read.
+        InvalidValueError: Photo and masks differ in size.
+        Exception: What a method raises.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import folders
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> root = tempfile.mkdtemp()
+        >>> for name in ('images', 'masks', 'coarse_simulated'):
+        ...     write_png(f'{root}/cats/{name}/a.png', np.eye(20, dtype=np.uint8) * 255)
+        >>> (record,) = folders.measure(folders.find_sets(root)[0], {'none': lambda _, m: m})
+        >>> record.method, record.counts[:, :2].tolist()  # intersection and union
+        ('none', [[20, 20], [20, 20]])
     """
     image, truth, coarse = load_example(example)
     records = []
@@ -200,12 +333,24 @@ def measure(example: Example, methods: Mapping[str, Method], r0: int = 1) -> lis
 
 
 def summarise(records: Iterable[Record]) -> list[dict]:
-    """One row per kind, method and set, with the row of all sets together (``'all'``) first.
+    """Add the records up: one row for each kind, method and set.
+
+    Args:
+        records: What :func:`measure` returned, of all examples.
 
     Returns:
-        Rows of ``kind``, ``method``, ``set``, ``n`` (coarse masks), ``seconds`` (mean of each)
-        and, in per cent, every score of :func:`mask_scores` as ``KEY_before``, ``KEY`` and
-        ``KEY_gain``.
+        Rows of ``kind``, ``method``, ``set``, ``n`` (number of coarse masks), ``seconds`` (mean),
+        and what :func:`~mmseg_cascadepsp.evaluation.mask_report` says of gains and harm. The first
+        row of each kind and method is that of all sets together (``'all'``).
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.folders import Record, summarise
+        >>> counts = np.zeros((2, 15), np.int64)
+        >>> counts[:, :2] = (80, 100), (90, 100)  # intersection and union before and after
+        >>> row, _ = summarise([Record('cats', 'networks', 'lite', counts, 0.5)])
+        >>> row['set'], row['n'], row['IoU_before'], row['IoU'], row['harmed_2']
+        ('all', 1, 80.0, 90.0, 0.0)
     """
     groups: dict[tuple, list[Record]] = {}
     for record in records:
@@ -215,25 +360,39 @@ def summarise(records: Iterable[Record]) -> list[dict]:
     rows = []
     for key in sorted(groups, key=lambda key: (order[key[:2]], key[2] != POOLED, key[2])):
         group = groups[key]
-        before, after = (
-            mask_scores_compute([record.counts[i] for record in group]) for i in (0, 1)
+        before, after = np.stack([record.counts for record in group], axis=1)
+        rows.append(
+            dict(
+                zip(('kind', 'method', 'set'), key, strict=True),
+                n=len(group),
+                seconds=float(np.mean([record.seconds for record in group])),
+                **mask_report(before, after),
+            )
         )
-        row = dict(
-            zip(('kind', 'method', 'set'), key, strict=True),
-            n=len(group),
-            seconds=float(np.mean([record.seconds for record in group])),
-        )
-        for score in MASK_SCORES:
-            row[f'{score}_before'], row[score] = 100 * before[score], 100 * after[score]
-            row[f'{score}_gain'] = row[score] - row[f'{score}_before']
-        rows.append(row)
     return rows
 
 
 def worst_set(
     rows: Sequence[Mapping], kind: str, method: str, minimum: int = 10
 ) -> Mapping | None:
-    """The row of the set of at least ``minimum`` coarse masks whose IoU gained least, or None."""
+    """Find the set whose IoU gained least.
+
+    Args:
+        rows: What :func:`summarise` returned.
+        kind: Kind of coarse masks.
+        method: Name of the method.
+        minimum: Sets of fewer coarse masks do not count.
+
+    Returns:
+        The row of the set, or None if all are too small.
+
+    Example:
+        >>> from mmseg_cascadepsp.evaluation.folders import worst_set
+        >>> row = dict(kind='networks', method='lite', n=20)
+        >>> rows = [dict(row, set='cats', IoU_gain=2.0), dict(row, set='dogs', IoU_gain=1.0)]
+        >>> worst_set(rows, 'networks', 'lite')['set']
+        'dogs'
+    """
     rows = [
         row
         for row in rows
@@ -244,27 +403,77 @@ def worst_set(
     return min(rows, key=lambda row: row['IoU_gain'], default=None)
 
 
+COLUMNS = (
+    'set', 'n', 'IoU', 'mBA', 'Boundary IoU', 'IoU per image', 'lose > 0.5', 'lose > 2',
+    'worst tenth', 'speckles', 's per mask',
+)  # fmt: skip
+
+
+def table_row(row: Mapping) -> list[str]:
+    """Write a row of :func:`summarise` as the cells under ``COLUMNS``.
+
+    Args:
+        row: The row.
+
+    Returns:
+        A cell for each column. The scores come as before -> after (gain), in per cent. ``lose``
+        are the shares of masks that lose more than 0.5 and more than 2 points of IoU, and
+        ``worst tenth`` is the mean change in IoU of the worst tenth of the masks.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.folders import Record, summarise, table_row
+        >>> counts = np.zeros((2, 15), np.int64)
+        >>> counts[:, :2] = (80, 100), (90, 100)  # intersection and union before and after
+        >>> row, _ = summarise([Record('cats', 'networks', 'lite', counts, 0.5)])
+        >>> table_row(row)[2], table_row(row)[6:]
+        ('80.00 -> 90.00 (+10.00)', ['0.0 %', '0.0 %', '+10.00', '0.00 -> 0.00', '0.50'])
+    """
+    scores = (
+        '{:.2f} -> {:.2f} ({:+.2f})'.format(
+            *(row[f'{key}{state}'] for state in ('_before', '', '_gain'))
+        )
+        for key in MASK_SCORES[:4]
+    )
+    return [
+        row['set'],
+        str(row['n']),
+        *scores,
+        f'{row["harmed_0.5"]:.1f} %',
+        f'{row["harmed_2"]:.1f} %',
+        f'{row["worst_tenth"]:+.2f}',
+        f'{row["speckles_before"]:.2f} -> {row["speckles"]:.2f}',
+        f'{row["seconds"]:.2f}',
+    ]
+
+
 def to_markdown(rows: Sequence[Mapping], minimum: int = 10) -> str:
-    """The rows as a Markdown table for each kind and method, each with its worst set."""
+    """Write the rows as Markdown: a table for each kind and method, with its worst set.
+
+    Args:
+        rows: What :func:`summarise` returned.
+        minimum: Sets of fewer coarse masks are not named as the worst.
+
+    Returns:
+        The text. The columns are explained at :func:`table_row`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.folders import Record, summarise, to_markdown
+        >>> counts = np.zeros((2, 15), np.int64)
+        >>> counts[:, :2] = (80, 100), (90, 100)  # intersection and union before and after
+        >>> text = to_markdown(summarise([Record('cats', 'networks', 'lite', counts, 0.5)]))
+        >>> text.splitlines()[0]
+        'networks, lite'
+        >>> text.splitlines()[4].startswith('| all | 1 | 80.00 -> 90.00 (+10.00) |')
+        True
+    """
     lines = []
     for kind, method in dict.fromkeys((row['kind'], row['method']) for row in rows):
-        lines += [
-            f'{kind}, {method}',
-            '',
-            '| set | n | IoU | mBA | Boundary IoU | IoU per image | s per mask |',
-            '|---|---:|---|---|---|---|---:|',
-        ]
+        lines += [f'{kind}, {method}', '', _line(COLUMNS), '|---|---:|' + '---|' * 4 + '---:|' * 5]
         for row in rows:
             if (row['kind'], row['method']) == (kind, method):
-                scores = (
-                    '{:.2f} -> {:.2f} ({:+.2f})'.format(
-                        *(row[f'{key}{state}'] for state in ('_before', '', '_gain'))
-                    )
-                    for key in MASK_SCORES[:4]
-                )
-                lines.append(
-                    f'| {row["set"]} | {row["n"]} | {" | ".join(scores)} | {row["seconds"]:.2f} |'
-                )
+                lines.append(_line(table_row(row)))
         worst = worst_set(rows, kind, method, minimum)
         if worst:
             lines += [
@@ -276,8 +485,29 @@ def to_markdown(rows: Sequence[Mapping], minimum: int = 10) -> str:
     return '\n'.join(lines)
 
 
+def _line(cells: Iterable[str]) -> str:
+    return f'| {" | ".join(cells)} |'
+
+
 def to_json(rows: Sequence[Mapping]) -> str:
-    """The rows as JSON; what has no value is null."""
+    """Write the rows as JSON.
+
+    Args:
+        rows: What :func:`summarise` returned.
+
+    Returns:
+        The text. What has no value (NaN) is null.
+
+    Example:
+        >>> from mmseg_cascadepsp.evaluation.folders import to_json
+        >>> print(to_json([dict(set='cats', mBA=float('nan'))]))
+        [
+         {
+          "set": "cats",
+          "mBA": null
+         }
+        ]
+    """
     return json.dumps(
         [{key: None if value != value else value for key, value in row.items()} for row in rows],
         indent=1,

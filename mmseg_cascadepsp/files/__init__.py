@@ -1,8 +1,8 @@
 """Photos and masks on disk: reading, writing, pairing, folder runs, photos larger than memory."""
 
-from mmseg_cascadepsp.files.label_ids import from_dataset_ids, to_dataset_ids
-from mmseg_cascadepsp.files.paths import atomic_open
-from mmseg_cascadepsp.files.reading import (
+from .label_ids import from_dataset_ids, to_dataset_ids
+from .paths import atomic_open
+from .reading import (
     IMAGE_SUFFIXES,
     read_image,
     read_labels,

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
-from mmseg_cascadepsp.files.reading import check_mask_values
+
+from .values import full_value, is_object
 
 
 def check_image(image: Any) -> np.ndarray:
@@ -78,7 +79,4 @@ def check_mask(mask: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
             f'mask has values from {low} to {high}; expected '
             f'{"floats" if kind == "f" else "integers"} from 0 to {top}.'
         )
-    if kind == 'f':
-        return mask > 0.5
-    check_mask_values(low, high, 'mask')
-    return mask > 127 if high > 1 else mask == 1
+    return is_object(mask, full_value(low, high, 'mask'))

@@ -1,13 +1,12 @@
 """Refining files: one pair, or two folders of the same names, resumable, by one process or
-several."""
+several.
+"""
 
-import copy
 import errno
 import os
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,18 +17,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmseg_cascadepsp.apis.refiner import Refiner
+from mmseg_cascadepsp.cascade import call_settings
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
-from mmseg_cascadepsp.files.pairs import (
+
+from .pairs import (
     Job,
     Pair,
+    RunOptions,
     check_outputs,
-    check_settings,
     find_pairs,
     is_done,
     make_note,
     refine_pair,
 )
+from .refiner_protocol import MaskRefiner
 
 FAULTS = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
 """What is reported of a pair while the others go on."""
@@ -39,11 +40,23 @@ HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 @dataclass
 class Report:
-    """What a run did: names of pairs, and for failed ones a sentence."""
+    """What a run did.
+
+    Args:
+        refined: Names of pairs that were refined.
+        skipped: Names of pairs whose results were there already.
+        failed: Name -> sentence, of what could not be refined.
+        without_mask: Names of photos that have no mask, which were left out.
+
+    Example:
+        >>> print(Report(refined=['a', 'b'], skipped=['c']))
+        2 refined, 1 were there already, 0 failed
+    """
 
     refined: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    without_mask: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
@@ -52,29 +65,32 @@ class Report:
         )
 
 
+def run_settings(refiner: MaskRefiner, options: RunOptions) -> dict:
+    """What the results of a run depend on besides their inputs."""
+    return {**refiner.settings(), 'threshold': options.threshold}
+
+
 def process_pair(
-    refiner: Refiner, settings: dict, pair: Pair, overwrite: bool = False, **options
+    refiner: MaskRefiner, settings: dict, pair: Pair, options: RunOptions
 ) -> tuple[str, str]:
     """One pair as in a folder run.
 
     Args:
         refiner: Does the work.
-        settings: Of the refiner (:meth:`Refiner.settings`).
+        settings: What :func:`run_settings` gives.
         pair: On what.
-        overwrite: See :func:`refine_files`.
-        options: ``fast``, ``L``, ``threshold``, ``extras`` and ``windowed`` of it, all of them.
+        options: See :func:`refine_files`.
 
     Returns:
         ``'refined'``, ``'skipped'`` or ``'failed'``, and of a failure a sentence.
 
     Raises:
-        OSError: the disk is full or read-only.
+        OSError: The disk is full or read-only.
     """
-    settings = {**settings, **{name: options[name] for name in ('fast', 'L', 'threshold')}}
     try:
-        if not overwrite and is_done(pair, settings, options['extras']):
+        if not options.overwrite and is_done(pair, settings, options.extras):
             return 'skipped', ''
-        refine_pair(refiner, pair, note=make_note(pair, settings, options['extras']), **options)
+        refine_pair(refiner, pair, options, note=make_note(pair, settings, options.extras))
     except FAULTS as error:
         if getattr(error, 'errno', None) in HOPELESS:
             raise
@@ -109,22 +125,20 @@ def _merged(report: Report, world: int) -> Report:
         sorted(name for part in parts for name in part.refined),
         sorted(name for part in parts for name in part.skipped),
         {name: text for part in parts for name, text in part.failed.items()},
+        sorted(name for part in parts for name in part.without_mask),
     )
 
 
 def refine_files(
-    refiner: Refiner,
+    refiner: MaskRefiner,
     images: str | os.PathLike,
     masks: str | os.PathLike,
     out: str | os.PathLike,
     *,
     fast: bool | None = None,
-    L: int = 900,
-    threshold: float = 0.5,
-    extras: Collection[str] = (),
-    windowed: bool | None = None,
-    overwrite: bool = False,
+    L: int | None = None,
     console: Console | None = None,
+    **options,
 ) -> Report:
     """Refine a pair of files, or all pairs of two folders.
 
@@ -140,18 +154,13 @@ def refine_files(
         masks: Its coarse mask, or a folder of masks with the same stems.
         out: PNG file, or folder: ``NAME.png`` is 0/255; extras are in folders of their kind. Of a
             single pair, TIFF or ``.npy``, too.
-        fast: Global step alone, or never alone; by default as :meth:`Refiner.refine` with None.
-        L: See :meth:`Refiner.refine`.
-        threshold: Probability above which a pixel is object, 0 to 1.
-        extras: Some of :data:`~mmseg_cascadepsp.apis.EXTRAS`; by rows, ``probability`` alone.
-        windowed: Whether photos are refined by rows, see
-            :func:`~mmseg_cascadepsp.apis.refine_file`; by default those of more than
-            :data:`~mmseg_cascadepsp.files.pairs.WINDOWED_PIXELS`. False: PNG alone.
-        overwrite: Make everything anew, also in the place of outputs of other settings.
+        fast, L: See :meth:`Refiner.refine`.
         console: Where progress and failures are told; nothing is printed without.
+        options: Fields of :class:`~mmseg_cascadepsp.files.pairs.RunOptions`: ``threshold``,
+            ``extras``, ``windowed``, ``overwrite``.
 
     Returns:
-        Names of what was refined, skipped, and what failed.
+        Names of what was refined, skipped, and what failed, and photos without a mask.
 
     Raises:
         OSError: a path does not exist, ``out`` cannot be written to, or the disk is full or
@@ -160,34 +169,33 @@ def refine_files(
         ValueError: no pairs, a bad setting, an extra on top of another file, or outputs of other
             settings without ``overwrite``.
     """
-    L = check_settings(L, threshold, extras)
-    pairs, faults = find_pairs(images, masks, out)
+    options = RunOptions(**options)
+    refiner = refiner.with_settings(**call_settings(fast, L))
+    pairs, faults, lone = find_pairs(images, masks, out)
     rank, world = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    faults = faults if rank == 0 else {}
-    settings = {**refiner.settings(), 'fast': fast, 'L': L, 'threshold': threshold}
-    todo, done = check_run(
-        pairs, settings, extras, windowed, overwrite, share=slice(rank, None, world)
-    )
-    report = Report(failed=faults, skipped=done)
+    if rank > 0:  # one process tells it
+        faults, lone = {}, []
+    settings = run_settings(refiner, options)
+    todo, done = check_run(pairs, settings, options, share=slice(rank, None, world))
+    report = Report(failed=faults, skipped=done, without_mask=lone)
     console = console or Console(quiet=True)
+    if lone:
+        console.print(escape(_without_mask(lone)), highlight=False)
     for name, sentence in faults.items():
-        console.print(f'[red]failed[/] {escape(name)}: {escape(sentence)}', highlight=False)
-    if getattr(refiner, 'progress', False):  # one bar in one terminal: that of the run
-        refiner = copy.copy(refiner)
-        refiner.progress = False
-    job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
-    _run(job, todo, settings, report, console, live=console.is_terminal and rank == 0)
+        _tell_failure(console, name, sentence)
+    refiner.progress = False  # one bar in one terminal: that of the run
+    job = Job(refiner, options)
+    live = console.is_terminal and rank == 0
+    _Run(job, settings, report, console, live).refine(todo)
     return _merged(report, world)
 
 
 def check_run(
     pairs: list[Pair],
     settings: dict,
-    extras: Collection[str],
-    windowed: bool | None,
-    overwrite: bool,
+    options: RunOptions,
     share: slice = slice(None),
     partial: bool = False,
 ) -> tuple[list[Pair], list[str]]:
@@ -196,7 +204,7 @@ def check_run(
     Args:
         pairs: All of the run.
         settings: Those that the outputs must have; with ``partial``, some of them.
-        extras, windowed, overwrite: See :func:`refine_files`.
+        options: See :func:`refine_files`.
         share: Which pairs are this process's: the outputs of others are not looked at.
         partial: See :func:`~mmseg_cascadepsp.files.pairs.is_done`.
 
@@ -210,11 +218,11 @@ def check_run(
     """
     targets = {pair.target for pair in pairs}
     for pair in pairs:
-        check_outputs(pair, extras, windowed, targets)
+        check_outputs(pair, options, targets)
     todo, skipped, others = [], [], []
     for pair in pairs[share]:
         try:
-            done = not overwrite and is_done(pair, settings, extras, partial)
+            done = not options.overwrite and is_done(pair, settings, options.extras, partial)
         except ValueError as error:
             others.append(str(error))
             continue
@@ -241,91 +249,106 @@ def _check_writable(folder: Path) -> None:
         raise FileError(error.errno, sentence) from error
 
 
-def _run(
-    job: Job, todo: list[Pair], settings: dict, report: Report, console: Console, live: bool
-) -> None:
-    """Refine pairs one after the other, reading ahead and writing behind by one."""
-    columns = (
-        TextColumn('refining'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn('{task.description}'),
-    )
-    reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-    writes: deque[tuple[Pair, float, Future]] = deque()
+class _Run:
+    """Refines pairs one after the other. While the network is at work on one, the next is read
+    and the one before is written.
+    """
 
-    def attempt(pair: Pair, work: Callable):
+    def __init__(self, job: Job, settings: dict, report: Report, console: Console, live: bool):
+        self.job, self.settings, self.report = job, settings, report
+        self.console, self.live = console, live
+        columns = (
+            TextColumn('refining'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn('{task.description}'),
+        )
+        self.bar = Progress(*columns, console=console, disable=not live)
+        self.pairs = self.bar.add_task('', total=0)
+        self.crops = self.bar.add_task('crops', total=None, visible=False)
+
+    def refine(self, todo: list[Pair]) -> None:
+        """Refine pairs, and add them to the report."""
+        self.bar.update(self.pairs, total=len(todo))
+        # At the end of the block, also after an interrupt, what is being written is finished.
+        with self.bar, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            reading = written = None
+            for pair, following in zip(todo, [*todo[1:], None], strict=False):
+                self.bar.update(self.pairs, description=escape(pair.name))
+                start = time.perf_counter()
+                if self.job.is_windowed(pair):  # nothing else is in memory meanwhile
+                    results = self._attempt(pair, self._by_rows, pair)
+                else:
+                    inputs = self._attempt(pair, (reading or self._read(reader, pair)).result)
+                    reading = self._read(reader, following)
+                    results = inputs and self._attempt(pair, self._refined, pair, inputs)
+                if written:
+                    self._settle(*written)
+                written = None
+                if results:
+                    written = pair, start, writer.submit(self.job.write, pair, *results)
+                elif results is not None:
+                    self._finished(pair, start)
+                reading = reading or self._read(reader, following)
+            if written:
+                self._settle(*written)
+
+    def _read(self, reader: ThreadPoolExecutor, pair: Pair | None) -> Future | None:
+        """Start to read the pair, unless it is read by rows."""
+        if pair is None or self.job.is_windowed(pair):
+            return None
+        return reader.submit(self.job.read, pair)
+
+    def _refined(self, pair: Pair, inputs: tuple) -> tuple:
+        """What is to be written."""
+        note = make_note(pair, self.settings, self.job.options.extras)
+        return note, *self.job.refine(*inputs)
+
+    def _by_rows(self, pair: Pair) -> tuple:
+        """Nothing is left to be written."""
+        note = make_note(pair, self.settings, self.job.options.extras)
+        self.job.by_rows(pair, note, self._show_crops)
+        return ()
+
+    def _show_crops(self, done: int, total: int) -> None:
+        self.bar.update(self.crops, completed=done, total=total, visible=done < total)
+
+    def _attempt(self, pair: Pair, work: Callable, *arguments):
         """What ``work`` returns, or None where the pair failed."""
         try:
-            return work()
+            return work(*arguments)
         except FAULTS as error:
             if getattr(error, 'errno', None) in HOPELESS:
                 raise
-            report.failed[pair.name] = sentence = _sentence(error)
-            bar.advance(task)
-            console.print(
-                f'[red]failed[/] {escape(pair.name)}: {escape(sentence)}', highlight=False
-            )
+            self.report.failed[pair.name] = sentence = _sentence(error)
+            self.bar.advance(self.pairs)
+            _tell_failure(self.console, pair.name, sentence)
         return None
 
-    def finished(pair: Pair, start: float) -> None:
-        report.refined.append(pair.name)
-        bar.advance(task)
-        if not live:
-            done = int(bar.tasks[task].completed)
-            seconds = time.perf_counter() - start
-            console.print(
-                f'{done}/{len(todo)} {escape(pair.name)} {seconds:.1f} s', highlight=False
+    def _settle(self, pair: Pair, start: float, writing: Future) -> None:
+        """Wait until the pair is written."""
+        if self._attempt(pair, lambda: (writing.result(),)):
+            self._finished(pair, start)
+
+    def _finished(self, pair: Pair, start: float) -> None:
+        self.report.refined.append(pair.name)
+        self.bar.advance(self.pairs)
+        if not self.live:
+            task, seconds = self.bar.tasks[0], time.perf_counter() - start
+            self.console.print(
+                f'{int(task.completed)}/{int(task.total)} {escape(pair.name)} {seconds:.1f} s',
+                highlight=False,
             )
 
-    def settle() -> None:
-        """Wait until nothing is being written."""
-        while writes:
-            pair, start, future = writes.popleft()
-            if attempt(pair, lambda: (future.result(),)) is not None:  # noqa: B023
-                finished(pair, start)
 
-    def read(index: int) -> Future | None:
-        """Start reading; not what is read by rows."""
-        if index < len(todo) and not job.is_windowed(todo[index]):
-            return reader.submit(job.read, todo[index])
-        return None
+def _tell_failure(console: Console, name: str, sentence: str) -> None:
+    console.print(f'[red]failed[/] {escape(name)}: {escape(sentence)}', highlight=False)
 
-    def work(pair: Pair, inputs: tuple) -> tuple:
-        """What is to be written; nothing of what is refined by rows, which has been."""
-        note = make_note(pair, settings, job.extras)
-        if inputs:
-            return note, *job.refine(*inputs)
-        job.by_rows(pair, note, show_crops)
-        return ()
 
-    def show_crops(done: int, total: int) -> None:
-        bar.update(crops, completed=done, total=total, visible=done < total)
-
-    with Progress(*columns, console=console, disable=not live) as bar:
-        task = bar.add_task('', total=len(todo))
-        crops = bar.add_task('crops', total=None, visible=False)
-        try:
-            coming = read(0)
-            for index, pair in enumerate(todo):
-                bar.update(task, description=escape(pair.name))
-                start, reading = time.perf_counter(), coming
-                inputs = attempt(pair, reading.result) if reading else ()
-                coming = read(index + 1) if reading else None
-                results = None
-                if inputs is not None:
-                    results = attempt(pair, lambda: work(pair, inputs))  # noqa: B023
-                coming = coming if reading else read(index + 1)
-                settle()
-                if results:
-                    writes.append((pair, start, writer.submit(job.write, pair, *results)))
-                elif results is not None:
-                    finished(pair, start)
-            settle()
-        finally:  # what is being written when a run is interrupted is finished
-            reader.shutdown(wait=False, cancel_futures=True)
-            writer.shutdown(wait=True)
+def _without_mask(names: list[str]) -> str:
+    shown = ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
+    return f'{len(names)} photos have no mask and are left out: {shown}'
 
 
 def _sentence(error: Exception) -> str:

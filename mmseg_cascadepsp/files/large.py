@@ -3,47 +3,53 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from filelock import FileLock, Timeout
-from rich.progress import Progress
+from rich.progress import Progress as Bar
+from torch import Tensor
 
-from mmseg_cascadepsp import cascade
-from mmseg_cascadepsp.apis.refiner import Refiner
-from mmseg_cascadepsp.errors import FileError, InvalidValueError
-from mmseg_cascadepsp.files import atomic_open
-from mmseg_cascadepsp.files.paths import hidden_name
-from mmseg_cascadepsp.files.row_writers import appended, find_writer, write_rows
-from mmseg_cascadepsp.files.rows import (
-    ImageRows,
-    MaskRows,
-    open_image_rows,
-    open_mask_rows,
-    row_ranges,
+from mmseg_cascadepsp.cascade import (
+    Box,
+    CascadeSettings,
+    Crop,
+    Network,
+    Progress,
+    average,
+    global_step,
+    local_crops,
+    refine,
+    refine_crops,
+    resize_window,
+    resized_sides,
+    run_global,
 )
+from mmseg_cascadepsp.cascade.geometry import STRIP_PIXELS, strips
+from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
-OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
-"""What results by rows can be written as."""
+from .paths import atomic_open, hidden_name
+from .refiner_protocol import MaskRefiner
+from .row_writers import appended, check_format, write_result
+from .rows import ImageRows, MaskRows, row_ranges
 
-ROWS, LOCK = 'rows.bin', 'lock'
+ROWS, MASK, LOCK = 'rows.bin', 'mask.bin', 'lock'
 
 
 def refine_file(
-    refiner: Refiner,
+    refiner: MaskRefiner,
     image: str | os.PathLike,
     mask: str | os.PathLike,
     out: str | os.PathLike,
     *,
-    fast: bool | None = None,
-    L: int = 900,
     threshold: float = 0.5,
     probability: str | os.PathLike | None = None,
     note: str = '',
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Refine one photo by rows: memory depends on its width and on ``L``, not on its height.
 
@@ -58,8 +64,6 @@ def refine_file(
             RGB; other formats are unpacked whole, in 3 bytes per pixel and more while it lasts.
         mask: Its coarse mask, of the same formats, one channel.
         out: ``.png``, ``.tif`` (with the photo's georeferencing) or ``.npy``: 0 and 255.
-        fast: Global step alone, or never alone; by default as :meth:`Refiner.refine` with None.
-        L: See :meth:`Refiner.refine`.
         threshold: Probability above which a pixel is object, from 0 to below 1.
         probability: Where 255 times the probability goes, too, of the same formats.
         note: Kept in ``out``; of ``.npy`` in a hidden file beside it.
@@ -73,10 +77,8 @@ def refine_file(
             files.
     """
     out = Path(out)
-    for name, path in (('out', out), ('probability', Path(probability or out))):
-        if path.suffix.lower() not in OUT_SUFFIXES:
-            raise InvalidValueError(f'{name} must end in {", ".join(OUT_SUFFIXES)}, got {path}.')
-        find_writer(path)  # before hours of work
+    check_format('out', out)  # before hours of work
+    check_format('probability', probability or out)
     if not 0 <= threshold < 1:
         raise InvalidValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
     paths = [Path(path).resolve() for path in (image, mask, out, probability) if path is not None]
@@ -84,9 +86,8 @@ def refine_file(
         raise InvalidValueError(
             f'image, mask, out {out} and probability {probability} must be different files.'
         )
-    L = cascade.check_crop_size(L)
     folder = out.with_name(hidden_name(out.name, 'partial'))
-    with _alone(folder, out), open_image_rows(image) as photo, open_mask_rows(mask) as coarse:
+    with _alone(folder, out), ImageRows(image) as photo, MaskRows(mask) as coarse:
         if photo.shape != coarse.shape:
             raise InvalidValueError(
                 f'mask {mask} must have the size of the image, {photo.shape[0]} x '
@@ -94,35 +95,25 @@ def refine_file(
                 'mask to the image.'
             )
         inputs = [[s.st_size, s.st_mtime_ns] for s in (Path(image).stat(), Path(mask).stat())]
-        state = {**refiner.settings(), 'fast': fast, 'L': L, 'inputs': inputs}
-        if not (coarse.is_empty or coarse.is_full):
-            hidden = progress is not None or not refiner.progress
-            with Progress(disable=hidden, transient=True) as bar:
-                task = bar.add_task('crops', total=None)
+        state = {**refiner.settings(), 'inputs': inputs}
+        hidden = progress is not None or not refiner.progress
+        with Bar(disable=hidden, transient=True) as bar:
+            task = bar.add_task('crops', total=None)
 
-                def show(done: int, total: int) -> None:
-                    bar.update(task, completed=done, total=total)
+            def show(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
 
-                _refine_rows(refiner, photo, coarse, folder, state, progress or show)
-
-        def finished(of: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-            width = photo.shape[1]
-            if coarse.is_empty or coarse.is_full:
-                for start, stop in row_ranges(photo.shape):
-                    yield of(np.full((stop - start, width), 255 * coarse.is_full, np.uint8))
-                return
-            with open(folder / ROWS, 'rb') as file:
-                for start, stop in row_ranges(photo.shape):
-                    values = np.fromfile(file, np.uint8, (stop - start) * width)
-                    if len(values) < (stop - start) * width:
-                        raise FileError(f'{file.name} has been cut short; refine {image} again.')
-                    yield of(values.reshape(-1, width))
-
-        text = {'mmseg_cascadepsp': note} if note else None
+            _refine_rows(refiner, photo, coarse, folder, state, progress or show)
+        if (folder / ROWS).stat().st_size < photo.shape[0] * photo.shape[1]:
+            raise FileError(f'{folder / ROWS} has been cut short; refine {image} again.')
+        values = np.memmap(folder / ROWS, np.uint8, 'r', shape=photo.shape)
         if probability is not None:
-            write_rows(probability, finished(lambda values: values), photo.shape, geo=photo.geo)
-        masks = finished(lambda values: (values > 255 * threshold).astype(np.uint8) * 255)
-        write_rows(out, masks, photo.shape, text, photo.geo)
+            write_result(probability, values, geo=photo.geo)
+        cut = np.memmap(folder / MASK, np.uint8, 'w+', shape=photo.shape)
+        for start, stop in row_ranges(photo.shape):
+            cut[start:stop] = (values[start:stop] > 255 * threshold) * np.uint8(255)
+        write_result(out, cut, {'mmseg_cascadepsp': note} if note else None, photo.geo)
+        del values, cut  # some systems keep files that are mapped
         for path in set(folder.iterdir()) - {folder / LOCK}:  # before another run may begin
             path.unlink()
 
@@ -149,12 +140,12 @@ def _alone(folder: Path, out: Path) -> Iterator[None]:
 
 
 def _refine_rows(
-    refiner: Refiner,
+    refiner: MaskRefiner,
     photo: ImageRows,
     coarse: MaskRows,
     folder: Path,
     state: dict,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> None:
     """Append the probabilities, uint8, to the folder's rows until all are there."""
     if _read_state(folder / 'state.json') != state:
@@ -163,14 +154,21 @@ def _refine_rows(
         with atomic_open(folder / 'state.json') as file:
             file.write(json.dumps(state).encode())
     height, width = photo.shape
+    settings, network = refiner.cascade, refiner.network
     with torch.inference_mode(), appended(folder / ROWS, width) as (file, start):
         if start >= height:
             return
-        job = refiner.refinement(photo.shape, state['fast'], state['L'], progress, whole=False)
-        for _, values in job.last_step(photo, _first_steps(job, photo, coarse, folder), start):
+        if coarse.is_empty or coarse.is_full:
+            rows = [torch.full((1, width), float(coarse.is_full))] * (height - start)
+        else:
+            outputs = _global_outputs(network, photo, coarse, settings, folder / 'global.npz')
+            if settings.with_local_step(photo.shape):
+                rows = _local_rows(network, photo, outputs, settings, start, progress)
+            else:
+                rows = _enlarged_rows(outputs[network.strides[-1]], photo.shape, settings, start)
+        for values in rows:
             file.write((values * 255).to(torch.uint8).numpy().tobytes())
             file.flush()
-            start += len(values)
 
 
 def _read_state(path: Path) -> dict | None:
@@ -180,15 +178,170 @@ def _read_state(path: Path) -> dict | None:
         return None
 
 
-def _first_steps(
-    job: cascade.Refinement, photo: ImageRows, mask: MaskRows, folder: Path
-) -> dict[int, torch.Tensor]:
-    """Outputs of the Global step, of the run before where it came so far."""
-    path = folder / 'global.npz'
+def _global_outputs(
+    network: Network, photo: ImageRows, mask: MaskRows, settings: CascadeSettings, path: Path
+) -> dict[int, Tensor]:
+    """Outputs of the Global step, stride -> (1, 1, h, w); those of the run before where it came so
+    far. Without a Local step the finest one has its final values, at the size the network saw or
+    at the photo's if that is smaller.
+    """
     if path.exists():
         with np.load(path) as stored:
             return {int(key): torch.from_numpy(stored[key]) for key in stored.files}
-    outputs = job.first_steps(photo, mask)
+    finest = network.strides[-1]
+    if max(photo.shape) <= settings.L:  # small enough for the core
+        image, whole = _whole(photo), _whole(mask)
+        if not settings.with_local_step(photo.shape):
+            outputs = {finest: refine(network, image, whole, settings)[None, None]}
+        else:
+            outputs = global_step(network, image, whole, settings, final=network.strides[:-3:-1])
+    else:
+        image = shrink(photo, settings.L)
+        whole = shrink(mask, settings.L) * 2 - 1
+        if settings.steps == 'local':
+            raise InvalidValueError(
+                "steps must not be 'local' for a photo refined by rows: its Local step starts "
+                'from what the Global step found.'
+            )
+        last = not settings.with_local_step(photo.shape)
+        final = (finest,) if last else network.strides[:-3:-1]
+        outputs = run_global(network, image, whole, settings, final=final, last=last)
     with atomic_open(path) as file:
         np.savez(file, **{str(stride): value.numpy() for stride, value in outputs.items()})
     return outputs
+
+
+def _enlarged_rows(
+    probability: Tensor, shape: tuple[int, int], settings: CascadeSettings, start: int
+) -> Iterator[Tensor]:
+    """The Global step's probability at the photo's size, from row ``start`` on."""
+    if tuple(probability.shape[-2:]) == tuple(shape):
+        yield probability[0, 0, start:]
+        return
+    corners = settings.compat == 'release'
+    for top, bottom in row_ranges(shape, 4):
+        if bottom > start:
+            box = Box(max(top, start), 0, bottom, shape[1])
+            yield resize_window(probability, shape, box, corners)
+
+
+def _local_rows(
+    network: Network,
+    photo: ImageRows,
+    coarse: dict[int, Tensor],
+    settings: CascadeSettings,
+    start: int,
+    progress: Progress,
+) -> Iterator[Tensor]:
+    """The Local step from top to bottom: rows, (n, W), from ``start`` on, as soon as no crop
+    changes them.
+    """
+    size = height, width = photo.shape
+    finest = network.strides[-1]
+    crops = local_crops(coarse, size, settings)
+    todo = [crop for crop in crops if crop.inner.bottom > start]
+    sums, window = _Sums(start, width), _Window(photo)
+
+    def finished(bottom: int) -> Iterator[Tensor]:
+        for top, stop in strips(sums.first, bottom, width):
+            values, weight = sums.pop(stop)
+            average(values, weight, coarse[finest], size, Box(top, 0, stop, width), True)
+            yield values
+
+    refined = refine_crops(network, window.cut, coarse, size, settings, todo, last=True)
+    for done, (crop, outputs) in enumerate(refined, len(crops) - len(todo) + 1):
+        # Few rows at a time would be copied often.
+        if crop.inner.top - sums.first >= settings.L // 8:
+            yield from finished(crop.inner.top)
+        sums.add(crop, outputs[finest])
+        progress(done, len(crops))
+    yield from finished(height)
+
+
+class _Sums:
+    """Sums over the crops, of the rows that are not finished: a window that moves down."""
+
+    def __init__(self, first: int, width: int) -> None:
+        self.first = first
+        self.values = torch.zeros(0, width)
+        self.weight = torch.zeros(0, width, dtype=torch.int16)
+
+    def _grow(self, bottom: int) -> None:
+        more = (0, 0, 0, bottom - self.first - len(self.weight))
+        if more[-1] > 0:
+            self.values, self.weight = F.pad(self.values, more), F.pad(self.weight, more)
+
+    def add(self, crop: Crop, output: Tensor) -> None:
+        """Add the output of a crop's inner box; rows that are finished are left out."""
+        top, left, bottom, right = crop.inner
+        kept = max(top, self.first)
+        if kept >= bottom:
+            return
+        self._grow(bottom)
+        where = slice(kept - self.first, bottom - self.first), slice(left, right)
+        self.values[where] += output[kept - top :]
+        self.weight[where] += 1
+
+    def pop(self, bottom: int) -> tuple[Tensor, Tensor]:
+        """Sums and weights of the rows up to ``bottom``, which are then finished."""
+        self._grow(bottom)
+        rows = bottom - self.first
+        done = self.values[:rows], self.weight[:rows]
+        self.values, self.weight = self.values[rows:].clone(), self.weight[rows:].clone()
+        self.first = bottom
+        return done
+
+
+class _Window:
+    """The rows of a photo that the last cut needed: cuts from top to bottom read each row once."""
+
+    def __init__(self, photo: ImageRows) -> None:
+        self.photo = photo
+        self.first, self.rows = 0, np.empty((0, *photo.read(0, 1).shape[1:]), np.uint8)
+
+    def cut(self, box: Box) -> Tensor:
+        """(3, h, w) uint8."""
+        end = self.first + len(self.rows)
+        if not self.first <= box.top <= end:
+            self.first, self.rows, end = box.top, self.rows[:0], box.top
+        if box.bottom > end:
+            new = self.photo.read(end, box.bottom)
+            self.rows = np.concatenate([self.rows[box.top - self.first :], new])
+            self.first = box.top
+        part = self.rows[box.top - self.first : box.bottom - self.first, box.left : box.right]
+        return torch.from_numpy(part).permute(2, 0, 1)
+
+
+def _whole(rows: ImageRows | MaskRows) -> Tensor:
+    values = torch.from_numpy(np.ascontiguousarray(rows.read(0, rows.shape[0])))
+    return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
+
+
+def shrink(rows: ImageRows | MaskRows, side: int) -> Tensor:
+    """Shrink a photo or mask that is read by rows, by the means of areas.
+
+    Args:
+        rows: ``read(start, stop)`` gives rows, (n, W, 3) or (n, W); ``shape`` is (H, W).
+        side: Longer side wanted, at most that of ``rows``.
+
+    Returns:
+        (C, h, w) float32, equal to
+        :func:`~mmseg_cascadepsp.cascade.resize_longer_side` with ``area`` but for rounding.
+    """
+    (height, width), (new_height, new_width) = rows.shape, resized_sides(*rows.shape, side)
+    # Output row i averages the rows from floor(i H / h) to ceil((i + 1) H / h).
+    ends = [
+        (i * height // new_height, -(-(i + 1) * height // new_height)) for i in range(new_height)
+    ]
+    parts = []
+    per_read = max(1, STRIP_PIXELS * new_height // (width * height))
+    for first in range(0, new_height, per_read):
+        group = ends[first : first + per_read]
+        values = torch.from_numpy(rows.read(group[0][0], group[-1][1]))
+        values = values[None] if values.ndim == 2 else values.permute(2, 0, 1)
+        means = [
+            values[:, start - group[0][0] : stop - group[0][0]].float().mean(1)
+            for start, stop in group
+        ]
+        parts.append(F.adaptive_avg_pool2d(torch.stack(means, dim=1), (len(group), new_width)))
+    return torch.cat(parts, dim=1)

@@ -2,23 +2,30 @@
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mmseg_cascadepsp.apis.refiner import Refiner
-from mmseg_cascadepsp.cascade import check_crop_size
+from mmseg_cascadepsp.cascade import Progress
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files import IMAGE_SUFFIXES, read_image, read_mask, write_image, write_png
-from mmseg_cascadepsp.files.arrays import check_mask
-from mmseg_cascadepsp.files.large import OUT_SUFFIXES, refine_file
-from mmseg_cascadepsp.files.paths import files_below
-from mmseg_cascadepsp.files.reading import is_unknown_tiff
-from mmseg_cascadepsp.files.row_writers import read_note
-from mmseg_cascadepsp.files.rows import stored_size
 from mmseg_cascadepsp.visualization import before_after, overlay
+
+from .arrays import check_mask
+from .large import refine_file
+from .reading import (
+    IMAGE_SUFFIXES,
+    is_unknown_tiff,
+    read_image,
+    read_mask,
+    write_image,
+    write_png,
+)
+from .refiner_protocol import MaskRefiner
+from .row_writers import OUT_SUFFIXES, read_note
+from .rows import stored_size
+from .stems import files_by_stem
 
 EXTRAS = {'probability': '.png', 'overlay': '.jpg', 'before_after': '.jpg'}
 """What can be written besides the mask, and as which format."""
@@ -40,7 +47,8 @@ class Pair:
 
     def extra(self, kind: str) -> Path:
         """Where an extra goes: ``out_overlay.jpg`` beside ``out.png``; ``overlay/a.jpg`` in a
-        folder."""
+        folder.
+        """
         if self.folder is None:
             suffix = self.target.suffix if kind == 'probability' else EXTRAS[kind]
             return self.target.with_name(f'{self.target.stem}_{kind}{suffix}')
@@ -49,18 +57,35 @@ class Pair:
 
 def find_pairs(
     images: str | os.PathLike, masks: str | os.PathLike, out: str | os.PathLike
-) -> tuple[list[Pair], dict[str, str]]:
+) -> tuple[list[Pair], dict[str, str], list[str]]:
     """Pair photos with masks: two files, or two folders (with subfolders) of the same stems.
 
     Where both are the same folder, PNG files are the masks of the other files of their stem.
 
+    Args:
+        images: A photo, or a folder of photos.
+        masks: Its coarse mask, or a folder of masks.
+        out: Where the refined masks go: a file or a folder.
+
     Returns:
-        Pairs in the order of their names, and the masks without photo or with several, with a
-        sentence each. Photos without a mask are left out.
+        The pairs in the order of their names. Name -> sentence, of masks without a photo and of
+        names that several photos or masks have. Names of photos without a mask, which are left
+        out.
 
     Raises:
-        OSError: a path does not exist.
-        ValueError: a file and a folder, no pairs, or an output on top of an input.
+        MissingFileError: A path does not exist.
+        InvalidValueError: A file and a folder, no pairs, or an output on top of an input.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ('photos/a.jpg', 'photos/b.jpg', 'masks/a.png'):
+        ...     (folder / name).parent.mkdir(exist_ok=True)
+        ...     (folder / name).touch()
+        >>> paths = [folder / name for name in ('photos', 'masks', 'out')]
+        >>> (pair,), faults, without_mask = find_pairs(*paths)
+        >>> pair.name, faults, without_mask
+        ('a', {}, ['b'])
     """
     given, out = str(out), Path(out)
     images, masks = Path(images), Path(masks)
@@ -81,49 +106,36 @@ def find_pairs(
                 f'out must end in .png, .tif or .npy, or be a folder, got {out}.'
             )
         _refuse_same(out, (images, masks))
-        return [Pair(images.stem, images, masks, out)], {}
+        return [Pair(images.stem, images, masks, out)], {}, []
     if out.exists() and not out.is_dir():
         raise InvalidValueError(f'out must be a folder, as image and mask are; {out} is a file.')
     _refuse_same(out, (images, masks))
-    photos, coarse = _by_stem(images, out), _by_stem(masks, out)
+    of_photos = of_masks = IMAGE_SUFFIXES | {'.npy'}
     if images.resolve() == masks.resolve():
-        coarse = {name: [p for p in paths if _is_png(p)] for name, paths in coarse.items()}
-        photos = {name: [p for p in paths if not _is_png(p)] for name, paths in photos.items()}
+        of_photos, of_masks = of_photos - {'.png'}, {'.png'}
+    photos = files_by_stem(images, of_photos, without=out)
+    coarse = files_by_stem(masks, of_masks, without=out)
     pairs, faults = [], {}
-    for name, paths in sorted(coarse.items()):
+    for name, paths in coarse.items():
         found = photos.get(name, [])
         if len(found) == len(paths) == 1:
             pairs.append(Pair(name, found[0], paths[0], out / f'{name}.png', out))
-        elif paths:
+        else:
             faults[name] = (
                 f'{len(found)} photos and {len(paths)} masks are named {name}; expected one of '
                 f'each in {images} and {masks}.'
             )
     if not pairs:
         raise InvalidValueError(
-            f'no pairs: of {sum(map(bool, photos.values()))} photos in {images} and '
-            f'{sum(map(bool, coarse.values()))} masks in {masks}, no two have the same stem '
+            f'no pairs: of {len(photos)} photos in {images} and '
+            f'{len(coarse)} masks in {masks}, no two have the same stem '
             '(a.jpg belongs to a.png).'
         )
-    return pairs, faults
+    return pairs, faults, [name for name in photos if name not in coarse]
 
 
 def _is_png(path: Path) -> bool:
     return path.suffix.lower() == '.png'
-
-
-def _by_stem(folder: Path, out: Path) -> dict[str, list[Path]]:
-    """Image files below ``folder`` but not below ``out``, by their path without suffix."""
-    found: dict[str, list[Path]] = {}
-    within = folder.resolve() in out.resolve().parents
-    known = IMAGE_SUFFIXES | {'.npy'}
-    for path in files_below(folder):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() not in known or any(p[0] == '.' for p in inside.parts):
-            continue
-        if not within or out.resolve() not in path.resolve().parents:
-            found.setdefault(inside.with_suffix('').as_posix(), []).append(path)
-    return found
 
 
 def _refuse_same(out: Path, inputs: Iterable[Path], role: str = 'out') -> None:
@@ -134,35 +146,56 @@ def _refuse_same(out: Path, inputs: Iterable[Path], role: str = 'out') -> None:
             )
 
 
-def check_settings(L: int, threshold: float, extras: Collection[str]) -> int:
-    """Check what :func:`refine_files` and :func:`refine_pair` are told; returns ``L`` as an int.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What is written of refined pairs.
+
+    Args:
+        threshold: Probability above which a pixel is object, from 0 to below 1.
+        extras: Some of :data:`EXTRAS`; of photos that are refined by rows, ``probability`` alone.
+        windowed: Whether photos are refined by rows, see
+            :func:`~mmseg_cascadepsp.apis.refine_file`; by default those of more than
+            :data:`WINDOWED_PIXELS`. False: PNG alone.
+        overwrite: Whether to make everything anew, also in the place of outputs of other settings.
 
     Raises:
-        TypeError: ``L`` is no integer.
-        ValueError: a bad setting.
+        InvalidValueError: A bad setting.
+
+    Example:
+        >>> RunOptions(extras=['overlay']).threshold
+        0.5
     """
-    if not 0 <= threshold < 1:
-        raise InvalidValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
-    unknown = set(extras) - set(EXTRAS)
-    if unknown:
-        raise InvalidValueError(
-            f'extras must be of {", ".join(EXTRAS)}, got {", ".join(sorted(unknown))}.'
-        )
-    return check_crop_size(L)
+
+    threshold: float = 0.5
+    extras: Collection[str] = ()
+    windowed: bool | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < 1:
+            raise InvalidValueError(
+                f'threshold must be at least 0 and below 1, got {self.threshold}.'
+            )
+        object.__setattr__(self, 'extras', tuple(self.extras))
+        unknown = set(self.extras) - set(EXTRAS)
+        if unknown:
+            raise InvalidValueError(
+                f'extras must be of {", ".join(EXTRAS)}, got {", ".join(sorted(unknown))}.'
+            )
 
 
-def check_outputs(
-    pair: Pair, extras: Iterable[str], windowed: bool | None, targets: Collection[Path] = ()
-) -> None:
+def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = ()) -> None:
     """Raise ``ValueError`` where an extra would be written over the photo, the mask or one of
     ``targets``, where the masks of all pairs go, or the mask in a format of rows but not by
-    rows."""
+    rows.
+    """
+    windowed = options.windowed
     if windowed is not None and not windowed and not _is_png(pair.target):
         raise InvalidValueError(
             f'windowed must be True or left open for out {pair.target}, got {windowed}: whole '
             'masks are written as PNG; or let out end in .png.'
         )
-    for kind in extras:
+    for kind in options.extras:
         extra = pair.extra(kind)
         _refuse_same(extra, (pair.image, pair.mask), kind)
         if extra in targets:
@@ -212,7 +245,8 @@ def make_note(pair: Pair, settings: dict, extras: Collection[str]) -> str:
 
 def is_windowed(pair: Pair) -> bool:
     """Whether a pair is refined by rows: large photos, and formats that are read by rows alone or
-    written so."""
+    written so.
+    """
     suffixes = {path.suffix.lower() for path in (pair.image, pair.mask, pair.target)}
     height, width = stored_size(pair.image) or (0, 0)
     return (
@@ -225,36 +259,30 @@ def is_windowed(pair: Pair) -> bool:
 
 
 def refine_pair(
-    refiner: Refiner,
+    refiner: MaskRefiner,
     pair: Pair,
+    options: RunOptions | None = None,
     *,
-    fast: bool | None = None,
-    L: int = 900,
-    threshold: float = 0.5,
-    extras: Collection[str] = (),
-    windowed: bool | None = None,
     note: str = '',
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Refine one pair of files; the mask is written last, so where it is, all is.
+    """Refine one pair of files. The mask is written last, so where it is, all is.
 
     Args:
-        refiner, pair: What does the work, and on what.
-        fast, L, threshold, extras: See :func:`~mmseg_cascadepsp.apis.refine_files`.
-        windowed: By rows, see :func:`~mmseg_cascadepsp.apis.refine_file`; by default as
-            :func:`is_windowed` says.
+        refiner: Does the work.
+        pair: On what.
+        options: What is written.
         note: Kept in the mask.
         progress: Called with (crops done, crops to do), by rows alone.
 
     Raises:
-        OSError: a file cannot be read or written.
-        TypeError: ``L`` is no integer.
-        ValueError: photo and mask do not fit each other, a bad setting, an extra on top of an
-            input, or ``windowed=False`` for a mask that is no PNG.
+        FileError: A file cannot be read or written.
+        InvalidValueError: Photo and mask do not fit each other, an extra on top of an input, or
+            ``windowed=False`` for a mask that is no PNG.
     """
-    L = check_settings(L, threshold, extras)
-    check_outputs(pair, extras, windowed)
-    job = Job(refiner, fast, L, threshold, tuple(extras), windowed)
+    options = options or RunOptions()
+    check_outputs(pair, options)
+    job = Job(refiner, options)
     if job.is_windowed(pair):
         job.by_rows(pair, note, progress)
     else:
@@ -265,52 +293,53 @@ def refine_pair(
 class Job:
     """The three parts of the work on a pair, which run beside each other in a folder run."""
 
-    refiner: Refiner
-    fast: bool | None
-    L: int
-    threshold: float
-    extras: tuple[str, ...]
-    windowed: bool | None
+    refiner: MaskRefiner
+    options: RunOptions
 
     def is_windowed(self, pair: Pair) -> bool:
-        return is_windowed(pair) if self.windowed is None else self.windowed
+        """Whether a pair is refined by rows."""
+        windowed = self.options.windowed
+        return is_windowed(pair) if windowed is None else windowed
 
     def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """Photo and mask."""
         return read_image(pair.image), read_mask(pair.mask)
 
     def refine(self, image: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, ...]:
-        probability = self.refiner.refine(image, coarse, fast=self.fast, L=self.L)
-        with_photo = bool(set(self.extras) - {'probability'})
+        """The probability, and photo and mask where pictures of them are wanted."""
+        probability = self.refiner.refine(image, coarse)
+        with_photo = bool(set(self.options.extras) - {'probability'})
         return (probability, image, coarse) if with_photo else (probability, None, None)
 
     def write(self, pair: Pair, note: str, probability, image, coarse) -> None:
-        mask = probability > 255 * self.threshold
-        if 'probability' in self.extras:
+        """Write what :meth:`refine` gave, the mask last."""
+        extras = self.options.extras
+        mask = probability > 255 * self.options.threshold
+        if 'probability' in extras:
             write_png(pair.extra('probability'), probability)
-        if 'overlay' in self.extras:
+        if 'overlay' in extras:
             write_image(pair.extra('overlay'), overlay(image, mask))
-        if 'before_after' in self.extras:
+        if 'before_after' in extras:
             picture = before_after(image, check_mask(coarse), mask, ('coarse mask', 'refined'))
             write_image(pair.extra('before_after'), picture)
         write_png(pair.target, mask.astype(np.uint8) * 255, {NOTE: note} if note else None)
 
-    def by_rows(self, pair: Pair, note: str, progress) -> None:
-        pictures = sorted(set(self.extras) - {'probability'})
+    def by_rows(self, pair: Pair, note: str, progress: Progress | None) -> None:
+        """Read, refine and write by rows."""
+        extras = self.options.extras
+        pictures = sorted(set(extras) - {'probability'})
         if pictures:
             raise InvalidValueError(
                 f'{pair.image} is refined by rows, without {" and ".join(pictures)}: leave them '
                 'out.'
             )
-        wanted = 'probability' in self.extras
         refine_file(
             self.refiner,
             pair.image,
             pair.mask,
             pair.target,
-            fast=self.fast,
-            L=self.L,
-            threshold=self.threshold,
-            probability=pair.extra('probability') if wanted else None,
+            threshold=self.options.threshold,
+            probability=pair.extra('probability') if 'probability' in extras else None,
             note=note,
             progress=progress,
         )

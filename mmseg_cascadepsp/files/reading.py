@@ -9,7 +9,6 @@ import io
 import logging
 import os
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +16,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files.paths import atomic_open
+from mmseg_cascadepsp.errors import DeniedFileError, FileError, InvalidValueError, MissingFileError
+
+from .paths import atomic_open
+from .values import check_brightness, full_value, soft_mask, to_rgb, to_uint8
 
 IMAGE_SUFFIXES = frozenset(
     {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm'}
 )
 MAX_PIXELS = 2**30
 """Above this a file is refused before its pixels are unpacked (OpenCV's own limit)."""
+
+WIDE = 'mmseg_cascadepsp_wide'
+"""In ``info`` of an opened picture: whether its file holds 16 bits."""
 
 _pixel_limit = threading.Lock()
 # Without a handler it prints of TIFFs that it does not know what its exception says, too.
@@ -33,7 +37,8 @@ logging.getLogger('PIL.TiffImagePlugin').addHandler(logging.NullHandler())
 
 def _open_header(path: str | os.PathLike) -> Image.Image:
     """``Image.open`` without Pillow's limit of 179 megapixels, which is a global: this package
-    refines larger photos."""
+    refines larger photos.
+    """
     with _pixel_limit:
         kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -45,7 +50,8 @@ def _open_header(path: str | os.PathLike) -> Image.Image:
 @contextmanager
 def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
     """The picture with its pixels loaded and turned as its EXIF orientation says; every fault is
-    an ``OSError``."""
+    an ``OSError``.
+    """
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f'{path} does not exist.')
@@ -62,17 +68,19 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
                 and picture.format == 'TIFF'
                 and picture.tag_v2.get(262) == 0
             )
+            wide = ';16' in str(picture.tile)  # Pillow drops the low bytes of colours itself
             picture.load()
             turned = ImageOps.exif_transpose(picture)
             if white_is_zero:
                 turned = Image.fromarray(65535 - np.asarray(turned))
+            turned.info[WIDE] = wide
     except UnidentifiedImageError:
         raise FileError(
             f'{path} is not an image that can be read ({path.stat().st_size} bytes); '
             'expected PNG, JPEG, TIFF, WebP, BMP or another format that Pillow knows.'
         ) from None
     except PermissionError:
-        raise FileError(
+        raise DeniedFileError(
             f'{path} cannot be read: permission denied; make it readable (chmod +r).'
         ) from None
     except Exception as error:  # decoders raise whatever they stumble over
@@ -84,7 +92,8 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
 
 def is_unknown_tiff(path: str | os.PathLike) -> bool:
     """Whether this is a TIFF that Pillow does not know, such as of many bands, which is read by
-    rows alone."""
+    rows alone.
+    """
     if Path(path).suffix.lower() not in ('.tif', '.tiff'):
         return False
     try:
@@ -107,7 +116,8 @@ def _alpha(picture: Image.Image) -> np.ndarray | None:
 
 def _unpack(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels as they are (``HxW`` of any integer or float, or uint8 RGB ``HxWx3``) and alpha
-    (uint8 ``HxW``) or None."""
+    (uint8 ``HxW``) or None.
+    """
     alpha = _alpha(picture)
     if picture.mode == '1':
         return np.asarray(picture).astype(np.uint8) * 255, alpha
@@ -118,22 +128,6 @@ def _unpack(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     if picture.has_transparency_data:
         picture = picture.convert('RGBA')
     return np.asarray(picture.convert('RGB')), alpha
-
-
-def _to_uint8(values: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """One channel of a photo as uint8: 16-bit loses its low byte, floats up to 1 are stretched."""
-    if values.dtype == np.uint8:
-        return values
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
-        raise FileError(
-            f'{path} holds values from {low} to {high}; expected 0 to 255, 0 to 65535, '
-            'or fractions 0 to 1.'
-        )
-    if values.dtype.kind == 'f':
-        values = values * 255 if high <= 1 else values
-        return (values if high <= 255 else values / 257).round().astype(np.uint8)
-    return (values if values.dtype.itemsize > 2 and high <= 255 else values >> 8).astype(np.uint8)
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -148,13 +142,10 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     with _open(path) as picture:
         pixels, alpha = _unpack(picture)
-    if pixels.ndim == 2:
-        pixels = np.repeat(_to_uint8(pixels, path)[..., None], 3, axis=2)
-    if alpha is not None:
-        weight = alpha[..., None].astype(np.uint16)
-        pixels = ((pixels * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
-    check_photo_values(pixels.max(initial=0), path)
-    return np.ascontiguousarray(pixels)
+    rgb = to_rgb(pixels, alpha, path)
+    wide = pixels.dtype.itemsize > 1 or picture.info.get(WIDE, False)
+    check_brightness(int(rgb.max(initial=0)), wide, path)
+    return rgb
 
 
 def _is_grey(colours: np.ndarray, tolerance: int = 0) -> bool:
@@ -163,7 +154,8 @@ def _is_grey(colours: np.ndarray, tolerance: int = 0) -> bool:
 
 def _palette_mask(picture: Image.Image) -> np.ndarray | None:
     """A palette's mask: by brightness (None) when its colours are greys, else by index: 0 is
-    background, and so is 255 beside other objects (VOC's void)."""
+    background, and so is 255 beside other objects (VOC's void).
+    """
     index = np.asarray(picture)
     used = np.unique(index)
     palette = np.zeros((256, 3), np.uint8)
@@ -176,49 +168,6 @@ def _palette_mask(picture: Image.Image) -> np.ndarray | None:
         return None
     has_void = 255 in used and ((used > 0) & (used < 255)).any()
     return ((index > 0) & ~(has_void & (index == 255))).astype(np.uint8) * 255
-
-
-def check_photo_values(high: float, path: str | os.PathLike) -> None:
-    """Warn of a photo that is nearly black, as those of 10 to 14 bits in a file of 16 are."""
-    if 0 < high < 64:
-        warnings.warn(
-            f'{path} is nearly black: of 255 it has no value above {high}, and its edges are '
-            'hardly seen. If it holds 10 to 14 bits in a file of 16, stretch it to all 16 first.',
-            stacklevel=4,
-        )
-
-
-def check_mask_values(low: float, high: float, path: str | os.PathLike) -> None:
-    """Warn of a mask without object for its values are small, such as ids of classes.
-
-    Raises:
-        OSError: values out of range.
-    """
-    if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
-        raise FileError(
-            f'{path} holds values from {low} to {high}; expected a mask of 0/255, 0/1 '
-            'or 0 to 65535.'
-        )
-    half, full = (127, 255) if high <= 255 else (32767, 65535)
-    if 1 < high <= half:
-        warnings.warn(
-            f'{path} has no value above {half} (its largest is {high}), so the mask is empty; '
-            f'object pixels are expected to be {full} or, with 0/1, to be 1.',
-            stacklevel=4,
-        )
-
-
-def _grey_mask(values: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """One channel of a mask as uint8 0..255: 0/1 and fractions are stretched, 16 bits become 8."""
-    high = values.max()
-    check_mask_values(values.min(), high, path)
-    if high <= 1:
-        values = values * np.float32(255)
-    elif high > 255:
-        values = values.astype(np.float32) / 257
-    if values.dtype.kind == 'f':
-        values = np.ceil(values - 0.5)  # halves go down: 0.5 is background, as everywhere
-    return values.astype(np.uint8)
 
 
 def read_mask(path: str | os.PathLike) -> np.ndarray:
@@ -245,7 +194,7 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
         visible = pixels[alpha > 0]
         if pixels.ndim == 3 or not len(visible) or visible.min() == visible.max():
             return np.ascontiguousarray(alpha)  # a cut-out, or one colour on nothing
-        return (_to_uint8(pixels, path).astype(np.uint16) * alpha // 255).astype(np.uint8)
+        return (to_uint8(pixels, path).astype(np.uint16) * alpha // 255).astype(np.uint8)
     if pixels.ndim == 3:
         colours = np.unique(pixels @ np.array([65536, 256, 1]))
         if len(colours) > 2 or colours[0] != 0:
@@ -254,7 +203,7 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
                 'object; expected a mask of 0/255 or 0/1 in one channel.'
             )
         return pixels.any(axis=-1).astype(np.uint8) * 255
-    return _grey_mask(pixels, path)
+    return soft_mask(pixels, full_value(pixels.min(), pixels.max(), path))
 
 
 def read_labels(path: str | os.PathLike) -> np.ndarray:
@@ -306,7 +255,8 @@ def write_png(
 
 def read_png_text(path: str | os.PathLike) -> dict[str, str]:
     """The notes that :func:`write_png` put into a file, without reading its pixels; empty when
-    there are none or no PNG."""
+    there are none or no PNG.
+    """
     try:
         with _open_header(path) as picture:
             # Not `picture.text`: it unpacks the pixels, for notes behind them.
@@ -317,7 +267,8 @@ def read_png_text(path: str | os.PathLike) -> dict[str, str]:
 
 def write_image(path: str | os.PathLike, pixels: np.ndarray, quality: int = 92) -> None:
     """Write an RGB uint8 picture in the format that the suffix of ``path`` names (JPEG without
-    one), atomically."""
+    one), atomically.
+    """
     suffix = Path(path).suffix.lower() or '.jpg'
     kind = Image.registered_extensions().get(suffix)
     if kind is None:

@@ -1,11 +1,10 @@
-"""Results that are written by rows, so that none is ever whole in memory: PNG, TIFF (with
-``tifffile``, the extra ``huge``) or ``.npy``. A TIFF keeps the photo's georeferencing."""
+"""Results of photos refined by rows: PNG, TIFF (with ``tifffile``, the extra ``huge``) or
+``.npy``. A TIFF keeps the photo's georeferencing.
+"""
 
 import json
 import os
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -13,36 +12,88 @@ from typing import BinaryIO
 import numpy as np
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
-from mmseg_cascadepsp.files.paths import atomic_open, hidden_name
-from mmseg_cascadepsp.files.reading import _open_header, read_png_text
-from mmseg_cascadepsp.files.rows import import_extra
+
+from .paths import atomic_open, hidden_name
+from .reading import _open_header, read_png_text, write_png
+from .rows import import_extra
+
+OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
+"""What results by rows can be written as."""
+TILE = (256, 256)
 
 
-def write_rows(
+def check_format(name: str, path: str | os.PathLike) -> None:
+    """See before the work that a result can be written.
+
+    Args:
+        name: Of the argument, for messages.
+        path: Where the result goes.
+
+    Raises:
+        InvalidValueError: The suffix is none of :data:`OUT_SUFFIXES`.
+        FileError: TIFF without ``tifffile``.
+
+    Example:
+        >>> check_format('out', 'mask.png')  # says nothing
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in OUT_SUFFIXES:
+        raise InvalidValueError(f'{name} must end in {", ".join(OUT_SUFFIXES)}, got {path}.')
+    if suffix in ('.tif', '.tiff'):
+        try:
+            import_extra('tifffile', 'huge')
+        except FileError as error:
+            raise FileError(f'{path} cannot be written: it {error}.') from error
+
+
+def write_result(
     path: str | os.PathLike,
-    strips: Iterable[np.ndarray],
-    shape: tuple[int, int],
+    values: np.ndarray,
     text: Mapping[str, str] | None = None,
     geo: Mapping[int, tuple] | None = None,
 ) -> None:
-    """Write a grey picture by rows as PNG, tiled TIFF or ``.npy``, atomically.
+    """Write a grey picture as PNG, tiled TIFF or ``.npy``, whole or not at all.
 
     Args:
         path: Its suffix tells the format.
-        strips: uint8 ``(n, W)``, together ``shape``.
-        shape: ``(H, W)``.
-        text: Notes, read back by :func:`read_note`. ``.npy`` has no place for them: they go into a
-            hidden file beside it.
+        values: uint8 ``(H, W)``. A :class:`numpy.memmap` is written without a copy in memory.
+        text: Notes, read back by :func:`read_note`. ``.npy`` has no place for them, so they go
+            into a hidden file beside it.
         geo: Tags of a georeferenced TIFF, for TIFF.
 
     Raises:
-        OSError: the disk is full, the folder cannot be written to, TIFF without ``tifffile``.
-        ValueError: another suffix.
+        InvalidValueError: Another suffix.
+        FileError: TIFF without ``tifffile``.
+        OSError: The disk is full, or the folder cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + '/mask.npy'
+        >>> write_result(path, np.eye(2, dtype=np.uint8), {'made': 'today'})
+        >>> np.load(path).tolist(), read_note(path)
+        ([[1, 0], [0, 1]], {'made': 'today'})
     """
-    writer = find_writer(path)
+    check_format('path', path)
+    suffix = Path(path).suffix.lower()
+    if suffix == '.png':
+        write_png(path, values, text)
+        return
     with atomic_open(path) as file:
-        writer(file, strips, shape, dict(text or {}), dict(geo or {}))
-        if text and writer is _write_npy:  # first: a result without is taken for somebody else's
+        if suffix == '.npy':
+            np.save(file, values)
+        else:
+            import_extra('tifffile', 'huge').imwrite(
+                file,
+                values,
+                bigtiff=values.size > 2**31,
+                tile=TILE,
+                compression='zlib',
+                photometric='minisblack',
+                description=json.dumps(dict(text)) if text else None,
+                metadata=None,
+                extratags=list((geo or {}).values()),
+            )
+        if text and suffix == '.npy':  # first: a result without is taken for somebody else's
             file.flush()
             os.fsync(file.fileno())
             stamp = _stamp(os.fstat(file.fileno()))
@@ -59,90 +110,19 @@ def _stamp(stat: os.stat_result) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def find_writer(path: str | os.PathLike) -> Callable[..., None]:
-    """What writes the format that the suffix of ``path`` names.
-
-    Raises:
-        OSError: TIFF without ``tifffile``; says which extra brings it.
-        ValueError: another suffix.
-    """
-    suffix = Path(path).suffix.lower()
-    writers = {'.png': _write_png, '.npy': _write_npy, '.tif': _write_tiff, '.tiff': _write_tiff}
-    if suffix not in writers:
-        raise InvalidValueError(f'path {path} must end in .png, .tif or .npy.')
-    if writers[suffix] is _write_tiff:
-        try:
-            import_extra('tifffile', 'huge')
-        except OSError as error:
-            raise FileError(f'{path} cannot be written: it {error}.') from error
-    return writers[suffix]
-
-
-def _write_npy(file: BinaryIO, strips, shape, text, geo) -> None:
-    header = {'descr': '|u1', 'fortran_order': False, 'shape': tuple(shape)}
-    np.lib.format.write_array_header_1_0(file, header)
-    for rows in strips:
-        file.write(np.ascontiguousarray(rows).tobytes())
-
-
-def _write_png(file: BinaryIO, strips, shape, text, geo) -> None:
-    def chunk(kind: bytes, data: bytes) -> None:
-        file.write(struct.pack('>I', len(data)) + kind + data)
-        file.write(struct.pack('>I', zlib.crc32(kind + data)))
-
-    file.write(b'\x89PNG\r\n\x1a\n')
-    chunk(b'IHDR', struct.pack('>IIBBBBB', shape[1], shape[0], 8, 0, 0, 0, 0))
-    for key, value in text.items():
-        chunk(b'iTXt', key.encode('latin-1') + b'\0' * 5 + value.encode())
-    packer = zlib.compressobj(4)
-    for rows in strips:
-        filtered = np.zeros((len(rows), shape[1] + 1), np.uint8)  # byte 0 of a row: no filter
-        filtered[:, 1:] = rows
-        if data := packer.compress(filtered.tobytes()):
-            chunk(b'IDAT', data)
-    chunk(b'IDAT', packer.flush())
-    chunk(b'IEND', b'')
-
-
-def _write_tiff(file: BinaryIO, strips, shape, text, geo, side: int = 256) -> None:
-    tifffile = import_extra('tifffile', 'huge')
-
-    def tiles() -> Iterator[np.ndarray]:
-        for rows in _regroup(strips, side):
-            for left in range(0, shape[1], side):
-                tile = np.zeros((side, side), np.uint8)
-                part = rows[:, left : left + side]
-                tile[: part.shape[0], : part.shape[1]] = part
-                yield tile
-
-    with tifffile.TiffWriter(file, bigtiff=shape[0] * shape[1] > 2**31) as writer:
-        writer.write(
-            tiles(),
-            shape=tuple(shape),
-            dtype=np.uint8,
-            tile=(side, side),
-            compression='zlib',
-            photometric='minisblack',
-            description=json.dumps(text) if text else None,
-            metadata=None,
-            extratags=list(geo.values()),
-        )
-
-
-def _regroup(strips: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
-    """The same rows in strips of ``height``; the last may be lower."""
-    rest = None
-    for rows in strips:
-        rest = rows if rest is None else np.concatenate([rest, rows])
-        while len(rest) >= height:
-            yield rest[:height]
-            rest = rest[height:]
-    if rest is not None and len(rest):
-        yield rest
-
-
 def read_note(path: str | os.PathLike) -> dict[str, str]:
-    """The notes of :func:`write_rows` or ``write_png``; empty where there are none."""
+    """Read the notes of :func:`write_result` or :func:`~mmseg_cascadepsp.files.write_png`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Key -> text. Empty where there are none.
+
+    Example:
+        >>> read_note('missing.png')
+        {}
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in ('.tif', '.tiff', '.npy'):
         return read_png_text(path)
@@ -162,8 +142,21 @@ def read_note(path: str | os.PathLike) -> dict[str, str]:
 def appended(path: str | os.PathLike, row_bytes: int) -> Iterator[tuple[BinaryIO, int]]:
     """Open a file of rows to append to, cut to whole rows.
 
+    Args:
+        path: The file, which is made if it is missing.
+        row_bytes: Bytes of a row.
+
     Yields:
         The file, and how many rows it has.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + '/rows'
+        >>> with appended(path, 4) as (file, rows):
+        ...     _ = file.write(b'abcdef')
+        >>> with appended(path, 4) as (file, rows):
+        ...     rows
+        1
     """
     path = Path(path)
     path.touch()

@@ -1,7 +1,11 @@
 """Networks registered with MMSegmentation: the refiner, and the chain of a segmentor and it."""
 
-from .chain import RefinedSegmentor, RefinedSegTTAModel, StoredPredictions
-from .refiner import (
+from mmseg_cascadepsp.compat import require_mmseg
+
+require_mmseg()  # says in one sentence why MMSegmentation cannot be imported
+
+from .chain import RefinedSegmentor, RefinedSegTTAModel, StoredPredictions  # noqa: E402
+from .refiner import (  # noqa: E402
     CascadePSP,
     EfficientNetLite,
     GradientLoss,

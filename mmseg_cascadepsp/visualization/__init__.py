@@ -1,6 +1,8 @@
-from mmseg_cascadepsp.visualization.cascade import cascade_panels
-from mmseg_cascadepsp.visualization.drawing import default_palette, overlay, paint_labels
-from mmseg_cascadepsp.visualization.panels import before_after, before_after_change, most_changed
+"""Pictures of masks, label maps and cascades on photos, from arrays alone."""
+
+from .cascade import cascade_panels
+from .drawing import default_palette, overlay, paint_labels
+from .panels import before_after, before_after_change, most_changed
 
 __all__ = [
     'before_after',

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.visualization.drawing import CYAN, INK, ORANGE, title_strip
+
+from .drawing import CYAN, INK, ORANGE, title_strip
 
 
 def cascade_panels(
@@ -16,14 +17,15 @@ def cascade_panels(
     truth: np.ndarray,
     side: int = 160,
 ) -> np.ndarray:
-    """One row for each photo: photo, coarse mask, the outputs of each pass coarse to fine, truth
-    (paper, Fig. 4).
+    """Draw a row for each photo: photo, coarse mask, the outputs of each pass, true mask.
+
+    The outputs of a pass stand from coarse to fine, as in Fig. 4 of the paper.
 
     Args:
         images: RGB uint8 ``(N, H, W, 3)``.
         coarse: uint8 ``(N, H, W)``, 0 to 255.
-        passes: For each pass: output stride -> probability ``(N, H, W)``, 0 to 1; what is not
-            finite is shown black.
+        passes: For each pass: output stride -> probability ``(N, H, W)``, 0 to 1. Values that are
+            not finite become black.
         truth: uint8 ``(N, H, W)``, 0 to 255.
         side: Longer side of a panel, pixels.
 
@@ -31,13 +33,22 @@ def cascade_panels(
         RGB uint8 picture.
 
     Raises:
-        ValueError: Shapes that do not fit together.
+        InvalidValueError: The shapes do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.visualization import cascade_panels
+        >>> images = np.zeros((2, 40, 60, 3), np.uint8)
+        >>> mask, probability = np.zeros((2, 40, 60), np.uint8), np.full((2, 40, 60), 0.5)
+        >>> passes = [{8: probability}, {8: probability, 4: probability}]
+        >>> cascade_panels(images, mask, passes, mask).shape[1]  # six columns
+        984
     """
     shape = images.shape[:3]
     outputs = [
-        (f'{number}: s{stride}', passes[number - 1][stride])
-        for number in range(1, len(passes) + 1)
-        for stride in sorted(passes[number - 1], reverse=True)
+        (f'{number}: s{stride}', maps[stride])
+        for number, maps in enumerate(passes, 1)
+        for stride in sorted(maps, reverse=True)
     ]
     for name, maps in (('coarse', coarse), ('truth', truth), *outputs):
         if maps.shape != shape:

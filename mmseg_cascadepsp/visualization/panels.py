@@ -1,12 +1,14 @@
-"""Before and after, side by side, with the place that changed most enlarged."""
+"""Masks and label maps before and after, side by side, with the place of most change enlarged."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.visualization.drawing import (
+
+from .drawing import (
     CYAN,
     INK,
     ORANGE,
@@ -31,15 +33,25 @@ ZOOM_SHARE = 0.22
 
 
 def most_changed(before: np.ndarray, after: np.ndarray, aspect: float = 1.0) -> Box:
-    """The window in which most pixels differ; without any difference, one in the middle.
+    """Find the window in which most pixels differ.
 
     Args:
-        before: ``(H, W)``.
-        after: ``(H, W)``.
+        before: Mask or label map ``(H, W)``.
+        after: The same, refined.
         aspect: Width of the window over its height.
 
     Returns:
-        Top, left, bottom, right (exclusive), inside the picture.
+        Top, left, bottom, right (exclusive), inside the picture. If nothing differs, the window
+        is in the middle.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.visualization import most_changed
+        >>> before = np.zeros((200, 300), bool)
+        >>> after = before.copy()
+        >>> after[50:60, 200:210] = True
+        >>> most_changed(before, after)
+        (21, 171, 87, 237)
     """
     height, width = before.shape
     longer = max(min(32, height, width), ZOOM_SHARE * max(height, width))
@@ -63,7 +75,7 @@ def most_changed(before: np.ndarray, after: np.ndarray, aspect: float = 1.0) -> 
 
 
 def _resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """To ``size`` (width, height): photos and masks (bool) smoothly, labels (int32) not."""
+    """To ``size`` (width, height). Labels (int32) are not mixed, photos and masks (bool) are."""
     shrinks = size[0] < array.shape[1]
     if array.dtype == np.int32:
         return cv2.resize(array, size, interpolation=cv2.INTER_NEAREST)
@@ -81,23 +93,47 @@ def _pale(photo: np.ndarray) -> np.ndarray:
 def _paint_mask(
     photo: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], thickness: int
 ) -> np.ndarray:
-    """The photo, dimmed outside of the mask, which has an outline."""
+    """The photo, dimmed outside the mask, with the mask's outline."""
     canvas = blend(photo, INK, ~mask, 0.55)
     outline(canvas, mask, colour, thickness)
     return canvas
 
 
-def _paint_masks_change(photo: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """The photo in pale grey; what went away and what came in colour."""
+def _paint_before(photo, before, after, line):
+    return _paint_mask(photo, before, ORANGE, line)
+
+
+def _paint_after(photo, before, after, line):
+    return _paint_mask(photo, after, CYAN, line)
+
+
+def _paint_change(photo, before, after, line):
+    """The photo in pale grey, with removed and added pixels in colour."""
     canvas = blend(_pale(photo), ORANGE, before & ~after, 0.9)
     return blend(canvas, CYAN, after & ~before, 0.9)
+
+
+def _paint_labels_before(photo, before, after, line, palette):
+    return paint_labels(photo, before, palette)
+
+
+def _paint_labels_after(photo, before, after, line, palette):
+    return paint_labels(photo, after, palette)
+
+
+def _paint_labels_change(photo, before, after, line, palette):
+    """The photo in pale grey, with the new labels of the changed pixels in colour."""
+    changed = (before != after)[..., None]
+    return np.where(changed, paint_labels(photo, after, palette, 0.9), _pale(photo))
 
 
 def _layout(
     shape: tuple[int, ...], count: int, width: int, gap: int
 ) -> tuple[tuple[int, int], tuple[int, int], bool]:
-    """Size (width, height) of a panel and of an enlarged part, and whether these stand in a column
-    beside the panels (upright photos) instead of a row below."""
+    """Size (width, height) of a panel, size of an enlarged part, and where the parts stand.
+
+    They stand in a column beside the panels if True (upright photos), else in a row below them.
+    """
     height, across = shape[:2]
     if height <= 1.1 * across:
         side = (width - (count - 1) * gap) // count
@@ -126,7 +162,7 @@ def _compose(
     columns: Sequence[tuple[Words, Paint]],
     width: int,
 ) -> np.ndarray:
-    """One column for each (words, paint): all of the photo, and its most changed place."""
+    """A column for each (words, paint): the whole photo, and its place of most change."""
     if width < 64 * len(columns):
         raise InvalidValueError(f'width must be at least {64 * len(columns)} pixels, got {width}.')
     gap = max(4, width // 130)
@@ -164,26 +200,33 @@ def before_after(
     palette: np.ndarray | None = None,
     width: int = 1600,
 ) -> np.ndarray:
-    """A photo with its mask before and after, each with the place that changed most enlarged.
+    """Draw a mask before and after refinement, with the place of most change enlarged.
 
     Args:
         image: RGB uint8 ``(H, W, 3)``.
         before: ``(H, W)``: a mask (bool, 0/1, fractions or 0..255), or labels with ``palette``.
         after: ``(H, W)``: the same, refined.
-        titles: Words on the two panels.
-        palette: uint8 ``(n, 3)`` RGB; with it ``before`` and ``after`` are label maps.
-        width: Of the picture, in pixels (a little less for very tall photos).
+        titles: Words above the two panels.
+        palette: RGB uint8 ``(n, 3)``. With it ``before`` and ``after`` are label maps.
+        width: Width of the picture in pixels. It is a little less for very tall photos.
 
     Returns:
         RGB uint8 picture.
 
     Raises:
-        ValueError: wrong shapes, or ``width`` too small to show anything.
+        InvalidValueError: A shape is wrong, or ``width`` is too small to show anything.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.visualization import before_after
+        >>> image = np.zeros((60, 80, 3), np.uint8)
+        >>> mask = np.zeros((60, 80), bool)
+        >>> mask[20:40, 30:60] = True
+        >>> before_after(image, np.roll(mask, 3, axis=1), mask, width=600).shape[1]
+        600
     """
-    before, after, paints = _prepare(image, before, after, palette)
-    words = [(ORANGE, titles[0])], [(CYAN, titles[1])]
-    columns = list(zip(words, paints, strict=False))
-    return _compose(image, before, after, columns, width)
+    before, after, columns = _prepare(image, before, after, titles, palette)
+    return _compose(image, before, after, columns[:2], width)
 
 
 def before_after_change(
@@ -194,40 +237,57 @@ def before_after_change(
     palette: np.ndarray | None = None,
     width: int = 2000,
 ) -> np.ndarray:
-    """Three panels: before, after, and what changed on a pale photo.
+    """Draw three panels: before, after, and what changed on a pale photo.
 
-    For masks the third panel shows added and removed pixels, for label maps the new label of each
-    changed pixel. Arguments, result and errors are those of :func:`before_after`.
+    For masks the third panel shows added and removed pixels. For label maps it shows the new label
+    of each changed pixel.
+
+    Args:
+        image: See :func:`before_after`, as for all others.
+        before: Mask or label map.
+        after: The same, refined.
+        titles: Words above the first two panels.
+        palette: Says that ``before`` and ``after`` are label maps.
+        width: Width of the picture in pixels.
+
+    Returns:
+        RGB uint8 picture.
+
+    Raises:
+        InvalidValueError: A shape is wrong, or ``width`` is too small to show anything.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.visualization import before_after_change
+        >>> image = np.zeros((60, 80, 3), np.uint8)
+        >>> mask = np.zeros((60, 80), bool)
+        >>> mask[20:40, 30:60] = True
+        >>> before_after_change(image, np.roll(mask, 3, axis=1), mask, width=600).shape[1]
+        599
     """
-    before, after, paints = _prepare(image, before, after, palette)
-    change = [(CYAN, 'added'), (ORANGE, 'removed')] if palette is None else [(INK, 'changed')]
-    words = [(ORANGE, titles[0])], [(CYAN, titles[1])], change
-    return _compose(image, before, after, list(zip(words, paints, strict=True)), width)
+    before, after, columns = _prepare(image, before, after, titles, palette)
+    return _compose(image, before, after, columns, width)
 
 
 def _prepare(
-    image: np.ndarray, before: np.ndarray, after: np.ndarray, palette: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, list[Paint]]:
-    """Both maps checked, and how to paint each of the three columns."""
+    image: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    titles: tuple[str, str],
+    palette: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, list[tuple[Words, Paint]]]:
+    """Both maps checked, and the words and the painter of each of the three columns."""
     check_pair(image, before, after)
     if palette is None:
-        return (
-            as_mask(before),
-            as_mask(after),
-            [
-                lambda photo, old, new, line: _paint_mask(photo, old, ORANGE, line),
-                lambda photo, old, new, line: _paint_mask(photo, new, CYAN, line),
-                lambda photo, old, new, line: _paint_masks_change(photo, old, new),
-            ],
+        before, after = as_mask(before), as_mask(after)
+        paints = _paint_before, _paint_after, _paint_change
+        change = [(CYAN, 'added'), (ORANGE, 'removed')]
+    else:
+        before, after = before.astype(np.int32), after.astype(np.int32)
+        paints = (
+            partial(paint, palette=palette)
+            for paint in (_paint_labels_before, _paint_labels_after, _paint_labels_change)
         )
-    return (
-        before.astype(np.int32),
-        after.astype(np.int32),
-        [
-            lambda photo, old, new, line: paint_labels(photo, old, palette),
-            lambda photo, old, new, line: paint_labels(photo, new, palette),
-            lambda photo, old, new, line: np.where(
-                (old != new)[..., None], paint_labels(photo, new, palette, 0.9), _pale(photo)
-            ),
-        ],
-    )
+        change = [(INK, 'changed')]
+    words = [(ORANGE, titles[0])], [(CYAN, titles[1])], change
+    return before, after, list(zip(words, paints, strict=True))

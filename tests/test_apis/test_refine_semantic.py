@@ -22,20 +22,14 @@ def labels(mask):
 
 
 def direct(refiner, photo, labels, strategy, classes=None):
-    return strategy.refine(
-        refiner.model.refine_pass,
-        torch.from_numpy(photo.transpose(2, 0, 1)),
-        labels,
-        normalize=refiner.model.normalize,
-        strides=(8, 4, 1),
-        classes=classes,
-    ).labels
+    image = torch.from_numpy(photo.transpose(2, 0, 1))
+    return strategy.refine(refiner.network, image, labels, classes=classes).labels
 
 
 @pytest.mark.parametrize(
     'options, settings',
     [
-        ({}, {'type': 'scene', 'stuff': ()}),
+        ({}, {'type': 'scene'}),
         ({'stuff': [0]}, {'type': 'scene', 'stuff': [0]}),
         ({'stuff': ['background'], 'classes': NAMES}, {'type': 'scene', 'stuff': [0]}),
         ({'strategy': 'semantic'}, {'type': 'semantic', 'background': None}),
@@ -62,24 +56,27 @@ def test_it_is_the_strategy(refiner, photo, labels, options, settings):
 
 def test_auto_looks_for_stuff_unless_it_is_named(refiner):
     names = ('car', 'sky', 'road')
-    assert refiner._strategy('auto', (), None, names).stuff == 'auto'
+    assert refiner._strategy('auto', 'auto', None, names).stuff == 'auto'
     assert refiner._strategy('auto', ['sky'], None, names).stuff == ['sky']
 
 
-@pytest.mark.parametrize(
-    'strategy, expected',
-    [
-        ({'type': 'semantic', 'background': 0}, ('uniform', 'all')),
-        ({'type': 'semantic', 'background': 0, 'crops': 'adaptive'}, ('adaptive', 'boundary')),
-        ({'type': 'binary'}, ('uniform', 'all')),
-        ({'type': 'scene'}, (None, None)),
-    ],
-    ids=str,
-)
-def test_a_config_leaves_its_crops_to_the_refiner(refiner, strategy, expected):
-    own = module.Refiner(refiner.model, crop_filter='all')
-    chosen = own._strategy(strategy, (), None, NAMES)
-    assert tuple(getattr(chosen, key, None) for key in ('crops', 'crop_filter')) == expected
+@pytest.mark.parametrize('strategy', ['semantic', {'type': 'semantic', 'background': 0}], ids=str)
+def test_a_strategy_leaves_the_cascade_to_the_refiner(refiner, photo, labels, strategy):
+    seen = []
+    network = refiner.network
+
+    class Watched(type(network)):
+        def for_image(self, image):
+            seen.append(image.shape[-1])
+            return super().for_image(image)
+
+    own = refiner.with_settings(L=80, crop_filter='all')
+    own.network.__class__ = Watched
+    own.refine_semantic(photo, labels, strategy)
+    assert max(seen) == 80 + 8  # both sides are padded
+    seen.clear()
+    own.refine_semantic(photo, labels, {'type': 'semantic', 'background': 0, 'L': 96})
+    assert max(seen) == 96 + 8
 
 
 def test_binary_is_the_mask_refined(refiner, photo, mask):
@@ -100,25 +97,11 @@ def test_a_single_name_is_that_of_the_object(refiner, photo, mask, strategy):
 
 def test_any_object_with_refine_is_a_strategy(refiner, photo, labels):
     class Turned:
-        def refine(self, refine_pass, image, labels, **options):
+        def refine(self, network, image, labels, **options):
             return SimpleNamespace(labels=labels[::-1])
 
-    for own in (refiner, module.Refiner(refiner.model, max_memory='1GB')):
-        np.testing.assert_array_equal(own.refine_semantic(photo, labels, Turned()), labels[::-1])
-
-
-def test_max_memory_bounds_the_batch_of_a_strategy_given(refiner, photo, labels, monkeypatch):
-    own, seen = module.Refiner(refiner.model, max_memory='4GB'), []
-
-    def refine(strategy, refine_pass, image, labels, **options):
-        seen.append(strategy.batch_size)
-        return SimpleNamespace(labels=labels)
-
-    monkeypatch.setattr(SceneParsingStrategy, 'refine', refine)
-    given = SceneParsingStrategy(L=100), SceneParsingStrategy(L=100, batch_size=1)
-    for strategy in ('scene', *given):
-        own.refine_semantic(photo, labels, strategy)
-    assert seen[0] > 0 and seen[1:] == [8, 1]
+    result = refiner.refine_semantic(photo, labels, Turned())
+    np.testing.assert_array_equal(result, labels[::-1])
 
 
 def test_auto_says_what_it_chose(refiner, photo, labels, monkeypatch):

@@ -23,7 +23,7 @@ def random_mask(height, width, blobs, seed):
     for _ in range(blobs):
         a, b = ((int(rng.integers(0, width)), int(rng.integers(0, height))) for _ in range(2))
         if rng.random() < 0.5:
-            radius, stroke = int(rng.integers(1, max(height, width))), int(rng.integers(-1, 6))
+            radius, stroke = int(rng.integers(1, max(height, width, 2))), int(rng.integers(-1, 6))
             cv2.circle(mask, a, radius, 1, stroke or 1)
         else:
             cv2.line(mask, a, b, 1, int(rng.integers(1, 9)))

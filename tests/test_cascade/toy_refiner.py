@@ -69,7 +69,7 @@ class Toy(Network):
 
 def refine(run, image, mask, normalize=None, strides=(8, 4, 1), progress=None, **settings):
     """Refine with a network made of ``run``, by default with both steps."""
-    settings = CascadeSettings(**{'steps': 'both', **settings})
+    settings = CascadeSettings(**{'steps': 'both', 'region': 'photo', **settings})
     return cascade.refine(Toy(run, normalize, strides), image, mask, settings, progress)
 
 
@@ -84,7 +84,8 @@ def _fused(
         fusion['batch_size'] = settings.pop('batch_size')
     fusion['compat'] = settings.get('compat')
     network = Toy(run, normalize)
-    arguments = image, labels, FusionSettings(**fusion), CascadeSettings(**settings)
+    settings = CascadeSettings(**{'region': 'photo', **settings})
+    arguments = image, labels, FusionSettings(**fusion), settings
     return function(network, *arguments, logits, progress)
 
 

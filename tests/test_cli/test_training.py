@@ -5,7 +5,8 @@ import os
 import pytest
 from mmengine.runner import Runner
 
-from mmseg_cascadepsp.cli.training import last_checkpoint, read_config
+from mmseg_cascadepsp.cli.configs import read_config
+from mmseg_cascadepsp.cli.train import last_checkpoint
 
 CONFIG = 'configs/cascadepsp_lite.py'
 
@@ -14,7 +15,7 @@ CONFIG = 'configs/cascadepsp_lite.py'
 def test_any_data_root(tmp_path, monkeypatch, name):
     monkeypatch.delenv('MMSEG_CASCADEPSP_DATA', raising=False)
     root = f'{tmp_path}/{name}'
-    cfg = read_config(CONFIG, root)
+    cfg = read_config(CONFIG, data_root=root)
     assert cfg.train_dataloader.dataset.data_root == f'{root}/train'
     assert os.environ['MMSEG_CASCADEPSP_DATA'] == root
     assert read_config(CONFIG).train_dataloader.dataset.data_root == f'{root}/train'

@@ -49,7 +49,7 @@ def test_table_2_changes_inference_alone():
     final, *others = (
         Config.fromfile(CONFIGS / f'{name}.py') for name in ('final', 'global_only', 'local_only')
     )
-    for cfg, change in zip(others, (dict(fast=True), dict(local='only')), strict=True):
+    for cfg, change in zip(others, (dict(steps='global'), dict(steps='local')), strict=True):
         assert cfg.model.test_cfg == {**final.model.test_cfg, **change}
         cfg.model.test_cfg = final.model.test_cfg
         assert cfg.to_dict() == final.to_dict()

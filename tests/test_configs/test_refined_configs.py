@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmseg_cascadepsp.cli import testing
+from mmseg_cascadepsp.cli import chaining
+from mmseg_cascadepsp.cli.configs import read_config
 from tests.chaining import (
     ROOT,
     SMALL_RUN,
@@ -57,12 +58,12 @@ def test_runs(path, refiner, tmp_path):
     }
     if name in ('ade20k', 'cityscapes'):
         options['model.strategy.min_size'] = 64
-    cfg = testing.read_config(str(path), options)
+    cfg = read_config(str(path), options)
     cfg.work_dir = str(tmp_path / 'work')
-    testing.chain(cfg)
-    testing.check_data(cfg, str(write(tmp_path / 'data')))
+    chaining.chain(cfg)
+    chaining.check_data(cfg, str(write(tmp_path / 'data')))
     cfg.load_from = str(write_checkpoint(cfg.model.segmentor, tmp_path / 'segmentor.pth'))
-    metrics = testing.run_test(cfg)
+    metrics = chaining.run_test(cfg)
     for score in scores:
         before, after, gain = (metrics[f'{score}{end}'] for end in ('_before', '', '_gain'))
         if not math.isnan(gain):
@@ -78,7 +79,7 @@ def test_names_public_weights_of_its_own_model(path):
     if model == 'encnet' and name in ('big', 'voc_relabelled'):
         assert cfg.load_from is None  # MMSeg has none
         with pytest.raises(ValueError, match='names none in load_from, so give one'):
-            testing.find_checkpoint(cfg)
+            chaining.find_checkpoint(cfg)
         return
     pattern = r'https://download.openmmlab.com/.*/(\w+?)_r(\d+)-d8_.*-[0-9a-f]{8}\.pth'
     found = re.fullmatch(pattern, cfg.load_from)
@@ -95,15 +96,15 @@ def test_shipped_chain_runs_without_download(tmp_path):
             folder = tmp_path / 'val' / name / kind
             folder.mkdir(parents=True)
             assert cv2.imwrite(str(folder / 'a.png'), picture)
-    cfg = testing.read_config(
+    cfg = read_config(
         str(SHIPPED),
         {'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers': False},
     )
     cfg.work_dir = str(tmp_path / 'work')
-    testing.chain(cfg)
-    testing.check_data(cfg, str(tmp_path / 'val'))
-    cfg.load_from = testing.find_checkpoint(cfg)
-    metrics = testing.run_test(cfg)
+    chaining.chain(cfg)
+    chaining.check_data(cfg, str(tmp_path / 'val'))
+    cfg.load_from = chaining.find_checkpoint(cfg)
+    metrics = chaining.run_test(cfg)
     assert metrics['mIoU'] > 10
     assert metrics['mIoU_gain'] == pytest.approx(metrics['mIoU'] - metrics['mIoU_before'])
 

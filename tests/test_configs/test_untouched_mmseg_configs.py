@@ -6,7 +6,8 @@ import torch
 from mmengine.dataset import Compose
 from mmseg.registry import MODELS
 
-from mmseg_cascadepsp.cli import testing
+from mmseg_cascadepsp.cli import chaining
+from mmseg_cascadepsp.cli.configs import read_config
 from mmseg_cascadepsp.models.refiner import zoo as model_zoo
 from tests.chaining import red_disc, write_picture
 
@@ -32,8 +33,8 @@ def lite(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize('config', CONFIGS, ids=lambda config: config.partition('/')[0])
 def test_chains_with_the_lite_refiner(config, lite, tmp_path):
-    cfg = testing.read_config(f'mmseg::{config}')
-    testing.chain(cfg, 'lite', lite, dict(type='auto', L=96))
+    cfg = read_config(f'mmseg::{config}')
+    chaining.chain(cfg, 'lite', lite, dict(type='auto', L=96))
     torch.manual_seed(0)
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor)).eval()
     model.dataset_meta = dict(classes=tuple(map(str, range(model.num_classes))))

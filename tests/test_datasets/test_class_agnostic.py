@@ -120,6 +120,7 @@ def test_photos_without_a_mask_are_counted(tmp_path):
     ((level, text),) = (call.args for call in told.call_args_list)
     assert level == logging.WARNING
     assert re.search(r'1 of 3 photos have no mask .*first .*images/b\.jpg', text)
+    assert re.search(r'1 of 3 masks have no photo .*first .*masks/b_mask\.png', text)
 
 
 @pytest.mark.parametrize('second', ['images/a.png', 'masks/a.jpg', 'images/a.JPG'])

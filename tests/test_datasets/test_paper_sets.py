@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.cli.training import check_data
+from mmseg_cascadepsp.cli.train import check_data
 from mmseg_cascadepsp.datasets import (
     LabelMapObjectsDataset,
     PaperTrainingSet,

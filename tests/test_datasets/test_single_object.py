@@ -29,11 +29,21 @@ PIPELINE = [
         ('tv_car7', 'car'),
         ('qcarx_tv', 'tvmonitor'),  # a word of its own before a part of one
         ('f00motorbike', 'motorbike'),
+        ('scarf_12_dog', 'dog'),  # no car in a scarf
+        ('two_cars_3', 'car'),
+        ('Armchair-1', 'chair'),
+        ('buses', 'bus'),
     ],
 )
 def test_class_in_the_name_of_big(stem, name):
     index = BIGDataset.object_class(BIGDataset, stem)
     assert BIGDataset.METAINFO['classes'][index] == name
+
+
+@pytest.mark.parametrize('stem', ['scarf_12', 'catalog_1', 'personal', 'business_2'])
+def test_names_inside_other_words_are_no_classes_of_big(stem):
+    with pytest.raises(ValueError, match=stem):
+        BIGDataset.object_class(BIGDataset, stem)
 
 
 @pytest.mark.parametrize('stem', ['2007_000033', '2007_000033_00', '2007_000033_21', 'x_1'])

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from mmseg_cascadepsp import evaluation as ev
 from mmseg_cascadepsp.evaluation import folders, mask_scores
 from mmseg_cascadepsp.files.reading import write_png
 
@@ -41,7 +42,12 @@ def test_sets_of_a_root_are_found_and_pooled(tmp_path, val, monkeypatch):
         record
         for example in examples
         for record in folders.measure(
-            example, {'perfect': the_truth(cats | dogs), 'none': lambda image, mask: mask}
+            example,
+            {
+                'perfect': the_truth(cats | dogs),
+                'none': lambda image, mask: mask,
+                'worse': lambda image, mask: mask & False,
+            },
         )
     ]
     rows = {(row['kind'], row['method'], row['set']): row for row in folders.summarise(records)}
@@ -60,6 +66,10 @@ def test_sets_of_a_root_are_found_and_pooled(tmp_path, val, monkeypatch):
         assert row[key] == 100
         assert row[f'{key}_gain'] == pytest.approx(100 - 100 * value)
         assert rows['simulated', 'none', 'all'][f'{key}_gain'] == 0
+    assert rows['simulated', 'none', 'all']['harmed_0.5'] == 0
+    assert rows['simulated', 'worse', 'all']['harmed_2'] == 100
+    pieces = [ev.count_speckles(coarse, truth) for truth, coarse, _ in every]
+    assert rows['simulated', 'none', 'all']['speckles'] == pytest.approx(sum(pieces) / 3)
 
 
 def test_three_folders_are_matched_by_stem(tmp_path):
@@ -67,7 +77,12 @@ def test_three_folders_are_matched_by_stem(tmp_path):
     (tmp_path / 'mine/masks/photo4.png').unlink()
     (tmp_path / 'mine/images/photo5.png').rename(tmp_path / 'mine/images/photo5.PNG')
     (tmp_path / 'mine/images/readme.txt').write_text('no picture')
-    with pytest.warns(UserWarning, match='1 of 3 coarse masks have no photo .* first photo4.png'):
+    with (
+        pytest.warns(
+            UserWarning, match='images: 1 of 3 files have no partner.*, first photo4.png'
+        ),
+        pytest.warns(UserWarning, match='1 of 3 files have no photo .* first photo4.png'),
+    ):
         examples = folders.find_examples(
             *(tmp_path / 'mine' / name for name in ('images', 'masks')),
             [tmp_path / 'mine/coarse_simulated'],
@@ -100,7 +115,9 @@ def test_worst_set_and_tables():
             for key in folders.MASK_SCORES
             for state, value in (('_before', 80.0), ('', 80 + gain), ('_gain', gain))
         }
-        return dict(kind='networks', method=method, set=name, n=n, seconds=0.5) | scores
+        harm = {'harmed_0.5': 12.5, 'harmed_2': 3.1, 'worst_tenth': -2.34}
+        harm |= dict(speckles_before=1.0, speckles=0.25)
+        return dict(kind='networks', method=method, set=name, n=n, seconds=0.5) | scores | harm
 
     rows = [
         row('all', 30, 2.0),
@@ -114,6 +131,9 @@ def test_worst_set_and_tables():
     assert folders.worst_set(rows, 'networks', 'lite', 31) is None
     text = folders.to_markdown(rows)
     assert '| cats | 20 | 80.00 -> 81.50 (+1.50) |' in text
+    assert '| lose > 0.5 | lose > 2 | worst tenth | speckles |' in text
+    assert '| 12.5 % | 3.1 % | -2.34 | 1.00 -> 0.25 | 0.50 |' in text
+    assert len({line.count('|') for line in text.splitlines() if '|' in line}) == 1
     assert 'set of 10 masks or more: +1.50 (cats).' in text
     assert len(re.findall('^networks, ', text, re.MULTILINE)) == 2
     rows[0]['mBA'] = float('nan')

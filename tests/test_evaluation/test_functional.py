@@ -16,7 +16,7 @@ from .pictures import labels, masks
 NAN = float('nan')
 
 
-@pytest.mark.parametrize('module', ['boundary_iou', 'iou', 'mba', 'scores'])
+@pytest.mark.parametrize('module', ['boundary_iou', 'checks', 'iou', 'mba', 'scores', 'speckles'])
 def test_examples_in_docstrings(module):
     module = importlib.import_module(f'mmseg_cascadepsp.evaluation.functional.{module}')
     result = doctest.testmod(module)
@@ -166,6 +166,95 @@ def test_nothing_to_measure_is_nan_without_warning(recwarn):
     truth, pred, _ = masks(12, 40, 50)
     scores = ev.mask_scores([pred, empty], [truth, empty])
     assert scores['mBA'] == ev.mean_boundary_accuracy(pred, truth)
+    assert not recwarn.list
+
+
+def areas_of_components(mask, steps):
+    """Areas of the connected components of a mask, flooded pixel by pixel."""
+    left = {(y, x) for y, x in np.argwhere(mask).tolist()}
+    while left:
+        todo, area = [left.pop()], 0
+        while todo:
+            y, x = todo.pop()
+            area += 1
+            near = {(y + dy, x + dx) for dy, dx in steps} & left
+            left -= near
+            todo += near
+        yield area
+
+
+@pytest.mark.parametrize('share', [0.02, 0.3, 0.6, 0.98])
+@pytest.mark.parametrize('border', [0, 3])
+def test_speckles_by_brute_force(share, border):
+    random = np.random.RandomState(int(100 * share) + border)
+    truth = np.ones((70, 90), bool)  # speckles are of at most 3 pixels
+    pred = random.rand(70, 90) < share
+    if border:
+        pred[:border] = pred[-border:] = pred[:, :border] = pred[:, -border:] = False
+    four = [(0, 1), (1, 0), (0, -1), (-1, 0)]
+    eight = [*four, (1, 1), (1, -1), (-1, 1), (-1, -1)]
+    expected = sum(area < 0.0005 * 6300 for area in areas_of_components(pred, eight))
+    # All background that reaches the border is one component with what lies around the image.
+    holes = list(areas_of_components(~np.pad(pred, 1), four))
+    holes.remove(max(holes))
+    expected += sum(area < 0.0005 * 6300 for area in holes)
+    assert expected and ev.count_speckles(pred, truth) == expected
+
+
+def test_small_objects_have_no_speckles_and_empty_masks_neither():
+    truth = np.zeros((100, 100), bool)
+    truth[:40, :50] = True  # 2,000 pixels: a speckle would have to be below one
+    pred = truth.copy()
+    pred[20, 20], pred[80, 80] = False, True
+    assert ev.count_speckles(pred, truth) == 0
+    truth[50] = True
+    assert ev.count_speckles(pred, truth) == 2
+    assert ev.count_speckles(~truth & truth, truth) == 0
+
+
+def test_harm_by_brute_force():
+    pictures = [masks(seed, 60 + seed, 80) for seed in range(23)]
+    truths, coarse, refined = (list(part) for part in zip(*pictures, strict=True))
+    refined[:9] = coarse[:9]  # unchanged masks are not harmed
+    for seed in (2, 13, 17):  # these are
+        refined[seed] = coarse[seed] & (np.arange(80) > 5 * seed)
+    change = [
+        ev.binary_iou(after, truth) - ev.binary_iou(before, truth)
+        for truth, before, after in zip(truths, coarse, refined, strict=True)
+    ]
+    harm = ev.mask_harm(coarse, refined, truths)
+    assert harm['harmed_0.5'] == sum(value < -0.005 for value in change) / 23 >= 2 / 23
+    assert harm['harmed_2'] == sum(value < -0.02 for value in change) / 23 >= 2 / 23
+    assert harm['worst_tenth'] == pytest.approx(sum(sorted(change)[:3]) / 3, abs=1e-12)
+    speckles = [ev.count_speckles(*pair) for pair in zip(refined, truths, strict=True)]
+    assert harm['speckles'] == pytest.approx(sum(speckles) / 23)
+    assert ev.mask_harm(coarse, coarse, truths) == {
+        'harmed_0.5': 0,
+        'harmed_2': 0,
+        'worst_tenth': 0,
+        'speckles_before': harm['speckles_before'],
+        'speckles': harm['speckles_before'],
+    }
+
+
+def test_half_a_point_is_not_more_than_half_a_point():
+    truth = np.zeros((20, 100), bool)
+    truth[:10] = True
+    coarse, refined = truth.copy(), truth.copy()
+    coarse[0, :100] = False  # IoU 0.9
+    for lost, harmed in ((5, 0), (6, 1), (20, 1)):
+        refined = coarse.copy()
+        refined[1, :lost] = False
+        harm = ev.mask_harm([coarse], [refined], [truth])
+        assert (harm['harmed_0.5'], harm['harmed_2']) == (harmed, 0)
+    refined[1, 20] = False
+    assert ev.mask_harm([coarse], [refined], [truth])['harmed_2'] == 1
+
+
+def test_harm_of_nothing_is_nan(recwarn):
+    empty = np.zeros((20, 30), bool)
+    for harm in (ev.mask_harm([], [], []), ev.mask_harm([empty], [empty], [empty])):
+        assert np.isnan([harm[key] for key in ('harmed_0.5', 'harmed_2', 'worst_tenth')]).all()
     assert not recwarn.list
 
 

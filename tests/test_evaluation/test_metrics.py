@@ -12,7 +12,6 @@ from mmseg.registry import METRICS
 from mmseg.structures import SegDataSample
 
 from mmseg_cascadepsp import evaluation as ev
-from mmseg_cascadepsp.evaluation.metrics import samples
 
 from .pictures import labels, masks
 
@@ -63,7 +62,11 @@ def test_refinement_metric_reports_before_after_and_gain():
     truths = [array(one, 'gt_sem_seg') > 127 for one in samples]
     after = ev.mask_scores([array(one, 'pred_sem_seg') for one in samples], truths, r0=3)
     before = ev.mask_scores([array(one, 'coarse_mask') > 127 for one in samples], truths, r0=3)
-    assert len(metrics) == 15
+    coarse = [array(one, 'coarse_mask') > 127 for one in samples]
+    harm = ev.mask_harm(coarse, [array(one, 'pred_sem_seg') for one in samples], truths)
+    assert len(metrics) == 15 + 5
+    for key, value in harm.items():
+        assert metrics[key] == pytest.approx(value if 'speckles' in key else 100 * value)
     for key in ('IoU', 'mBA', 'BoundaryIoU', 'IoU_per_image', 'BoundaryIoU_per_image'):
         assert metrics[key] == pytest.approx(100 * after[key])
         assert metrics[f'{key}_before'] == pytest.approx(100 * before[key])
@@ -211,9 +214,9 @@ def test_photos_of_one_name_do_not_overwrite_each_other(tmp_path):
 def test_above_255_classes_the_file_has_16_bits_and_255_is_a_class(tmp_path):
     labels = np.array([[0, 254, 255, 256, 299]])
     meta = {'classes': list(range(300)), 'reduce_zero_label': True}
-    assert samples.numbered(labels, {}, meta).tolist() == [[1, 255, 256, 257, 300]]
+    assert ev.as_annotation(labels, {}, meta).tolist() == [[1, 255, 256, 257, 300]]
     meta['classes'] = list(range(150))
-    assert samples.numbered(labels[:, :3], {}, meta).tolist() == [[1, 255, 0]]
+    assert ev.as_annotation(labels[:, :3], {}, meta).tolist() == [[1, 255, 0]]
 
 
 def test_output_dir_is_out_of_mmsegs_own_script(tmp_path):

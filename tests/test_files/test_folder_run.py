@@ -20,6 +20,7 @@ from rich.live import Live
 from mmseg_cascadepsp.apis import EXTRAS, find_pairs, refine_files
 from mmseg_cascadepsp.files import pairs as module
 from mmseg_cascadepsp.files import read_image, read_mask, write_image, write_png
+from tests.tiny import Stub
 
 L = 80
 
@@ -33,16 +34,14 @@ def pairs(tmp_path, photo, mask):
     return tmp_path / 'photos', tmp_path / 'masks', tmp_path / 'out'
 
 
-class Blur:
+class Blur(Stub):
     """Stands for a refiner: quick, counts, and fails or is interrupted when told."""
 
     def __init__(self, fault=None, at=0, name='blur'):
+        super().__init__()
         self.fault, self.at, self.calls, self.name = fault, at, 0, name
 
-    def settings(self):
-        return {'model': self.name}
-
-    def refine(self, image, mask, fast, L):
+    def refine(self, image, mask):
         assert image.dtype == np.uint8 and image.shape[2] == 3
         self.calls += 1
         if self.calls == self.at:
@@ -150,7 +149,7 @@ def test_a_missing_extra_or_a_changed_input_is_made_again(blur, pairs, photo):
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        ({'fast': True}, 'another fast'),
+        ({'fast': True}, 'another steps'),
         ({'threshold': 0.4}, 'another threshold'),
         ({'L': 70}, 'another L'),
     ],
@@ -228,6 +227,8 @@ def test_a_bad_pair_is_told_and_the_others_go_on(blur, pairs, photo, mask):
         assert words in report.failed[name]
         assert f'failed {name}: {report.failed[name]}' in said
     assert len(report.failed) == 5
+    assert report.without_mask == ['without_mask']
+    assert '1 photos have no mask and are left out: without_mask' in said
     assert files(pairs[2]) == ['b.png', 'deep/c.png']
 
 
@@ -275,10 +276,10 @@ def test_reading_network_and_writing_overlap(blur, pairs, monkeypatch):
             written.set()
 
     class Waits(Blur):
-        def refine(self, image, mask, fast, L):
+        def refine(self, image, mask):
             if self.calls == 1:  # at work on b: c is read and a is written
                 assert read.wait(60) and written.wait(60)
-            return super().refine(image, mask, fast, L)
+            return super().refine(image, mask)
 
     monkeypatch.setattr(module, 'read_image', reads)
     monkeypatch.setattr(module, 'write_png', writes)
@@ -419,7 +420,7 @@ def test_results_may_go_above_the_inputs(blur, pairs):
 
 
 def test_results_go_beside_inputs_of_a_single_pair(pairs):
-    found, faults = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
+    found, faults, _ = find_pairs(pairs[0] / 'a.jpg', pairs[1] / 'a.png', pairs[0])
     assert found[0].target == pairs[0] / 'a.png' and not faults
 
 
@@ -434,3 +435,12 @@ def test_tiffs_that_pillow_does_not_know_are_refined_by_rows(
     assert refine_files(refiner, *paths, L=L).refined == ['p']
     expected = refiner.refine(photo, read_mask(paths[1]), L=L)
     assert ((read_mask(paths[2]) > 127) != (expected > 127)).mean() < 0.001
+
+
+def test_photos_without_a_mask_are_told(blur, pairs):
+    for name in ('b', 'deep/c'):
+        (pairs[1] / f'{name}.png').unlink()
+    console = Console(file=io.StringIO(), width=200)
+    report = refine_files(blur, *pairs, L=L, console=console)
+    assert report.refined == ['a'] and report.without_mask == ['b', 'deep/c']
+    assert '2 photos have no mask and are left out: b, deep/c' in console.file.getvalue()

@@ -1,5 +1,6 @@
 """Photos refined by rows: the same results, little memory, and runs that are killed go on."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -8,23 +9,34 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import tifffile
-import torch
-from torch import nn
 
 from mmseg_cascadepsp.apis import Refiner, refine_file
+from mmseg_cascadepsp.cascade import Network
 from mmseg_cascadepsp.files import large, read_mask, write_image, write_png
 from mmseg_cascadepsp.files.row_writers import read_note
 
 SIZE = (310, 203)
 
 
-class Soft(nn.Module):
-    """A refiner whose answer depends on photo and mask, in no time; counts its passes."""
+class Soft(Network):
+    """A network whose answer depends on photo and mask, in no time; counts its passes."""
 
     def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(3.0))
-        self.passes, self.fault_at = 0, None
+        self.count = {'passes': 0, 'fault_at': None}  # shared by all refiners that hold it
+
+    passes = property(lambda self: self.count['passes'])
+    fault_at = property(lambda self: self.count['fault_at'])
+
+    @passes.setter
+    def passes(self, value):
+        self.count['passes'] = value
+
+    @fault_at.setter
+    def fault_at(self, value):
+        self.count['fault_at'] = value
+
+    def for_image(self, image):
+        return functools.partial(self.refine_pass, image)
 
     def normalize(self, image):
         return image.float() / 255 - 0.5
@@ -33,14 +45,14 @@ class Soft(nn.Module):
         self.passes += 1
         if self.passes == self.fault_at:
             raise KeyboardInterrupt
-        logits = self.scale * (masks.mean(1, keepdim=True) + image.mean(1, keepdim=True))
+        logits = 3.0 * (masks.mean(1, keepdim=True) + image.mean(1, keepdim=True))
         return dict.fromkeys(strides, logits)
 
 
 @pytest.fixture
 def inputs(tmp_path, monkeypatch):
     """Arrays of a photo and a mask, and a folder."""
-    monkeypatch.setattr('mmseg_cascadepsp.cascade.windows.STRIP_PIXELS', 4000)
+    monkeypatch.setattr('mmseg_cascadepsp.cascade.geometry.STRIP_PIXELS', 4000)
     monkeypatch.setattr('mmseg_cascadepsp.files.rows.STRIP_BYTES', 3000)
     photo = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     y, x = np.ogrid[: SIZE[0], : SIZE[1]]
@@ -67,14 +79,15 @@ def save(folder, suffix, photo, mask):
 
 @pytest.mark.parametrize('suffix', ['.npy', '.tif', '.png'])
 @pytest.mark.parametrize('crops', ['uniform', 'adaptive'])
-@pytest.mark.parametrize('options', [{'L': 96}, {'L': 96, 'fast': True}, {'L': 400}])
+@pytest.mark.parametrize('options', [{'L': 96}, {'L': 96, 'steps': 'global'}, {'L': 400}])
 def test_the_same_result_as_in_memory(inputs, suffix, crops, options):
     photo, mask, folder = inputs
-    refiner = Refiner(Soft(), precision='fp32', crops=crops)
+    refiner = Refiner(Soft(), crops=crops)
     paths = save(folder, suffix, photo, mask)
     out, soft = folder / f'out{suffix}', folder / f'soft{suffix}'
-    refine_file(refiner, *paths, out, probability=soft, threshold=0.3, **options)
-    expected = refiner.refine(photo, mask, fast=options.get('fast'), L=options['L'])
+    own = refiner.with_settings(**options)
+    refine_file(own, *paths, out, probability=soft, threshold=0.3)
+    expected = own.refine(photo, mask)
     result = np.load(soft) if suffix == '.npy' else read_soft(soft)
     assert np.abs(result.astype(int) - expected).max() <= 1
     assert (result == expected).mean() > 0.99
@@ -95,16 +108,19 @@ def test_a_stopped_run_goes_on_where_it_was(inputs, fault_at):
     photo, mask, folder = inputs
     paths = save(folder, '.npy', photo, mask)
     model = Soft()
-    refiner = Refiner(model, precision='fp32', crop_filter='all')
-    refine_file(refiner, *paths, folder / 'whole.npy', L=96)
+    refiner = Refiner(model, crop_filter='all')
+    refine_file(refiner.with_settings(L=96), *paths, folder / 'whole.npy')
     passes, model.passes, model.fault_at = model.passes, 0, fault_at
     with pytest.raises(KeyboardInterrupt):
-        refine_file(refiner, *paths, folder / 'out.npy', L=96)
+        refine_file(refiner.with_settings(L=96), *paths, folder / 'out.npy')
     assert not (folder / 'out.npy').exists() and (folder / '.out.npy.partial').is_dir()
     model.passes, model.fault_at = 0, None
     counts = []
     refine_file(
-        refiner, *paths, folder / 'out.npy', L=96, progress=lambda *count: counts.append(count)
+        refiner.with_settings(L=96),
+        *paths,
+        folder / 'out.npy',
+        progress=lambda *count: counts.append(count),
     )
     assert model.passes == passes if fault_at == 1 else model.passes <= passes - 3
     assert counts[-1] == ((passes - 3) // 2,) * 2
@@ -116,13 +132,13 @@ def test_a_late_stop_leaves_little_to_do(inputs):
     photo, mask, folder = inputs
     paths = save(folder, '.npy', np.concatenate([photo] * 4), np.concatenate([mask] * 4))
     model = Soft()
-    refiner = Refiner(model, precision='fp32', crop_filter='all')
-    refine_file(refiner, *paths, folder / 'whole.npy', L=96)
+    refiner = Refiner(model, crop_filter='all')
+    refine_file(refiner.with_settings(L=96), *paths, folder / 'whole.npy')
     passes, model.passes, model.fault_at = model.passes, 0, model.passes - 10
     with pytest.raises(KeyboardInterrupt):
-        refine_file(refiner, *paths, folder / 'out.npy', L=96)
+        refine_file(refiner.with_settings(L=96), *paths, folder / 'out.npy')
     model.passes, model.fault_at = 0, None
-    refine_file(refiner, *paths, folder / 'out.npy', L=96)
+    refine_file(refiner.with_settings(L=96), *paths, folder / 'out.npy')
     assert model.passes < passes / 4
     np.testing.assert_array_equal(np.load(folder / 'out.npy'), np.load(folder / 'whole.npy'))
 
@@ -132,18 +148,18 @@ def test_what_was_done_with_other_settings_or_inputs_is_made_anew(inputs, change
     photo, mask, folder = inputs
     paths = save(folder, '.npy', photo, mask)
     model = Soft()
-    refiner = Refiner(model, precision='fp32')
+    refiner = Refiner(model)
     model.fault_at = 8
     with pytest.raises(KeyboardInterrupt):
-        refine_file(refiner, *paths, folder / 'out.npy', L=96)
+        refine_file(refiner.with_settings(L=96), *paths, folder / 'out.npy')
     model.fault_at = None
     if change == 'input':
         np.save(paths[0], photo[::-1])
     elif change == 'broken':
         (folder / '.out.npy.partial' / 'state.json').write_text('{')
     L = 88 if change == 'settings' else 96
-    refine_file(refiner, *paths, folder / 'out.npy', L=L)
-    refine_file(refiner, *paths, folder / 'again.npy', L=L)
+    refine_file(refiner.with_settings(L=L), *paths, folder / 'out.npy')
+    refine_file(refiner.with_settings(L=L), *paths, folder / 'again.npy')
     np.testing.assert_array_equal(np.load(folder / 'out.npy'), np.load(folder / 'again.npy'))
 
 
@@ -163,7 +179,7 @@ def test_tiff_files_are_closed_at_the_end(inputs, tiff_handles, end, fault):
     model = Soft()
     model.fault_at = 4 if end == 'stopped' else None
     with fault:
-        refine_file(Refiner(model, precision='fp32'), *paths, folder / 'out.tif', L=96)
+        refine_file(Refiner(model, L=96), *paths, folder / 'out.tif')
     assert [handle.closed for handle in tiff_handles] == [True, True]
 
 
@@ -172,7 +188,7 @@ def test_empty_and_full_masks_run_nothing(inputs, value):
     photo, mask, folder = inputs
     paths = save(folder, '.npy', photo, np.full_like(mask, value))
     model = Soft()
-    refine_file(Refiner(model, precision='fp32'), *paths, folder / 'out.png', L=96)
+    refine_file(Refiner(model, L=96), *paths, folder / 'out.png')
     assert model.passes == 0 and (read_mask(folder / 'out.png') == 255 * value).all()
     assert not (folder / '.out.png.partial').exists()
 
@@ -181,10 +197,10 @@ def test_a_note_is_kept_and_other_formats_mix(inputs):
     photo, mask, folder = inputs
     write_image(folder / 'photo.png', photo)
     np.save(folder / 'mask.npy', mask)
-    refiner = Refiner(Soft(), precision='fp32')
+    refiner = Refiner(Soft())
     for name in ('out.tif', 'out.png'):
         paths = (folder / file for file in ('photo.png', 'mask.npy', name))
-        refine_file(refiner, *paths, L=96, note='{"a": 1}')
+        refine_file(refiner.with_settings(L=96), *paths, note='{"a": 1}')
         assert json.loads(read_note(folder / name)['mmseg_cascadepsp']) == {'a': 1}
     np.testing.assert_array_equal(read_mask(folder / 'out.tif'), read_mask(folder / 'out.png'))
 
@@ -192,17 +208,16 @@ def test_a_note_is_kept_and_other_formats_mix(inputs):
 def test_bad_arguments(inputs):
     photo, mask, folder = inputs
     paths = save(folder, '.npy', photo, mask)
-    refiner = Refiner(Soft(), precision='fp32')
+    refiner = Refiner(Soft())
     for arguments, options, words in (
         ((*paths, folder / 'a.jpg'), {}, r'out must end in .png, .tif, .tiff, .npy, got .*a.jpg'),
         ((*paths, folder / 'a.png'), {'probability': 'a.gif'}, 'probability must end in'),
-        ((*paths, folder / 'a.png'), {'L': 65}, 'L must be at least 66'),
     ):
         with pytest.raises(ValueError, match=words):
-            refine_file(refiner, *arguments, **options)
+            refine_file(refiner.with_settings(L=96), *arguments, **options)
     np.save(folder / 'small.npy', mask[1:])
     with pytest.raises(ValueError, match=r'310 x 203 \(H x W\), got 309 x 203'):
-        refine_file(refiner, paths[0], folder / 'small.npy', folder / 'a.png', L=96)
+        refine_file(refiner, paths[0], folder / 'small.npy', folder / 'a.png')
     assert not (folder / 'a.png').exists()
 
 
@@ -213,7 +228,7 @@ def test_a_package_that_writes_the_result_is_missed_before_the_work(inputs, monk
     monkeypatch.setitem(sys.modules, 'tifffile', None)
     model, given = Soft(), {'out': folder / 'x.npy', kind: folder / 'x.tif'}
     with pytest.raises(OSError, match='x.tif cannot be .* pip install tifffile .*"huge"'):
-        refine_file(Refiner(model, precision='fp32'), *paths, L=96, **given)
+        refine_file(Refiner(model, L=96), *paths, **given)
     assert model.passes == 0 and sorted(folder.iterdir()) == sorted(paths)
 
 
@@ -227,7 +242,7 @@ sys.path.insert(0, sys.argv[1])
 from test_large import Soft
 
 folder, kind = sys.argv[2:]
-refiner = Refiner(Soft(), precision='fp32', crops='adaptive')
+refiner = Refiner(Soft(), crops='adaptive')
 small = np.zeros((64, 64, 3), np.uint8), np.eye(64, dtype=bool)
 refiner.refine(*small, L=300)
 
@@ -237,7 +252,7 @@ def peak():  # getrusage's would start from that of the parent process
 before = peak()
 paths = [f'{folder}/{name}.npy' for name in ('photo', 'mask', kind)]
 if kind == 'rows':
-    refine_file(refiner, *paths, L=300)
+    refine_file(refiner.with_settings(L=300), *paths)
 else:
     np.save(paths[2], refiner.refine(np.load(paths[0]), np.load(paths[1]), L=300))
 print(peak() - before)
@@ -281,7 +296,7 @@ def test_inputs_are_never_overwritten(inputs, options, words):
     options = {'out': 'out.png', **options}
     options = {key: folder / v if isinstance(v, str) else v for key, v in options.items()}
     with pytest.raises(ValueError, match=words):
-        refine_file(Refiner(Soft(), device='cpu'), *paths, **options)
+        refine_file(Refiner(Soft()), *paths, **options)
     assert [path.read_bytes() for path in paths] == before
     assert sorted(folder.iterdir()) == sorted(paths)
 
@@ -290,14 +305,14 @@ def test_inputs_are_never_overwritten(inputs, options, words):
 def test_a_second_run_leaves_one_that_is_under_way_alone(inputs, size):
     photo, mask, folder = inputs
     paths = save(folder, '.npy', photo, mask)
-    refiner = Refiner(Soft(), precision='fp32', crop_filter='all')
-    refine_file(refiner, *paths, folder / 'whole.npy', L=96)
+    refiner = Refiner(Soft(), crop_filter='all')
+    refine_file(refiner.with_settings(L=96), *paths, folder / 'whole.npy')
 
     def meanwhile(done, total):
         with pytest.raises(OSError, match='out .*out.npy is being written by another run'):
-            refine_file(refiner, *paths, folder / 'out.npy', L=size)
+            refine_file(refiner.with_settings(L=size), *paths, folder / 'out.npy')
 
-    refine_file(refiner, *paths, folder / 'out.npy', L=96, progress=meanwhile)
+    refine_file(refiner.with_settings(L=96), *paths, folder / 'out.npy', progress=meanwhile)
     np.testing.assert_array_equal(np.load(folder / 'out.npy'), np.load(folder / 'whole.npy'))
     assert not (folder / '.out.npy.partial').exists()
 
@@ -314,7 +329,7 @@ def test_what_a_run_leaves_is_cleared_away_before_another_may_begin(inputs, monk
         rmtree(path, **kwargs)
 
     monkeypatch.setattr(large.shutil, 'rmtree', remove)
-    refine_file(Refiner(Soft(), precision='fp32'), *paths, folder / 'out.npy', L=96)
+    refine_file(Refiner(Soft(), L=96), *paths, folder / 'out.npy')
     assert removed == [[large.LOCK]] and not (folder / '.out.npy.partial').exists()
 
 
@@ -331,5 +346,5 @@ def test_rows_that_were_lost_are_told_and_nothing_is_written(inputs, suffix, mon
 
     monkeypatch.setattr(large, '_refine_rows', cut_short)
     with pytest.raises(OSError, match='rows.bin has been cut short'):
-        refine_file(Refiner(Soft(), precision='fp32'), *paths, folder / f'out{suffix}', L=96)
+        refine_file(Refiner(Soft(), L=96), *paths, folder / f'out{suffix}')
     assert not (folder / f'out{suffix}').exists()

@@ -4,7 +4,8 @@ from unittest import mock
 
 import pytest
 
-from mmseg_cascadepsp.files import atomic_open, files
+from mmseg_cascadepsp.files import atomic_open
+from mmseg_cascadepsp.files import paths as files
 from mmseg_cascadepsp.files.paths import files_below
 
 

@@ -8,7 +8,6 @@ import tifffile
 from PIL import Image
 
 from mmseg_cascadepsp.files import (
-    io,
     read_image,
     read_labels,
     read_mask,
@@ -16,6 +15,7 @@ from mmseg_cascadepsp.files import (
     write_image,
     write_png,
 )
+from mmseg_cascadepsp.files import reading as io
 
 RNG = np.random.default_rng(0)
 PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (24, 36, 3), np.uint8), (0, 0), 3)
@@ -72,6 +72,18 @@ def test_photos_of_12_bits_are_told(tmp_path, channels):
     cv2.imwrite(path, RNG.integers(0, 4096, (9, 11, channels), np.uint16))
     with pytest.warns(UserWarning, match='a.png is nearly black: .* above 15, .* stretch'):
         read_image(path)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_16_bits_of_small_values_are_not_black_without_a_word(tmp_path, suffix, channels):
+    path = str(tmp_path / f'a.{suffix}')
+    cv2.imwrite(path, RNG.integers(0, 256, (9, 11, channels), np.uint16))
+    with pytest.warns(UserWarning, match='nearly black: .* above 0, .*8 to 14 bits'):
+        assert read_image(path).max() == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # black may be meant
+        read_image(save(tmp_path / 'b.png', np.zeros((9, 11), np.uint8)))
 
 
 def test_grey_palette_one_bit_and_cmyk(tmp_path):

@@ -10,8 +10,9 @@ from PIL import Image
 from mmseg_cascadepsp.files import read_image, read_mask
 from mmseg_cascadepsp.files import rows as module
 from mmseg_cascadepsp.files.reading import is_unknown_tiff
-from mmseg_cascadepsp.files.row_writers import write_rows
-from mmseg_cascadepsp.files.rows import open_image_rows, open_mask_rows, stored_size
+from mmseg_cascadepsp.files.row_writers import write_result
+from mmseg_cascadepsp.files.rows import ImageRows, MaskRows, stored_size
+from mmseg_cascadepsp.files.values import to_uint8
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 256, (150, 201, 3), np.uint8)
@@ -37,7 +38,7 @@ def test_a_tiff_by_rows_is_the_tiff(tmp_path, layout, step):
     path = tmp_path / 'a.tif'
     photo = np.moveaxis(PHOTO, -1, 0) if layout == 'planes' else PHOTO
     tifffile.imwrite(path, photo, photometric='rgb', **LAYOUTS[layout])
-    reader = open_image_rows(path)
+    reader = ImageRows(path)
     assert reader.shape == (150, 201)
     np.testing.assert_array_equal(gathered(reader, step), PHOTO)
     np.testing.assert_array_equal(reader.read(70, 75), PHOTO[70:75])
@@ -53,14 +54,15 @@ def test_rows_that_are_not_compressed_are_read_alone(
     colours = 'rgb' if channels == 3 else 'minisblack'
     path = tmp_path / 'a.tif'
     tifffile.imwrite(path, photo.squeeze(), photometric=colours, **layout)
-    monkeypatch.setattr(module.TiffRows, '_decode', None)
-    reader = module.TiffRows(path)
+    monkeypatch.setattr(module.TiffBands, '_decode', None)
+    with ImageRows(path) as opened:
+        reader = opened.source
     found = gathered(reader, 40)
     assert found.dtype == kind
     np.testing.assert_array_equal(found, photo.squeeze())
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(OSError, match='is truncated: '):
-        open_image_rows(path)
+        ImageRows(path)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_kinds_of_photos_are_read_as_when_read_whole(tmp_path, photo):
     kind = 'rgb' if photo.shape[-1] in (3, 4) else 'minisblack'
     tifffile.imwrite(tmp_path / 'a.tif', photo.squeeze(), photometric=kind, tile=(32, 32), **alpha)
     np.save(tmp_path / 'a.npy', photo)
-    whole = module._to_uint8(photo, 'a')
+    whole = to_uint8(photo, 'a')
     if photo.shape[-1] == 4:
         weight = whole[..., 3:].astype(int)
         whole = ((whole[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
@@ -86,19 +88,19 @@ def test_kinds_of_photos_are_read_as_when_read_whole(tmp_path, photo):
     elif photo.ndim == 2 or photo.shape[-1] == 1:
         whole = np.repeat(whole.reshape(150, 201, 1), 3, axis=2)
     for name in ('a.tif', 'a.npy'):
-        np.testing.assert_array_equal(gathered(open_image_rows(tmp_path / name), 33), whole)
+        np.testing.assert_array_equal(gathered(ImageRows(tmp_path / name), 33), whole)
 
 
 def test_white_is_zero_and_a_fourth_band_that_is_no_alpha(tmp_path):
     tifffile.imwrite(tmp_path / 'w.tif', PHOTO[..., 0], photometric='miniswhite')
     np.testing.assert_array_equal(
-        gathered(open_image_rows(tmp_path / 'w.tif'), 50), read_image(tmp_path / 'w.tif')
+        gathered(ImageRows(tmp_path / 'w.tif'), 50), read_image(tmp_path / 'w.tif')
     )
     bands = np.concatenate([PHOTO, PHOTO[..., :1]], axis=2)
     tifffile.imwrite(
         tmp_path / 'n.tif', bands, photometric='rgb', extrasamples=['unspecified'], tile=(64, 64)
     )
-    np.testing.assert_array_equal(gathered(open_image_rows(tmp_path / 'n.tif'), 50), PHOTO)
+    np.testing.assert_array_equal(gathered(ImageRows(tmp_path / 'n.tif'), 50), PHOTO)
 
 
 @pytest.mark.parametrize('kind', [np.uint8, np.uint16])
@@ -108,7 +110,7 @@ def test_premultiplied_colours_are_not_darkened(tmp_path, kind):
     bands = np.concatenate([PHOTO * (alpha / 255), alpha], axis=2).astype(kind) * scale
     bands[0] = np.iinfo(kind).max * np.array([1, 1, 1, 0.5])  # more than there can be
     tifffile.imwrite(path, bands, photometric='rgb', extrasamples=['assocalpha'])
-    by_rows, whole = gathered(open_image_rows(path), 50), read_image(path)
+    by_rows, whole = gathered(ImageRows(path), 50), read_image(path)
     assert np.abs(by_rows.astype(int) - whole).max() <= 1
 
 
@@ -116,7 +118,7 @@ def test_alpha_is_not_inverted_where_white_is_zero(tmp_path):
     bands = np.dstack([255 - PHOTO[..., 0], np.full((150, 201), 255, np.uint8)])
     how = {'photometric': 'miniswhite', 'extrasamples': ['unassalpha'], 'planarconfig': 'contig'}
     tifffile.imwrite(tmp_path / 'a.tif', bands, **how)
-    found = open_image_rows(tmp_path / 'a.tif').read(0, 150)
+    found = ImageRows(tmp_path / 'a.tif').read(0, 150)
     np.testing.assert_array_equal(found[..., 0], PHOTO[..., 0])
 
 
@@ -128,10 +130,10 @@ def test_tiffs_that_pillow_does_not_know(tmp_path, capfd, extra):
     how = {'photometric': 'rgb', 'extrasamples': extra, 'planarconfig': 'contig'}
     tifffile.imwrite(path, bands, **how)
     assert is_unknown_tiff(path) and stored_size(path) == (150, 201)
-    np.testing.assert_array_equal(gathered(open_image_rows(path), 50), PHOTO)
+    np.testing.assert_array_equal(gathered(ImageRows(path), 50), PHOTO)
     tifffile.imwrite(path, bands.astype(np.float32), **how)
     with pytest.raises(OSError, match='holds float32; by rows .*: save it as uint8 or uint16'):
-        open_image_rows(path)
+        ImageRows(path)
     path.write_bytes(path.read_bytes()[:100])
     assert stored_size(path) is None
     assert capfd.readouterr().err == ''
@@ -154,29 +156,29 @@ def test_other_colours_are_not_taken_for_rgb(tmp_path, mode, name):
     else:
         Image.fromarray(PHOTO).convert(mode).save(tmp_path / 'a.tif')
     with pytest.raises(OSError, match=f'a.tif cannot .*: its colours are {name}; convert it'):
-        open_image_rows(tmp_path / 'a.tif')
+        ImageRows(tmp_path / 'a.tif')
 
 
 def test_a_jpeg_inside_a_tiff_is_read_as_its_decoder_makes_it_rgb(tmp_path, monkeypatch):
     Image.fromarray(PHOTO).convert('YCbCr').save(tmp_path / 'a.tif', compression='jpeg')
     with tifffile.TiffFile(tmp_path / 'a.tif') as file:
         assert file.pages[0].photometric == 6
-    monkeypatch.setattr(module.TiffRows, '_decode', lambda *_: PHOTO)  # needs another package
-    np.testing.assert_array_equal(open_image_rows(tmp_path / 'a.tif').read(0, 150), PHOTO)
+    monkeypatch.setattr(module.TiffBands, '_decode', lambda *_: PHOTO)  # needs another package
+    np.testing.assert_array_equal(ImageRows(tmp_path / 'a.tif').read(0, 150), PHOTO)
 
 
 def test_mask_of_one_bit_where_white_is_zero(tmp_path):
     mask = PHOTO[..., 0] > 140
     tifffile.imwrite(tmp_path / 'm.tif', mask, photometric='miniswhite')
     np.testing.assert_array_equal(
-        gathered(open_mask_rows(tmp_path / 'm.tif'), 50), read_mask(tmp_path / 'm.tif') > 127
+        gathered(MaskRows(tmp_path / 'm.tif'), 50), read_mask(tmp_path / 'm.tif') > 127
     )
 
 
 @pytest.mark.parametrize('shape', [(9, 0), (0, 9)])
 def test_arrays_without_pixels_are_refused(tmp_path, shape):
     np.save(tmp_path / 'empty.npy', np.zeros(shape, np.uint8))
-    for read in (open_image_rows, open_mask_rows):
+    for read in (ImageRows, MaskRows):
         with pytest.raises(OSError, match='expected .H, W.'):
             read(tmp_path / 'empty.npy')
 
@@ -205,7 +207,7 @@ def test_kinds_of_masks(tmp_path, suffix, mask):
         pytest.skip('PNG has no fractions')
     else:
         Image.fromarray(mask).save(path)
-    reader = open_mask_rows(path)
+    reader = MaskRows(path)
     np.testing.assert_array_equal(gathered(reader, 40), MASK)
     assert not reader.is_empty and not reader.is_full
     if suffix != '.npy' and mask.dtype.kind != 'f':
@@ -216,14 +218,14 @@ def test_kinds_of_masks(tmp_path, suffix, mask):
 def test_float_masks_are_cut_as_when_read_whole(tmp_path, values):
     tifffile.imwrite(tmp_path / 'm.tif', np.float32([values] * 2))
     whole = read_mask(tmp_path / 'm.tif') > 127
-    np.testing.assert_array_equal(gathered(open_mask_rows(tmp_path / 'm.tif'), 1), whole)
+    np.testing.assert_array_equal(gathered(MaskRows(tmp_path / 'm.tif'), 1), whole)
     assert whole[0].tolist() == [False, values[1] in (0.51, 127.7), True]
 
 
 @pytest.mark.parametrize('value', [0, 1])
 def test_empty_and_full_masks_are_told(tmp_path, value):
     np.save(tmp_path / 'm.npy', np.full((5, 4), value, np.uint8))
-    reader = open_mask_rows(tmp_path / 'm.npy')
+    reader = MaskRows(tmp_path / 'm.npy')
     assert (reader.is_empty, reader.is_full) == (not value, bool(value))
 
 
@@ -248,7 +250,7 @@ def test_ids_in_place_of_a_mask_are_told_as_when_read_whole(
         tifffile.imwrite(path, values, tile=(64, 64))
     else:
         Image.fromarray(values).save(path)
-    with pytest.warns(UserWarning) as told, open_mask_rows(path) as reader:
+    with pytest.warns(UserWarning) as told, MaskRows(path) as reader:
         assert reader.is_empty
         if suffix != '.npy':
             read_mask(path)
@@ -271,15 +273,15 @@ def test_rasterio_sees_the_place_on_earth_and_reads_what_tifffile_does_not(tmp_p
         path = tmp_path / f'{codec}.tif'
         with rasterio.open(path, 'w', compress=codec, **place, **shape, **layout) as data:
             data.write(np.moveaxis(PHOTO, -1, 0))
-        reader = open_image_rows(path)
+        reader = ImageRows(path)
         np.testing.assert_array_equal(gathered(reader, 40), PHOTO)
-        write_rows(tmp_path / 'out.tif', [PHOTO[..., 0]], (150, 201), None, reader.geo)
+        write_result(tmp_path / 'out.tif', np.ascontiguousarray(PHOTO[..., 0]), None, reader.geo)
         with rasterio.open(tmp_path / 'out.tif') as data:
             assert data.crs.to_epsg() == 32632 and data.transform == place['transform']
             np.testing.assert_array_equal(data.read(1), PHOTO[..., 0])
 
 
-@pytest.mark.parametrize('read', [open_image_rows, open_mask_rows])
+@pytest.mark.parametrize('read', [ImageRows, MaskRows])
 @pytest.mark.parametrize('name', ['turned.tif', 'palette.tif', 'grey.tif', 'bands.tif'])
 def test_files_are_closed_after_use_and_after_faults(tmp_path, tiff_handles, read, name):
     path = damaged(tmp_path, name)
@@ -334,7 +336,7 @@ def damaged(tmp_path, name):
 def test_bad_photos_are_told(tmp_path, name, words):
     path = damaged(tmp_path, name)
     with pytest.raises(OSError, match=words) as caught:
-        open_image_rows(path)
+        ImageRows(path)
     assert str(path) in str(caught.value)
 
 
@@ -349,14 +351,14 @@ def test_bad_photos_are_told(tmp_path, name, words):
 def test_bad_masks_are_told(tmp_path, values, words):
     np.save(tmp_path / 'm.npy', values)
     with pytest.raises(OSError, match=words):
-        open_mask_rows(tmp_path / 'm.npy')
+        MaskRows(tmp_path / 'm.npy')
 
 
 def test_a_missing_package_is_told(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / 'a.tif', PHOTO, photometric='rgb')
     monkeypatch.setitem(module.__builtins__, '__import__', missing('tifffile'))
     with pytest.raises(OSError, match='needs .* tifffile: pip install tifffile .*"huge"'):
-        open_image_rows(tmp_path / 'a.tif')
+        ImageRows(tmp_path / 'a.tif')
 
 
 def missing(name):
@@ -373,7 +375,7 @@ def missing(name):
 def test_photos_of_12_bits_are_told_when_all_of_them_was_seen(tmp_path):
     path = tmp_path / 'a.tif'
     tifffile.imwrite(path, PHOTO.astype(np.uint16) * 16, photometric='rgb', rowsperstrip=17)
-    with open_image_rows(path) as reader:
+    with ImageRows(path) as reader:
         reader.read(0, 149)
         with pytest.warns(UserWarning, match='a.tif is nearly black: .* no value above 15'):
             reader.read(149, 150)
@@ -381,6 +383,57 @@ def test_photos_of_12_bits_are_told_when_all_of_them_was_seen(tmp_path):
             warnings.simplefilter('error')  # once is enough
             reader.read(149, 150)
     tifffile.imwrite(path, PHOTO[..., 0] // 5, photometric='miniswhite', rowsperstrip=17)
-    with open_image_rows(path) as reader, warnings.catch_warnings():
+    with ImageRows(path) as reader, warnings.catch_warnings():
         warnings.simplefilter('error')  # what is dark in the file is bright
         assert reader.read(0, 150).max() == 255
+
+
+@pytest.mark.parametrize('suffix', ['.npy', '.tif'])
+def test_16_bits_of_small_values_are_not_black_without_a_word(tmp_path, suffix):
+    path = tmp_path / f'a{suffix}'
+    if suffix == '.npy':
+        np.save(path, PHOTO.astype(np.uint16))
+    else:
+        tifffile.imwrite(path, PHOTO.astype(np.uint16), photometric='rgb')
+    with (
+        ImageRows(path) as reader,
+        pytest.warns(UserWarning, match='nearly black: .* no value above 0, .*8 to 14 bits'),
+    ):
+        assert reader.read(0, 150).max() == 0
+
+
+@pytest.mark.parametrize('kind', ['>u2', '<u2', '>f4', '>i4'])
+def test_arrays_of_either_byte_order(tmp_path, kind):
+    np.save(tmp_path / 'm.npy', MASK.astype(kind))
+    np.testing.assert_array_equal(gathered(MaskRows(tmp_path / 'm.npy'), 40), MASK)
+    if kind.endswith('u2'):
+        np.save(tmp_path / 'a.npy', (PHOTO * np.uint16(257)).astype(kind))
+        np.testing.assert_array_equal(gathered(ImageRows(tmp_path / 'a.npy'), 40), PHOTO)
+
+
+def test_soft_16_bit_masks_are_cut_as_when_read_whole(tmp_path):
+    Image.fromarray(MASK.astype(np.uint16) * 300).save(tmp_path / 'm.png')
+    with pytest.warns(UserWarning, match='no value above 32767'):
+        reader = MaskRows(tmp_path / 'm.png')
+    assert reader.is_empty and not gathered(reader, 40).any()
+
+
+@pytest.mark.parametrize('dtype', ['>u2', '<u2', '>u1'])
+def test_byte_orders_of_npy(tmp_path, dtype):
+    photo = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    np.save(tmp_path / 'a.npy', photo.astype(dtype))
+    np.save(tmp_path / 'b.npy', photo.astype(np.dtype(dtype).newbyteorder('=')))
+    with ImageRows(tmp_path / 'a.npy') as a, ImageRows(tmp_path / 'b.npy') as b:
+        np.testing.assert_array_equal(a.read(3, 17), b.read(3, 17))
+
+
+def test_a_photo_of_8_bits_in_16_is_told_whole_and_by_rows(tmp_path):
+    photo = np.random.default_rng(0).integers(1, 256, (20, 30)).astype(np.uint16)
+    Image.fromarray(photo).save(tmp_path / 'a.png')
+    np.save(tmp_path / 'a.npy', photo)
+    with pytest.warns(UserWarning, match='a.png is nearly black'):
+        read_image(tmp_path / 'a.png')
+    with ImageRows(tmp_path / 'a.npy') as rows:
+        rows.read(0, 10)
+        with pytest.warns(UserWarning, match='a.npy is nearly black'):
+            rows.read(10, 20)

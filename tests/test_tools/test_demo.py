@@ -4,10 +4,14 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+
+from mmseg_cascadepsp.cli import demonstration
+from tests.test_tools.test_refine import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ['astronaut', 'chelsea', 'coffee', 'motorcycle', 'rocket']
@@ -22,9 +26,8 @@ def load_script(path):
 
 @pytest.fixture
 def demo(monkeypatch):
-    module = load_script(ROOT / 'tools' / 'demo.py')
-    monkeypatch.setattr(module, 'Refiner', StandIn)
-    return module
+    monkeypatch.setattr(demonstration, 'Refiner', StandIn)
+    return Command('demo', 'demo.py')
 
 
 class StandIn:
@@ -33,10 +36,10 @@ class StandIn:
     calls = []
 
     def __init__(self, model, checkpoint=None, device=None):
-        self.name, self.device = model, device or 'cpu'
+        self.name, self.network = model, SimpleNamespace(device=device or 'cpu')
         StandIn.calls = []
 
-    def refine(self, image, mask, fast=False, L=900):
+    def refine(self, image, mask, fast=None, L=900):
         StandIn.calls.append((image.shape[:2], fast, L))
         return cv2.GaussianBlur(mask.astype(np.uint8) * 255, (5, 5), 0)
 
@@ -90,7 +93,7 @@ def test_table_says_what_the_metrics_say(demo, tmp_path, capsys):
 def test_chain_finds_the_cat_and_refines_it(tmp_path, capsys):
     """Both shipped networks on a real photo, no mask given."""
     pytest.importorskip('skimage')
-    demo = load_script(ROOT / 'tools' / 'demo.py')
+    demo = demonstration
     cfg = demo.Config.fromfile(demo.find_config(demo.CHAIN))
     model = demo.init_model(cfg, cfg.load_from, device='cpu')
     assert model.dataset_meta['classes'] == ('background', 'person', 'cat', 'horse')
@@ -104,18 +107,18 @@ def test_chain_finds_the_cat_and_refines_it(tmp_path, capsys):
 
 def test_mean_row_is_the_mean(demo):
     rows = [
-        demo.Row('a', '', 1.0, (0.5, 0.7), (0.1, 0.3)),
-        demo.Row('b', '', 3.0, (0.7, 0.9), (0.3, 0.5)),
+        demonstration.Row('a', '', 1.0, (0.5, 0.7), (0.1, 0.3)),
+        demonstration.Row('b', '', 3.0, (0.7, 0.9), (0.3, 0.5)),
     ]
-    mean = demo.mean(rows)
+    mean = demonstration.mean(rows)
     assert mean.seconds == 2 and mean.iou == pytest.approx((0.6, 0.8))
     assert '60.0 ->  80.0' in str(mean) and '20.0 ->  40.0' in str(mean)
 
 
 def test_enlarging_keeps_the_shape_of_the_object(demo):
     true = read('true', 'rocket') > 127
-    sample = demo.Sample('rocket', np.zeros((*true.shape, 3), np.uint8), true, true)
-    sample = demo.enlarge(sample, 1280)
+    sample = demonstration.Sample('rocket', np.zeros((*true.shape, 3), np.uint8), true, true)
+    sample = demonstration.enlarge(sample, 1280)
     assert sample.image.shape == (854, 1280, 3) and sample.true.dtype == bool
     assert sample.true.mean() == pytest.approx(true.mean(), rel=0.01)
 
@@ -131,12 +134,12 @@ def test_photo_of_another_size_is_told(demo, monkeypatch):
     data = pytest.importorskip('skimage.data')
     monkeypatch.setattr(data, 'coffee', lambda: np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(ValueError, match='60x40.*600x400'):
-        demo.load('coffee')
+        demonstration.load('coffee')
 
 
 def test_unknown_photo_names_those_that_exist(demo, capsys):
     with pytest.raises(SystemExit):
-        demo.parse_args(['--photos', 'elephant'])
+        demo.main(['--photos', 'elephant'])
     assert 'astronaut' in capsys.readouterr().err
 
 
@@ -157,3 +160,10 @@ def test_coarse_masks_are_made_again_alike_and_are_coarse(name):
     assert (made != coarse).mean() < 1e-3  # resizing may differ in the last bit between machines
     iou = ((true & coarse) > 0).sum() / ((true | coarse) > 0).sum()
     assert 0.84 < iou < 0.94
+
+
+def test_only_the_photos_that_are_named_run(demo, tmp_path, capsys):
+    pytest.importorskip('skimage')
+    assert demo.main(['--out', str(tmp_path), '--photos', 'coffee']) == 0
+    assert len(StandIn.calls) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ['coffee.jpg']

@@ -1,35 +1,26 @@
 """tools/measure.py from its command line, and the baselines it can put beside the refiner."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from mmseg_cascadepsp.evaluation import binary_iou
+from mmseg_cascadepsp.evaluation.baselines import BASELINES
 from mmseg_cascadepsp.files.reading import write_png
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.test_tools.test_refine import Command
 
 
 @pytest.fixture(scope='module')
 def tool():
-    return load(ROOT / 'tools/measure.py')
+    return Command('measure', 'measure.py')
 
 
 @pytest.fixture(scope='module')
 def baselines():
-    return load(ROOT / 'benchmarks/baselines.py').BASELINES
+    return BASELINES
 
 
 @pytest.fixture
@@ -58,16 +49,16 @@ def folders_of(data):
 class StandIn:
     """Takes the place of Refiner: the true disc, as soft as a probability."""
 
-    def __init__(self, model, **options):
-        self.options = options
+    def __init__(self, model, checkpoint, device, precision, **settings):
+        assert settings == {'steps': 'global', 'L': 300}
 
-    def refine(self, image, mask, fast, L):
-        assert image.dtype == np.uint8 and mask.dtype == bool and (fast, L) == (True, 300)
+    def refine(self, image, mask):
+        assert image.dtype == np.uint8 and mask.dtype == bool
         return np.where(image[..., 0] > 128, 140, 110).astype(np.uint8)
 
 
 def test_refiner_beside_a_baseline(tool, data, monkeypatch, capsys):
-    monkeypatch.setattr('mmseg_cascadepsp.Refiner', StandIn, raising=False)
+    monkeypatch.setattr('mmseg_cascadepsp.apis.Refiner', StandIn)
     assert (
         tool.main(
             [
@@ -122,8 +113,8 @@ def test_a_fault_of_the_method_does_not_lose_the_rest(
             raise error
         return mask
 
-    monkeypatch.setattr(tool, 'load_baselines', lambda names: {'mine': method})
-    assert tool.main([*folders_of(data), '--refiner=none']) == 1
+    monkeypatch.setitem(BASELINES, 'mine', method)
+    assert tool.main([*folders_of(data), '--refiner=none', '--baselines=mine']) == 1
     told = capsys.readouterr()
     said = ''.join(told.err.split())  # lines are broken where a terminal ends
     assert f'coarse/a.png:{words.replace(" ", "")}measuring' in said
@@ -144,7 +135,7 @@ def test_a_fault_of_the_method_does_not_lose_the_rest(
 )
 def test_wrong_arguments_are_one_sentence(tool, data, arguments, words, capsys):
     needs_data = not arguments[0].startswith(('--images', '--root'))
-    assert tool.main([*(folders_of(data) if needs_data else []), *arguments]) == 2
+    assert tool.main([*(folders_of(data) if needs_data else []), *arguments]) == 1
     told = capsys.readouterr().err.strip()
     assert words in told and len(told.splitlines()) == 1
 
@@ -152,7 +143,7 @@ def test_wrong_arguments_are_one_sentence(tool, data, arguments, words, capsys):
 def test_a_table_that_cannot_be_written_is_printed(tool, data, tmp_path, capsys):
     (tmp_path / 'file').write_text('')
     rows = ['--refiner=none', '--baselines=guided', f'--json={tmp_path}/file/rows.json']
-    assert tool.main([*folders_of(data), *rows]) == 2
+    assert tool.main([*folders_of(data), *rows]) == 1
     told = capsys.readouterr()
     assert 'guided' in told.out and str(tmp_path / 'file') in told.err
 

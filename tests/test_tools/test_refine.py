@@ -1,6 +1,6 @@
 """The command line of refining, as a user types it."""
 
-import importlib.util
+import importlib
 import os
 import subprocess
 import sys
@@ -12,21 +12,25 @@ import pytest
 import torch
 
 from mmseg_cascadepsp.apis import build_model
+from mmseg_cascadepsp.cli.running import run
 from mmseg_cascadepsp.files import read_mask, write_image, write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / 'tests' / 'data' / 'cascadepsp_tiny.py'
 
 
-def load(name):
-    """A script of ``tools/`` as a module."""
-    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / 'tools' / name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+class Command:
+    """A command line of the package, run as its script in ``tools/`` does."""
+
+    def __init__(self, module, name):
+        self.module, self.name = importlib.import_module(f'mmseg_cascadepsp.cli.{module}'), name
+
+    def main(self, argv):
+        return run(self.module.main, self.name, argv)
 
 
-refine, convert = load('refine.py'), load('model_converters/cascadepsp_to_mmseg.py')
+refine = Command('refine', 'refine.py')
+convert = Command('convert', 'cascadepsp_to_mmseg.py')
 
 
 @pytest.fixture(scope='module')
@@ -141,9 +145,10 @@ def test_ray_that_is_missing_is_told(model, inputs, capsys, monkeypatch):
 
 
 def test_a_package_that_is_missing_is_told(model, inputs, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'rich.console', None)
+    monkeypatch.setitem(sys.modules, 'mmseg_cascadepsp.models', None)
     assert refine.main([*inputs, *model]) == 1
-    assert 'rich.console' in (said := capsys.readouterr().err) and '.venv/bin/activate' in said
+    said = capsys.readouterr().err
+    assert 'mmseg_cascadepsp.models' in said and '.venv/bin/activate' in said
 
 
 def test_interruption_says_how_to_go_on(model, inputs, capsys, monkeypatch):
@@ -203,8 +208,8 @@ def test_a_terminated_run_leaves_nothing_half_written(model, inputs, tmp_path):
     script = tmp_path / 'stuck.py'
     script.write_text(
         'import os, runpy, signal, sys\n'
-        'from mmseg_cascadepsp.files import files\n'
-        'files.os.fsync = lambda number: os.kill(os.getpid(), signal.SIGTERM)\n'
+        'from mmseg_cascadepsp.files import paths\n'
+        'paths.os.fsync = lambda number: os.kill(os.getpid(), signal.SIGTERM)\n'
         f'sys.argv = {[str(ROOT / "tools/refine.py"), *map(str, (*inputs, *model))]!r}\n'
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )

@@ -2,13 +2,14 @@
 
 import copy
 import json
-import runpy
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from mmseg_cascadepsp.cli import test
+from mmseg_cascadepsp.cli.running import run as run_command
 from mmseg_cascadepsp.files import read_image, read_labels
 from tests.chaining import (
     ROOT,
@@ -66,9 +67,12 @@ def tool(root, monkeypatch, capfd):
         monkeypatch.setattr(
             sys, 'argv', [TOOL, *arguments, '--work-dir', str(work), *map(str, options)]
         )
-        runpy.run_path(TOOL, run_name='__main__')
+        status = run_command(test.main, 'test.py')
+        told = capfd.readouterr()
+        if status:
+            raise SystemExit(told.err)
         (scores,) = work.glob('*/*.json')
-        return json.loads(scores.read_text()), capfd.readouterr().out
+        return json.loads(scores.read_text()), told.out
 
     return run
 
@@ -182,7 +186,7 @@ def test_a_checkpoint_that_cannot_be_fetched(tool, root, monkeypatch, tmp_path):
 
 def test_the_command_itself_on_the_ade20k_config(root):
     """As a user calls it: configs/deeplabv3plus_refined_ade20k.py runs to the end and prints."""
-    from mmseg_cascadepsp.cli import testing
+    from mmseg_cascadepsp.cli.configs import read_config
 
     config = str(ROOT / 'configs/deeplabv3plus_refined_ade20k.py')
     options = {
@@ -192,7 +196,7 @@ def test_the_command_itself_on_the_ade20k_config(root):
         'model.refiner_checkpoint': str(root / 'tiny_refiner.pth'),
         'model.strategy.min_size': 64,
     }
-    segmentor = testing.read_config(config, copy.deepcopy(options)).model.segmentor
+    segmentor = read_config(config, copy.deepcopy(options)).model.segmentor
     weights = write_checkpoint(segmentor, root / 'deeplab.pth')
     written = [f'{key}={str(value).replace(" ", "")}' for key, value in options.items()]
     command = [
@@ -208,33 +212,35 @@ def test_the_command_itself_on_the_ade20k_config(root):
 def test_a_dataset_is_known_by_its_class_and_an_unknown_one_is_told(root):
     from mmseg.datasets import ADE20KDataset
 
-    from mmseg_cascadepsp.cli import testing
+    from mmseg_cascadepsp.cli import chaining
+    from mmseg_cascadepsp.cli.configs import read_config
 
-    cfg = testing.read_config(str(root / 'config.py'))
+    cfg = read_config(str(root / 'config.py'))
     for kind in ('ADE20KDataset', ADE20KDataset):
         cfg.test_dataloader.dataset.type = kind
-        testing.check_data(cfg)
+        chaining.check_data(cfg)
     inner = cfg.test_dataloader.dataset
     cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[inner])
-    testing.check_data(cfg, str(root / 'ade'))
+    chaining.check_data(cfg, str(root / 'ade'))
     assert cfg.test_dataloader.dataset.keys() == {'type', 'datasets'}
     with pytest.raises(OSError, match='test set is not there: elsewhere is missing'):
-        testing.check_data(cfg, 'elsewhere')
+        chaining.check_data(cfg, 'elsewhere')
     cfg.test_dataloader.dataset.datasets = [inner] * 2
     with pytest.raises(ValueError, match='--data-root: .*tests on 2 sets; .*--cfg-options'):
-        testing.check_data(cfg, str(root / 'ade'))
+        chaining.check_data(cfg, str(root / 'ade'))
     cfg.test_dataloader.dataset = inner
     cfg.test_dataloader.dataset.type = 'MySet'
     with pytest.raises(ValueError, match='dataset MySet is not registered; .*custom_imports'):
-        testing.check_data(cfg)
+        chaining.check_data(cfg)
 
 
 def test_stored_predictions_take_the_place_of_a_segmentor_by_name(root):
-    from mmseg_cascadepsp.cli import testing
+    from mmseg_cascadepsp.cli import chaining
+    from mmseg_cascadepsp.cli.configs import read_config
 
-    cfg = testing.chain(testing.read_config(str(root / 'config.py')))
+    cfg = chaining.chain(read_config(str(root / 'config.py')))
     cfg.model.segmentor = 'mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py'  # is not built
-    segmentor = testing.use_stored_predictions(cfg, str(root), 'index').model.segmentor
+    segmentor = chaining.use_stored_predictions(cfg, str(root), 'index').model.segmentor
     assert (segmentor.type, segmentor.ids) == ('mmseg.StoredPredictions', 'index')
 
 
@@ -242,3 +248,9 @@ def test_stored_predictions_are_not_augmented(tool, root, capfd):
     with pytest.raises(SystemExit):
         tool('--pred-dir', root, '--tta', checkpoint=None)
     assert '--pred-dir takes its place' in capfd.readouterr().err
+
+
+def test_pictures_without_a_refiner(tool, root):
+    own = 'visualizer.name=plain'  # visualizers of one name are one in a process
+    tool('--show-dir', root / 'plain', '--cfg-options', own, refines=False)
+    assert len(list((root / 'plain').rglob('*.png'))) == 2

@@ -126,24 +126,24 @@ def test_data_that_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ('args', 'words'),
     [
-        (['configs/none.py'], 'error: config: there is no file configs/none.py'),
+        (['configs/none.py'], 'train.py: config: there is no file configs/none.py'),
         (
             ['configs/cascadepsp_lite.py', '--resume', 'none.pth'],
-            'error: --resume: there is no file none.pth',
+            'train.py: --resume: there is no file none.pth',
         ),
         (
             ['configs/cascadepsp_lite.py', '--cfg-options', 'load_from=none.pth'],
-            'error: load_from: there is no file none.pth, from which this training starts; where '
-            'another config makes it, train that first (docs/training.md), or name one by '
+            'train.py: load_from: there is no file none.pth, from which this training starts; '
+            'where another config makes it, train that first (docs/training.md), or name one by '
             '--cfg-options load_from=FILE',
         ),
         (
             ['configs/cascadepsp_lite.py', '--amp'],
-            'error: --amp: configs/cascadepsp_lite.py trains in bfloat16 already; leave it out',
+            'train.py: --amp: configs/cascadepsp_lite.py trains in bfloat16 already; leave it out',
         ),
         (
             ['configs/cascadepsp_r50.py', '--amp'],
-            'error: --amp needs a GPU, and there is none; on a CPU give --cfg-options '
+            'train.py: --amp needs a GPU, and there is none; on a CPU give --cfg-options '
             'optim_wrapper.type=BFloat16OptimWrapper',
         ),
     ],

@@ -1,60 +1,9 @@
-"""Lay out the paper's training data from the archives that its authors publish."""
+"""Lay out the paper's data: see mmseg_cascadepsp/cli/prepare.py."""
 
-import argparse
 import sys
 
-EPILOG = """\
-Put what you downloaded into one folder, whatever the names, packed:
-{archives}
-
-examples:
-  python tools/dataset_converters/prepare_training_data.py downloads --data-root data
-  python tools/dataset_converters/prepare_training_data.py --check --data-root data
-      read all pictures that were laid out, by this script or by the authors' own
-
-Photos and masks are checked as they are laid out. A run that was stopped goes on when it is
-started again. The status is 0 when all {pairs:,} pairs are there and sound."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    from mmseg_cascadepsp.datasets.paper_sets import TRAINING_SETS
-    from mmseg_cascadepsp.datasets.preparation import check, prepare
-
-    sets = TRAINING_SETS.values()
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=EPILOG.format(
-            archives='\n'.join(f'  {s.title}: {s.how_to_get}' for s in sets),
-            pairs=sum(s.count for s in sets),
-        ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        'archives', nargs='*', help='zip and tar archives, or folders that hold them'
-    )
-    parser.add_argument('--data-root', default='data', help='where the sets go (data)')
-    parser.add_argument('--check', action='store_true', help='only read what was laid out')
-    args = parser.parse_args(argv)
-    if bool(args.archives) == args.check:
-        parser.error('give archives to lay out, or --check')
-
-    def progress(name: str, done: int, total: int) -> None:
-        if sys.stderr.isatty() and (done % 100 == 0 or done == total):
-            end = '\n' if done == total else ''
-            print(f'\r{name}: {done:,} of {total:,}', end=end, file=sys.stderr, flush=True)
-
-    try:
-        if args.check:
-            report = check(args.data_root, progress)
-        else:
-            report = prepare(args.archives, args.data_root, progress)
-    except OSError as error:
-        print(f'prepare_training_data.py: {error}', file=sys.stderr)
-        return 1
-    print(report)
-    return 0 if report.complete else 1
-
+from mmseg_cascadepsp.cli.command import run_as_program
+from mmseg_cascadepsp.cli.prepare import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_as_program(main, 'prepare_training_data.py'))

@@ -1,35 +1,9 @@
-"""Turn the authors' CascadePSP checkpoint into one for configs/cascadepsp_r50.py."""
+"""Convert the authors' weights: see mmseg_cascadepsp/cli/convert.py."""
 
-import argparse
 import sys
 
-EPILOG = """\
-example:
-  python tools/model_converters/cascadepsp_to_mmseg.py model cascadepsp_r50.pth
-
-SRC is the file `model` of release v1.0 of https://github.com/hkchengrex/CascadePSP (259 MB).
-Refiner('r50', checkpoint=SRC) takes it as it is, too."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('src', help="the authors' checkpoint")
-    parser.add_argument('dst', help='file to write')
-    args = parser.parse_args(argv)
-
-    from mmseg_cascadepsp.apis import convert_checkpoint
-
-    try:
-        convert_checkpoint(args.src, args.dst)
-    except (OSError, ValueError) as error:
-        print(f'cascadepsp_to_mmseg.py: {error}', file=sys.stderr)
-        return 1
-    print(f'{args.dst} written')
-    return 0
-
+from mmseg_cascadepsp.cli.command import run_as_program
+from mmseg_cascadepsp.cli.convert import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_as_program(main, 'cascadepsp_to_mmseg.py'))

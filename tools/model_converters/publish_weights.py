@@ -1,37 +1,9 @@
-"""Keep the weights of a training checkpoint alone, in fp16, ready to hand on; of several
-checkpoints of one network their mean."""
+"""Keep the weights of a checkpoint: see mmseg_cascadepsp/cli/publish.py."""
 
-import argparse
 import sys
 
-EPILOG = """\
-examples:
-  python tools/model_converters/publish_weights.py work_dirs/cascadepsp_lite/iter_2200.pth lite.pth
-  python tools/model_converters/publish_weights.py first.pth second.pth mean.pth
-      trainings that went on from the same weights: their mean is often better than each
-
-With EMA in the config, the averaged weights are kept: those that validation measured."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('src', nargs='+', help='checkpoint of tools/train.py')
-    parser.add_argument('dst', help='file to write')
-    args = parser.parse_args(argv)
-
-    from mmseg_cascadepsp.apis import publish_checkpoint
-
-    try:
-        publish_checkpoint(args.src, args.dst)
-    except (OSError, ValueError) as error:
-        print(f'publish_weights.py: {error}', file=sys.stderr)
-        return 1
-    print(f'{args.dst} written')
-    return 0
-
+from mmseg_cascadepsp.cli.command import run_as_program
+from mmseg_cascadepsp.cli.publish import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_as_program(main, 'publish_weights.py'))

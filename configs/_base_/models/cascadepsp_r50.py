@@ -47,5 +47,5 @@ model = dict(
         ),
     ),
     # The paper: Local step where the longer side is 900 or more, smaller images as they are.
-    test_cfg=dict(L=900, local='auto', enlarge=False, crop_filter='release'),
+    test_cfg=dict(L=900, enlarge=False, crop_filter='release'),
 )

@@ -3,7 +3,7 @@
 # step.
 custom_imports = dict(imports=['mmseg_cascadepsp'], allow_failed_imports=False)
 custom_hooks = [dict(type='RefinedResultsHook')]
-strategy = dict(type='binary', fast=False)
+strategy = dict(type='binary', steps='both')
 before_and_after = dict(_delete_=True, type='RefinementMetric')
 data_help = (
     'get BIG that github.com/hkchengrex/CascadePSP links in docs/dataset.md and put its '

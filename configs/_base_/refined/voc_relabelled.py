@@ -2,7 +2,7 @@
 # 3).
 custom_imports = dict(imports=['mmseg_cascadepsp'], allow_failed_imports=False)
 custom_hooks = [dict(type='RefinedResultsHook')]
-strategy = dict(type='binary', fast=True)
+strategy = dict(type='binary', steps='global')
 before_and_after = dict(_delete_=True, type='RefinementMetric')
 data_help = (
     'get the relabelled PASCAL VOC 2012 that github.com/hkchengrex/CascadePSP links in '

@@ -1,9 +1,11 @@
-from mmseg_cascadepsp.datasets.transforms.augment import ColorJitter, RandomZoomCrop
-from mmseg_cascadepsp.datasets.transforms.compose import PasteObject
-from mmseg_cascadepsp.datasets.transforms.loading import LoadMasks, LoadPhoto, PackRefinementInputs
-from mmseg_cascadepsp.datasets.transforms.objects import PickObject, fill_void
-from mmseg_cascadepsp.datasets.transforms.original import KeepOriginalImage, PackRefinedInputs
-from mmseg_cascadepsp.datasets.transforms.perturb import (
+"""Transforms of pipelines: loading, augmenting, and making coarse masks from true ones."""
+
+from ..transforms.augment import ColorJitter, RandomZoomCrop
+from ..transforms.compose import PasteObject
+from ..transforms.loading import LoadMasks, LoadPhoto, PackRefinementInputs
+from ..transforms.objects import PickObject, fill_void
+from ..transforms.original import KeepOriginalImage, PackRefinedInputs
+from ..transforms.perturb import (
     AverageCoarseMasks,
     LoseParts,
     PerturbMask,

@@ -1,4 +1,4 @@
-"""Augmentation of photo and true mask together."""
+"""Augmentation of a photo and its masks together."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,26 @@ from mmseg.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class RandomZoomCrop(BaseTransform):
-    """A random crop at a random zoom of photo and mask.
+    """Cut a random crop, at a random zoom, from a photo and its masks.
 
-    ``zoom=(1, 1)`` is the release's random crop without rescaling; smaller pictures are padded
-    black on both sides.
+    ``zoom=(1, 1)`` is the release's random crop without rescaling. Pictures that are smaller than
+    the crop are padded with black on both sides.
 
     Args:
-        size: side of the crop, pixels.
-        zoom: range of the zoom, drawn log-uniformly: at 2 the crop shows half the side, enlarged.
-        min_share: the crop's foreground and background must each have this share where ``tries``
-            draws find one such; 0 takes the first.
-        tries: see ``min_share``.
+        size: Side of the crop, pixels.
+        zoom: Range of the zoom, drawn log-uniformly. At 2 the crop shows half the side, enlarged.
+        min_share: Least share of the crop that foreground and background must each have. If none
+            of ``tries`` crops has it, the last is taken. 0 takes the first crop.
+        tries: See ``min_share``.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import RandomZoomCrop
+        >>> results = dict(
+        ...     img=np.zeros((60, 80, 3), np.uint8), gt_seg_map=np.zeros((60, 80), np.uint8)
+        ... )
+        >>> RandomZoomCrop(size=32, zoom=(0.5, 2)).transform(results)['img'].shape
+        (32, 32, 3)
     """
 
     def __init__(
@@ -36,7 +45,14 @@ class RandomZoomCrop(BaseTransform):
         self.tries = tries
 
     def transform(self, results: dict) -> dict:
-        """Crop ``img``, ``gt_seg_map`` and a given ``coarse_mask`` (uint8, soft masks stay so)."""
+        """Crop ``img``, ``gt_seg_map``, and ``coarse_mask`` if there is one.
+
+        Args:
+            results: The sample. ``img`` is uint8 ``(H, W, 3)``, the masks are uint8 ``(H, W)``.
+
+        Returns:
+            The same dict, changed. Soft masks stay soft.
+        """
         mask = results['gt_seg_map']
         zoom = np.exp(np.random.uniform(*np.log(self.zoom)))
         side = max(round(self.size / zoom), 1)
@@ -83,14 +99,22 @@ class RandomZoomCrop(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ColorJitter(BaseTransform):
-    """Brightness, contrast and saturation by random factors in random order, then grey at times,
-    as the release's (torchvision's) jitter.
+    """Change brightness, contrast and saturation by random factors, in random order.
+
+    At times the picture becomes grey. This is the jitter of the release (of torchvision).
 
     Args:
-        brightness: factor from 1 - brightness to 1 + brightness.
-        contrast: likewise, towards the mean grey.
-        saturation: likewise, towards the grey picture.
-        grey: probability of a grey picture.
+        brightness: The factor is from ``1 - brightness`` to ``1 + brightness``.
+        contrast: The same for the difference from the mean grey.
+        saturation: The same for the difference from the grey picture.
+        grey: Probability of a grey picture.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import ColorJitter
+        >>> results = dict(img=np.full((1, 1, 3), (10, 100, 200), np.uint8))
+        >>> float(ColorJitter(grey=1).transform(results)['img'].std())
+        0.0
     """
 
     #: Weights of ITU-R 601 for B, G, R.
@@ -107,7 +131,14 @@ class ColorJitter(BaseTransform):
         self.grey = grey
 
     def transform(self, results: dict) -> dict:
-        """Change ``img``, BGR uint8 (H, W, 3)."""
+        """Change ``img``.
+
+        Args:
+            results: The sample. ``img`` is BGR uint8 ``(H, W, 3)``.
+
+        Returns:
+            The same dict, changed.
+        """
         image = results['img'].astype(np.float32)
         for kind in np.random.permutation(3):
             factor = np.random.uniform(1 - self.ranges[kind], 1 + self.ranges[kind])

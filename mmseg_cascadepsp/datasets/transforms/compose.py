@@ -1,4 +1,4 @@
-"""Photos put together of two: unlimited pairs whose masks are exact."""
+"""Photos composed of two others: any number of pairs whose masks are exact."""
 
 import cv2
 import numpy as np
@@ -12,18 +12,30 @@ from mmseg_cascadepsp.errors import InvalidValueError
 class PasteObject(BaseTransform):
     """Cut an object out of one crop and paste it into another.
 
-    Either the sample's own object stands before the other photo, or the other photo's object
-    stands beside and before the sample's own: a neighbour that does not belong to the mask. Goes
-    into the pipeline of MMSeg's ``MultiImageMixDataset``, behind crops of one size.
+    Either the sample's own object is pasted onto the other photo, or the object of the other photo
+    is pasted onto the sample: a neighbour that does not belong to the mask. This transform goes
+    into the pipeline of MMSeg's ``MultiImageMixDataset``. The crops must be of one size.
 
     Args:
-        prob: share of samples that are composed; the others stay as they are.
-        neighbour: share of the composed ones that get the other's object as a neighbour.
-        erode: largest number of pixels by which a cut-out is made smaller, so that no rim of its
-            old surroundings comes along.
-        feather: range of the standard deviation of its soft edge, pixels.
-        min_share: a composition is dropped where less than this share of the crop is left of the
-            object or of its surroundings.
+        prob: Share of samples that are composed. The others stay as they are.
+        neighbour: Share of the composed samples that get the other object as a neighbour.
+        erode: Largest number of pixels by which a cut-out is made smaller. This keeps its old
+            surroundings out.
+        feather: Range of the standard deviation of its soft edge, pixels.
+        min_share: Least share of the crop that the object and its surroundings must each have.
+            Otherwise the sample stays as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import PasteObject
+        >>> mask = np.zeros((60, 60), np.uint8)
+        >>> mask[20:40, 20:40] = 255
+        >>> other = dict(img=np.full((60, 60, 3), 200, np.uint8), gt_seg_map=mask)
+        >>> black = np.zeros((60, 60, 3), np.uint8)
+        >>> results = dict(img=black, gt_seg_map=mask, mix_results=[other])
+        >>> composed = PasteObject(neighbour=0).transform(results)['img']
+        >>> composed[30, 30].tolist(), composed[5, 5].tolist()
+        ([0, 0, 0], [200, 200, 200])
     """
 
     def __init__(
@@ -41,15 +53,28 @@ class PasteObject(BaseTransform):
         self.min_share = min_share
 
     def get_indices(self, dataset) -> list[int]:
-        """The other sample, drawn anew; none where this one stays as it is."""
+        """Draw the other sample.
+
+        Args:
+            dataset: The data set that is drawn from.
+
+        Returns:
+            Its index, or nothing if this sample stays as it is.
+        """
         return [np.random.randint(len(dataset))] if np.random.rand() < self.prob else []
 
     def transform(self, results: dict) -> dict:
-        """Change ``img`` (uint8 (H, W, 3)) and ``gt_seg_map`` (uint8 (H, W)) with those of
-        ``mix_results``.
+        """Compose the sample with the other one, if one was drawn.
+
+        Args:
+            results: The sample, and the other one in ``mix_results``. ``img`` is uint8
+                ``(H, W, 3)`` and ``gt_seg_map`` uint8 ``(H, W)``.
+
+        Returns:
+            The same dict, changed.
 
         Raises:
-            ValueError: the two crops differ in size.
+            InvalidValueError: The two crops differ in size.
         """
         if not results['mix_results']:
             return results
@@ -82,8 +107,10 @@ class PasteObject(BaseTransform):
 
     @staticmethod
     def _shift(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Both moved by up to half of the crop. No mask where nothing was; the photo goes on as at
-        its edge, whose colour the soft rim of a cut-out takes in.
+        """Both moved by up to half of the crop.
+
+        The mask is empty where nothing was. The photo continues with the colour of its border,
+        which the soft edge of a cut-out takes in.
         """
         height, width = mask.shape
         shift = np.random.uniform(-0.5, 0.5, 2) * (width, height)

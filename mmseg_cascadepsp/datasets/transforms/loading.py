@@ -1,4 +1,4 @@
-"""Reading and packing of pairs."""
+"""Reading and packing of photos and masks."""
 
 import numpy as np
 import torch
@@ -19,17 +19,36 @@ def _read(path: str) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class LoadPhoto(LoadImageFromFile):
-    """MMCV's ``LoadImageFromFile``, whose faults do not name the file when it is empty or cut.
+    """MMCV's ``LoadImageFromFile``, with errors that name the file.
 
-    For pipelines that train or validate a refiner; MMSegmentation's inference looks for
-    ``LoadImageFromFile`` by its name, so pipelines of segmentors keep that one.
+    It is for pipelines that train or validate a refiner. Pipelines of segmentors keep MMCV's own,
+    because MMSegmentation's inference looks for ``LoadImageFromFile`` by its name.
+
+    Args:
+        kwargs: See :class:`mmcv.transforms.LoadImageFromFile`.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import LoadPhoto
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> path = f'{tempfile.mkdtemp()}/a.png'
+        >>> write_png(path, np.zeros((20, 30, 3), np.uint8))
+        >>> LoadPhoto().transform(dict(img_path=path))['img'].shape
+        (20, 30, 3)
     """
 
     def transform(self, results: dict) -> dict | None:
-        """See the class.
+        """Read ``img``.
+
+        Args:
+            results: The sample, with ``img_path``.
+
+        Returns:
+            The same dict, changed.
 
         Raises:
-            OSError: the photo cannot be read.
+            OSError: The photo cannot be read.
         """
         try:
             return super().transform(results)
@@ -44,19 +63,36 @@ class LoadPhoto(LoadImageFromFile):
 
 @TRANSFORMS.register_module()
 class LoadMasks(BaseTransform):
-    """Read the true mask, and the coarse one where the dataset names it, as
-    :func:`~mmseg_cascadepsp.utils.read_mask` does: 0/255, 0/1, palettes and cut-outs alike.
+    """Read the true mask, and the coarse mask if the data set names one.
 
-    Adds ``gt_seg_map`` (uint8, (H, W): soft masks stay soft) and ``coarse_mask`` (uint8, (H, W): 0
-    or 255, cut above 127).
+    :func:`~mmseg_cascadepsp.files.read_mask` reads them, so masks of 0/255 or 0/1, palettes and
+    cut-outs are all taken.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import LoadMasks
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> path = f'{tempfile.mkdtemp()}/a.png'
+        >>> write_png(path, np.eye(20, 30, dtype=np.uint8))
+        >>> results = dict(img=np.zeros((20, 30, 3)), seg_map_path=path, seg_fields=[])
+        >>> np.unique(LoadMasks().transform(results)['gt_seg_map'])
+        array([  0, 255], dtype=uint8)
     """
 
     def transform(self, results: dict) -> dict:
-        """See the class.
+        """Add ``gt_seg_map``, and ``coarse_mask`` if there is a ``coarse_path``.
+
+        Args:
+            results: The sample, with ``seg_map_path``.
+
+        Returns:
+            The same dict, changed. ``gt_seg_map`` is uint8 ``(H, W)``, and soft masks stay soft.
+            ``coarse_mask`` is uint8 ``(H, W)`` of 0 and 255, cut above 127.
 
         Raises:
-            ValueError: a mask has another size than the photo.
-            OSError: a mask cannot be read, or its colours do not say what is object.
+            InvalidValueError: A mask has another size than the photo.
+            FileError: A mask cannot be read, or its colours do not say what is object.
         """
         results['gt_seg_map'] = _read(results['seg_map_path'])
         results['seg_fields'].append('gt_seg_map')
@@ -79,12 +115,29 @@ class LoadMasks(BaseTransform):
 class PackRefinementInputs(PackSegInputs):
     """MMSeg's packing, with the coarse mask in the data sample.
 
-    ``inputs``: the image, uint8 (3, H, W), colour order as read. ``data_samples``: ``gt_sem_seg``
-        and ``coarse_mask``, uint8 (1, H, W), 0..255.
+    Args:
+        kwargs: See :class:`mmseg.datasets.transforms.PackSegInputs`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import PackRefinementInputs
+        >>> mask = np.zeros((20, 30), np.uint8)
+        >>> results = dict(img=np.zeros((20, 30, 3), np.uint8), gt_seg_map=mask, coarse_mask=mask)
+        >>> packed = PackRefinementInputs(meta_keys=()).transform(results)
+        >>> packed['inputs'].shape, packed['data_samples'].coarse_mask.data.shape
+        (torch.Size([3, 20, 30]), torch.Size([1, 20, 30]))
     """
 
     def transform(self, results: dict) -> dict:
-        """See the class."""
+        """Pack the sample.
+
+        Args:
+            results: The sample.
+
+        Returns:
+            ``inputs``: the photo, uint8 ``(3, H, W)``, colours in the order as read.
+            ``data_samples``: ``gt_sem_seg`` and ``coarse_mask``, uint8 ``(1, H, W)``, 0 to 255.
+        """
         packed = super().transform(results)
         sample = packed['data_samples']
         if 'gt_sem_seg' in sample:

@@ -1,4 +1,4 @@
-"""Single objects out of label maps."""
+"""Masks of single objects from label maps."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,21 @@ from mmseg_cascadepsp.errors import InvalidValueError
 def fill_void(labels: np.ndarray, void: int = 255, distance: float = 8.0) -> np.ndarray:
     """Give void pixels the label of the nearest pixel that has one.
 
-    PASCAL VOC leaves a band of void along every outline; its middle is where the outline was
-    drawn.
+    PASCAL VOC leaves a band of void along every outline. The outline was drawn in its middle.
 
     Args:
-        labels: uint8 (H, W).
-        void: the label of void.
-        distance: void farther from all labels stays void.
+        labels: Label map, uint8 ``(H, W)``.
+        void: Label of void.
+        distance: Void pixels that are farther than this from every label stay void.
+
+    Returns:
+        Label map, uint8 ``(H, W)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets.transforms import fill_void
+        >>> fill_void(np.array([[1, 1, 255, 255, 2]], np.uint8))
+        array([[1, 1, 1, 2, 2]], dtype=uint8)
     """
     is_void = labels == void
     if not is_void.any() or is_void.all():
@@ -34,25 +42,32 @@ def fill_void(labels: np.ndarray, void: int = 255, distance: float = 8.0) -> np.
 
 @TRANSFORMS.register_module()
 class PickObject(BaseTransform):
-    """Make a class-agnostic pair from a label map: the mask of one object, or of one class, drawn
-    anew each time.
+    """Turn a label map into the mask of one object or one class, which is drawn anew each time.
 
-    Goes behind MMSeg's ``LoadAnnotations`` in the pipeline of any MMSeg data set. ``gt_seg_map``
-    becomes a mask (uint8, (H, W), 0 or 255). A photo without a suitable object yields None: MMSeg
-    then draws another photo.
+    It follows MMSeg's ``LoadAnnotations`` in the pipeline of any MMSeg data set. If a photo has no
+    suitable object, the result is None and MMSeg draws another photo.
 
     Args:
-        labels: labels that may be drawn; all by default.
-        exclude: labels that may not, such as the background.
-        one: ``'class'`` takes all pixels of a label (with label maps of instances, one object),
-            ``'component'`` one 8-connected part of them.
-        min_area: smallest area of a mask, pixels.
-        max_share: largest share of the photo.
-        void: label of pixels without truth; never drawn.
-        void_distance: see :func:`fill_void`; 0 leaves them as background.
+        labels: Labels that may be drawn, all by default.
+        exclude: Labels that may not be drawn, such as the background.
+        one: ``'class'`` takes all pixels of a label. In label maps of instances this is one
+            object. ``'component'`` takes one connected component of them (8 neighbours).
+        min_area: Least area of a mask, pixels.
+        max_share: Largest share of the photo that a mask may cover.
+        void: Label of pixels without truth. It is never drawn.
+        void_distance: See :func:`fill_void`. 0 makes void pixels background.
 
     Raises:
-        ValueError: ``one`` is neither.
+        InvalidValueError: ``one`` is neither.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import PickObject
+        >>> labels = np.zeros((60, 60), np.uint8)
+        >>> labels[10:50, 10:50] = 7
+        >>> mask = PickObject(exclude=[0]).transform(dict(gt_seg_map=labels))['gt_seg_map']
+        >>> np.unique(mask, return_counts=True)
+        (array([  0, 255], dtype=uint8), array([2000, 1600]))
     """
 
     def __init__(
@@ -76,7 +91,15 @@ class PickObject(BaseTransform):
         self.void_distance = void_distance
 
     def transform(self, results: dict) -> dict | None:
-        """See the class."""
+        """Replace the label map by the mask of one object.
+
+        Args:
+            results: The sample. ``gt_seg_map`` is the label map, uint8 ``(H, W)``.
+
+        Returns:
+            The same dict, with ``gt_seg_map`` uint8 ``(H, W)`` of 0 and 255. None if there is no
+            suitable object.
+        """
         labels = results['gt_seg_map']
         if self.void_distance:
             labels = fill_void(labels, self.void, self.void_distance)
@@ -97,7 +120,7 @@ class PickObject(BaseTransform):
         return None
 
     def _component(self, mask: np.ndarray) -> np.ndarray | None:
-        """One part that is large enough, or None."""
+        """One component that is large enough, or None."""
         _, parts, stats, _ = cv2.connectedComponentsWithStats(
             mask.astype(np.uint8), connectivity=8
         )

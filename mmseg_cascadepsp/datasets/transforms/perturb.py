@@ -1,4 +1,4 @@
-"""Coarse masks made from true ones (paper, section 3.3 and Fig. 8)."""
+"""Making coarse masks from true ones (paper, section 3.3 and Fig. 8)."""
 
 import math
 import os.path as osp
@@ -17,7 +17,7 @@ ROUNDS = 250
 OPERATIONS = 4
 
 
-#: Rounds whose random numbers are drawn in one go: most masks need some 15.
+#: Rounds whose random numbers are drawn at once. Most masks need about 15.
 BLOCK = 8
 
 #: Kernels of dilation and erosion: by size from 3 to 9, then by form.
@@ -36,11 +36,13 @@ KERNELS = [
 
 
 def _subsample_contours(mask: np.ndarray, rate: float = 0.1) -> np.ndarray:
-    """Redraw the mask from a tenth of its contour vertices, one run of a tenth left out.
+    """Redraw a mask from a tenth of the vertices of its contours.
+
+    A run of a tenth of the vertices is left out of each contour, too.
 
     Args:
-        mask: uint8 (H, W), 0 or 255.
-        rate: share of vertices kept, and share left out as one run.
+        mask: uint8 ``(H, W)``, 0 or 255.
+        rate: Share of vertices that are kept, and share that is left out as one run.
     """
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     kept = []
@@ -48,7 +50,7 @@ def _subsample_contours(mask: np.ndarray, rate: float = 0.1) -> np.ndarray:
         if len(contour) < 10:
             continue
         run = int(len(contour) * rate)
-        # Runs whose ends lie closest: spikes and bays go first.
+        # Of the runs whose ends lie closest, which are spikes and bays.
         x, y = (contour[: len(contour) - run] - contour[run:]).reshape(-1, 2).T
         gap = x * x + y * y
         shortest = np.argsort(gap, kind='stable')[: math.ceil(0.1 * len(gap))]
@@ -80,15 +82,26 @@ def _random_operations(count: int, height: int, width: int) -> list[list[int]]:
 
 
 def perturb_mask(mask: np.ndarray, iou_target: float) -> np.ndarray:
-    """Perturb a true mask into a coarse one as the release does (paper, section 3.3).
+    """Make a coarse mask from a true mask as the release does (paper, section 3.3).
+
+    Contours are redrawn from some of their vertices. Then random boxes of the mask are dilated and
+    eroded, round after round.
 
     Args:
-        mask: uint8 (H, W); foreground where above 0.
-        iou_target: the rounds of dilation and erosion stop once IoU with the *subsampled* mask
-            falls below it.
+        mask: True mask, uint8 ``(H, W)``. Values above 0 are foreground.
+        iou_target: The rounds stop once IoU with the *redrawn* mask falls below it.
 
     Returns:
-        uint8 (H, W), 0 or 255.
+        uint8 ``(H, W)``, 0 or 255.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets.transforms import perturb_mask
+        >>> np.random.seed(0)
+        >>> mask = np.zeros((60, 60), np.uint8)
+        >>> mask[10:50, 10:50] = 1
+        >>> np.unique(perturb_mask(mask, iou_target=0.8))
+        array([  0, 255], dtype=uint8)
     """
     start = _subsample_contours((mask > 0).astype(np.uint8) * 255)
     coarse, common = start.copy(), np.empty_like(start)
@@ -99,7 +112,7 @@ def perturb_mask(mask: np.ndarray, iou_target: float) -> np.ndarray:
         for left, top, right, bottom, pixel, dilates, size, form in islice(operations, OPERATIONS):
             if pixel >= 0:
                 coarse[(top + bottom) // 2, (left + right) // 2] = pixel
-            # As a picture of its own: what lies outside of the box does not reach in.
+            # A picture of its own: nothing outside the box reaches in.
             box = coarse[top:bottom, left:right]
             (cv2.dilate if dilates else cv2.erode)(box, KERNELS[size][form], dst=box)
         intersection = cv2.countNonZero(cv2.bitwise_and(coarse, start, dst=common))
@@ -111,12 +124,22 @@ def perturb_mask(mask: np.ndarray, iou_target: float) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class PerturbMask(BaseTransform):
-    """Make ``coarse_mask`` from ``gt_seg_map``: subsampled contours, random dilation and erosion
-    (paper, section 3.3). A coarse mask that is there is kept.
+    """Make the coarse mask from the true mask as the release does (paper, section 3.3).
+
+    See :func:`perturb_mask`. A coarse mask that is already there is kept.
 
     Args:
-        iou_target: range of the target, see :func:`perturb_mask`.
-        seed: for validation: the same photo always gets the same coarse mask.
+        iou_target: Range of the target.
+        seed: With a seed the same photo always gets the same coarse mask, for validation.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import PerturbMask
+        >>> mask = np.zeros((60, 60), np.uint8)
+        >>> mask[10:50, 10:50] = 255
+        >>> results = dict(img_path='a.jpg', gt_seg_map=mask)
+        >>> np.unique(PerturbMask(seed=0).transform(results)['coarse_mask'])
+        array([  0, 255], dtype=uint8)
     """
 
     def __init__(
@@ -126,7 +149,14 @@ class PerturbMask(BaseTransform):
         self.seed = seed
 
     def transform(self, results: dict) -> dict:
-        """See the class."""
+        """Add ``coarse_mask``.
+
+        Args:
+            results: The sample. ``gt_seg_map`` is uint8 ``(H, W)`` of 0 to 255.
+
+        Returns:
+            The same dict, changed. ``coarse_mask`` is uint8 ``(H, W)`` of 0 and 255.
+        """
         if 'coarse_mask' in results:
             return results
         if self.seed is not None:
@@ -134,7 +164,7 @@ class PerturbMask(BaseTransform):
             name = osp.basename(results['img_path'])  # wherever the data lies
             np.random.seed((zlib.crc32(name.encode()) + self.seed) % 2**32)
         target = np.random.uniform(*self.iou_target)
-        truth = (results['gt_seg_map'] > 127).astype(np.uint8)  # soft edges are not the object's
+        truth = (results['gt_seg_map'] > 127).astype(np.uint8)
         results['coarse_mask'] = perturb_mask(truth, target)
         if self.seed is not None:
             np.random.set_state(state)
@@ -143,18 +173,25 @@ class PerturbMask(BaseTransform):
 
 @TRANSFORMS.register_module()
 class SimulateOutputStride(BaseTransform):
-    """Make ``coarse_mask`` as a network of large output stride would: displaced, averaged on a
-    coarse grid, noisy, enlarged, cut.
+    """Make the coarse mask as a network of large output stride would.
 
-    The true mask is bent by a smooth random field, averaged over cells of ``stride`` pixels (thin
-    parts are lost, close parts merge), given smooth noise in the logits, enlarged bilinearly and
-    cut at a threshold.
+    The true mask is bent by a smooth random field and averaged over cells of ``stride`` pixels, so
+    thin parts are lost and close parts merge. Smooth noise is added to the averages. They are
+    enlarged bilinearly and cut at a threshold.
 
     Args:
-        stride: range of the cell's side, pixels of the crop, drawn log-uniformly.
-        displacement: largest standard deviation of the bend, in cells.
-        noise: largest standard deviation of the noise on the grid's shares.
-        threshold: range of the cut.
+        stride: Range of the side of a cell in pixels, drawn log-uniformly.
+        displacement: Largest standard deviation of the bend, in cells.
+        noise: Largest standard deviation of the noise on the averages, which are from 0 to 1.
+        threshold: Range of the threshold.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import SimulateOutputStride
+        >>> mask = np.zeros((60, 60), np.uint8)
+        >>> mask[10:50, 10:50] = 255
+        >>> np.unique(SimulateOutputStride().transform(dict(gt_seg_map=mask))['coarse_mask'])
+        array([  0, 255], dtype=uint8)
     """
 
     def __init__(
@@ -184,7 +221,14 @@ class SimulateOutputStride(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """See the class."""
+        """Replace or add ``coarse_mask``.
+
+        Args:
+            results: The sample. ``gt_seg_map`` is uint8 ``(H, W)`` of 0 to 255.
+
+        Returns:
+            The same dict, changed. ``coarse_mask`` is uint8 ``(H, W)`` of 0 and 255.
+        """
         truth = results['gt_seg_map']
         height, width = truth.shape
         stride = np.exp(np.random.uniform(*np.log(self.stride)))
@@ -213,20 +257,32 @@ class SimulateOutputStride(BaseTransform):
 
 
 def _distance_to(mask: np.ndarray) -> np.ndarray:
-    """Distance of each pixel to the nearest of a bool (H, W), float32."""
+    """Distance of each pixel to the nearest pixel of a mask: bool to float32 ``(H, W)``."""
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
 
 
 @TRANSFORMS.register_module()
 class AverageCoarseMasks(BaseTransform):
-    """``coarse_mask`` as an overview leaves it: the mean of coarse masks of the same truth, made
-    independently, between 0 and 255 where they disagree.
+    """Average several coarse masks of the same true mask, which are made independently.
+
+    The result is between 0 and 255 where they disagree. A cascade's overview leaves such masks.
 
     Args:
-        masks: pipelines, each of which sets ``coarse_mask`` of uint8 (H, W).
+        masks: At least two pipelines, each of which sets ``coarse_mask`` of uint8 ``(H, W)``.
 
     Raises:
-        ValueError: fewer than two pipelines.
+        InvalidValueError: There are fewer than two pipelines.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmengine.registry import init_default_scope
+        >>> from mmseg_cascadepsp.datasets import AverageCoarseMasks
+        >>> init_default_scope('mmseg')  # as MMEngine's runner does
+        >>> average = AverageCoarseMasks(masks=[[dict(type='SimulateOutputStride')]] * 2)
+        >>> mask = np.zeros((60, 60), np.uint8)
+        >>> mask[10:50, 10:50] = 255
+        >>> average.transform(dict(gt_seg_map=mask))['coarse_mask'].shape
+        (60, 60)
     """
 
     def __init__(self, masks: Sequence[Sequence[dict]]) -> None:
@@ -235,7 +291,14 @@ class AverageCoarseMasks(BaseTransform):
         self.masks = [Compose(pipeline) for pipeline in masks]
 
     def transform(self, results: dict) -> dict:
-        """See the class."""
+        """Replace or add ``coarse_mask``.
+
+        Args:
+            results: The sample.
+
+        Returns:
+            The same dict, changed. ``coarse_mask`` is uint8 ``(H, W)`` of 0 to 255.
+        """
         drawn = [pipeline(dict(results))['coarse_mask'] for pipeline in self.masks]
         results['coarse_mask'] = np.mean(drawn, axis=0).astype(np.uint8)
         return results
@@ -243,18 +306,29 @@ class AverageCoarseMasks(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoseParts(BaseTransform):
-    """Take whole parts, such as limbs, from ``coarse_mask`` and fill whole gaps: networks do so
-    however sharp the rest is.
+    """Remove whole parts, such as limbs, from the coarse mask and fill whole gaps.
 
-    A part is a connected piece of what an opening with a disc removes, a gap one of what a closing
-    adds. The disc is measured by the mask's own inner radius, so its body stays.
+    Networks make such errors even if the rest of a mask is sharp. A part is a connected component
+    of what an opening with a disc removes. A gap is a connected component of what a closing adds.
+    The disc is smaller than the largest disc inside the mask, so the body of the object stays.
 
     Args:
-        prob: share of the masks that lose or gain anything.
-        part_prob: probability with which each part goes and each gap is filled.
-        radius: range of the disc's radius, as a share of the radius of the largest disc inside of
-            the mask, drawn uniformly.
-        min_area: smaller pieces are left alone, pixels.
+        prob: Share of the masks that change.
+        part_prob: Probability with which each part is removed and each gap is filled.
+        radius: Range of the radius of the disc, as a share of the radius of the largest disc
+            inside the mask, drawn uniformly.
+        min_area: Smaller parts and gaps stay as they are, pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import LoseParts
+        >>> mask = np.zeros((90, 90), np.uint8)
+        >>> mask[40:80, 30:70] = 255  # a body
+        >>> mask[5:40, 45:53] = 255  # a limb
+        >>> lose = LoseParts(prob=1, part_prob=1, radius=(0.5, 0.5))
+        >>> results = lose.transform(dict(coarse_mask=mask))
+        >>> int(results['coarse_mask'][10, 49]), int(results['coarse_mask'][60, 50])
+        (0, 255)
     """
 
     def __init__(
@@ -270,7 +344,7 @@ class LoseParts(BaseTransform):
         self.min_area = min_area
 
     def _draw(self, pieces: np.ndarray) -> np.ndarray:
-        """Some of the connected pieces of a mask; both bool (H, W)."""
+        """Some of the connected components of a mask, bool ``(H, W)``."""
         count, labels, stats, _ = cv2.connectedComponentsWithStats(
             pieces.astype(np.uint8), connectivity=4
         )
@@ -280,7 +354,14 @@ class LoseParts(BaseTransform):
         return drawn[labels]
 
     def transform(self, results: dict) -> dict:
-        """See the class."""
+        """Change ``coarse_mask``.
+
+        Args:
+            results: The sample. ``coarse_mask`` is uint8 ``(H, W)`` of 0 to 255.
+
+        Returns:
+            The same dict, changed.
+        """
         if np.random.random_sample() >= self.prob:
             return results
         mask = results['coarse_mask'] > 127
@@ -288,9 +369,9 @@ class LoseParts(BaseTransform):
         radius = np.random.uniform(*self.radius) * inside.max()
         if mask.all() or radius < 1:
             return results
-        # Two distance transforms open by a disc of any radius, which a kernel would be slow at.
+        # Two distance transforms open by a disc of any radius. A kernel would be slow.
         opened = _distance_to(inside > radius) <= radius
-        # Beyond the crop there is room for the disc: an object near the edge leaves no gap there.
+        # The border has room for the disc, so an object near the crop's edge leaves no gap there.
         border = int(radius) + 1
         outside = _distance_to(np.pad(mask, border))
         closed = (_distance_to(outside > radius) > radius)[border:-border, border:-border]

@@ -1,16 +1,17 @@
 """Metrics as pure functions on numpy arrays.
 
-``*_update`` counts in one image, ``*_compute`` makes the value of those counts.
+``*_update`` counts in one image. ``*_compute`` makes scores from the counts. The function without
+such an ending does both.
 """
 
-from mmseg_cascadepsp.evaluation.functional.boundary_iou import (
+from ..functional.boundary_iou import (
     boundary_iou,
     boundary_iou_update,
     inner_boundary,
     multiclass_boundary_iou,
     multiclass_boundary_iou_update,
 )
-from mmseg_cascadepsp.evaluation.functional.iou import (
+from ..functional.iou import (
     binary_iou,
     iou_compute,
     iou_update,
@@ -18,7 +19,7 @@ from mmseg_cascadepsp.evaluation.functional.iou import (
     multiclass_iou_update,
     nan_mean,
 )
-from mmseg_cascadepsp.evaluation.functional.mba import (
+from ..functional.mba import (
     boundary_radii,
     boundary_region,
     mba_compute,
@@ -27,14 +28,19 @@ from mmseg_cascadepsp.evaluation.functional.mba import (
     multiclass_mba_update,
     multiclass_mean_boundary_accuracy,
 )
-from mmseg_cascadepsp.evaluation.functional.scores import (
+from ..functional.scores import (
     label_scores,
     label_scores_compute,
     label_scores_update,
+    mask_harm,
+    mask_harm_compute,
+    mask_report,
     mask_scores,
     mask_scores_compute,
     mask_scores_update,
+    percentages,
 )
+from ..functional.speckles import count_speckles
 
 __all__ = [
     'binary_iou',
@@ -42,12 +48,16 @@ __all__ = [
     'boundary_iou_update',
     'boundary_radii',
     'boundary_region',
+    'count_speckles',
     'inner_boundary',
     'iou_compute',
     'iou_update',
     'label_scores',
     'label_scores_compute',
     'label_scores_update',
+    'mask_harm',
+    'mask_harm_compute',
+    'mask_report',
     'mask_scores',
     'mask_scores_compute',
     'mask_scores_update',
@@ -61,4 +71,5 @@ __all__ = [
     'multiclass_mba_update',
     'multiclass_mean_boundary_accuracy',
     'nan_mean',
+    'percentages',
 ]

@@ -1,31 +1,34 @@
-"""Boundary IoU (Cheng et al., CVPR 2021): IoU of what lies in a mask and near its contour."""
+"""Boundary IoU (Cheng et al., CVPR 2021): IoU of the pixels near the contours of masks."""
 
 import cv2
 import numpy as np
 
-from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels, check_range
-from mmseg_cascadepsp.evaluation.functional.iou import iou_compute, nan_mean
+from ..functional.checks import check_binary, check_labels, check_range
+from ..functional.iou import iou_compute, nan_mean
 
 
 def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray:
-    """Pixels of a mask at most ``d`` from outside it.
+    """Find the pixels of a mask that are at most ``d`` away from its outside.
 
-    ``d`` is ``dilation_ratio`` of the image's diagonal, at least 1. The distance counts steps to
-    any of the 8 neighbours, and beyond the image all is outside, as in Cheng et al.
+    ``d`` is ``dilation_ratio`` of the image's diagonal, and at least 1. The distance counts steps
+    to any of the 8 neighbours. Everything beyond the image is outside, as in Cheng et al.
 
     Args:
-        mask: ``(H, W)``, bool or 0/1.
+        mask: The mask ``(H, W)``, bool or 0/1.
         dilation_ratio: Share of the diagonal, 0.02 in Cheng et al.
 
     Returns:
         bool ``(H, W)``.
 
-    >>> inner_boundary(np.array([[0, 1, 1, 1, 0]] * 5), dilation_ratio=0.1).astype(int)
-    array([[0, 1, 1, 1, 0],
-           [0, 1, 0, 1, 0],
-           [0, 1, 0, 1, 0],
-           [0, 1, 0, 1, 0],
-           [0, 1, 1, 1, 0]])
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import inner_boundary
+        >>> inner_boundary(np.array([[0, 1, 1, 1, 0]] * 5), dilation_ratio=0.1).astype(int)
+        array([[0, 1, 1, 1, 0],
+               [0, 1, 0, 1, 0],
+               [0, 1, 0, 1, 0],
+               [0, 1, 0, 1, 0],
+               [0, 1, 1, 1, 0]])
     """
     mask = np.asarray(mask).astype(np.uint8)
     width = max(1, int(round(dilation_ratio * np.hypot(*mask.shape))))
@@ -42,26 +45,54 @@ def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray
 def boundary_iou_update(
     pred: np.ndarray, target: np.ndarray, dilation_ratio: float = 0.02
 ) -> tuple[int, int]:
-    """Pixels in the intersection and in the union of the inner boundaries of two masks.
+    """Count the pixels in the intersection and in the union of the inner boundaries of two masks.
 
-    Masks are ``(H, W)`` of bool or 0/1.
+    Args:
+        pred: The mask ``(H, W)``, bool or 0/1.
+        target: The true mask ``(H, W)``, bool or 0/1.
+        dilation_ratio: See :func:`inner_boundary`.
 
-    >>> truth = np.zeros((10, 10), bool)
-    >>> truth[2:8, 2:8] = True
-    >>> boundary_iou_update(np.ones((10, 10), bool), truth)
-    (0, 56)
+    Returns:
+        Pixels in the intersection, and pixels in the union.
+
+    Raises:
+        InvalidValueError: The sizes differ, or a value is neither 0 nor 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import boundary_iou_update
+        >>> truth = np.zeros((10, 10), bool)
+        >>> truth[2:8, 2:8] = True
+        >>> boundary_iou_update(np.ones((10, 10), bool), truth)
+        (0, 56)
     """
     pred, target = (inner_boundary(mask, dilation_ratio) for mask in check_binary(pred, target))
     return int(np.count_nonzero(pred & target)), int(np.count_nonzero(pred | target))
 
 
 def boundary_iou(pred: np.ndarray, target: np.ndarray, dilation_ratio: float = 0.02) -> float:
-    """Boundary IoU of two masks ``(H, W)`` of bool or 0/1; NaN if both are empty.
+    """Boundary IoU of two masks.
 
-    >>> truth = np.zeros((60, 60), bool)
-    >>> truth[20:40, 20:40] = True
-    >>> boundary_iou(truth, truth), round(boundary_iou(np.roll(truth, 1, axis=1), truth), 4)
-    (1.0, 0.6)
+    Args:
+        pred: The mask ``(H, W)``, bool or 0/1.
+        target: The true mask ``(H, W)``, bool or 0/1.
+        dilation_ratio: See :func:`inner_boundary`.
+
+    Returns:
+        Boundary IoU from 0 to 1. It is NaN if both masks are empty.
+
+    Raises:
+        InvalidValueError: The sizes differ, or a value is neither 0 nor 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import boundary_iou
+        >>> truth = np.zeros((60, 60), bool)
+        >>> truth[20:40, 20:40] = True
+        >>> boundary_iou(truth, truth)
+        1.0
+        >>> round(boundary_iou(np.roll(truth, 1, axis=1), truth), 4)
+        0.6
     """
     return iou_compute(*boundary_iou_update(pred, target, dilation_ratio))
 
@@ -73,13 +104,30 @@ def multiclass_boundary_iou_update(
     ignore_index: int = 255,
     dilation_ratio: float = 0.02,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Intersection and union of the inner boundaries of every class, int64 ``(num_classes,)``.
+    """Count the pixels in the intersection and in the union of every class's inner boundaries.
 
-    What is void in the truth is taken out of both label maps before boundaries are drawn, so that
-    a prediction is not blamed for going on into void.
+    Void pixels of the truth are taken out of both label maps before the boundaries are drawn. A
+    prediction that continues into void is therefore not counted as wrong.
 
-    >>> multiclass_boundary_iou_update(np.array([[0, 1, 1]]), np.array([[0, 0, 255]]), 2)
-    (array([1, 0]), array([2, 1]))
+    Args:
+        pred: The label map ``(H, W)``, integers.
+        target: The true label map ``(H, W)``, integers.
+        num_classes: Number of classes.
+        ignore_index: Void in the truth.
+        dilation_ratio: See :func:`inner_boundary`.
+
+    Returns:
+        Intersections and unions, each int64 ``(num_classes,)``.
+
+    Raises:
+        InvalidValueError: The sizes differ, or the truth holds an id that is no class.
+        InvalidTypeError: A label map does not hold integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import multiclass_boundary_iou_update
+        >>> multiclass_boundary_iou_update(np.array([[0, 1, 1]]), np.array([[0, 0, 255]]), 2)
+        (array([1, 0]), array([2, 1]))
     """
     pred, target = check_labels(pred, target)
     check_range(target, num_classes, ignore_index)
@@ -99,12 +147,28 @@ def multiclass_boundary_iou(
     ignore_index: int = 255,
     dilation_ratio: float = 0.02,
 ) -> float:
-    """Boundary IoU of two label maps ``(H, W)``: the mean over the classes that either contains.
+    """Boundary IoU of two label maps: the mean over the classes that either of them contains.
 
-    NaN if all is void.
+    Args:
+        pred: The label map ``(H, W)``, integers.
+        target: The true label map ``(H, W)``, integers.
+        num_classes: Number of classes.
+        ignore_index: Void in the truth.
+        dilation_ratio: See :func:`inner_boundary`.
 
-    >>> multiclass_boundary_iou(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]]), num_classes=3)
-    0.5833333333333333
+    Returns:
+        Boundary IoU from 0 to 1. It is NaN if all is void.
+
+    Raises:
+        InvalidValueError: The sizes differ, or the truth holds an id that is no class.
+        InvalidTypeError: A label map does not hold integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import multiclass_boundary_iou
+        >>> labels, truth = np.array([[0, 1, 1, 1, 1]]), np.array([[0, 0, 1, 1, 1]])
+        >>> multiclass_boundary_iou(labels, truth, num_classes=3)
+        0.625
     """
     counts = multiclass_boundary_iou_update(
         pred, target, num_classes, ignore_index, dilation_ratio

@@ -1,28 +1,36 @@
-"""Mean boundary accuracy (mBA), section 4.1 of the paper: pixels right near the true boundary."""
+"""Mean boundary accuracy (mBA) of the paper, section 4.1: accuracy near the true boundary."""
 
 import cv2
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels, check_range
+
+from ..functional.checks import check_binary, check_labels, check_range
 
 NUM_RADII = 5
 
 
 def boundary_radii(height: int, width: int, r0: int = 1) -> list[int]:
-    """The five radii of an image: from ``r0`` in equal steps towards ``(height + width) / 300``.
+    """Choose the five radii of an image: from ``r0`` in equal steps to ``(height + width) / 300``.
 
     Args:
-        height: Of the image.
-        width: Of the image.
-        r0: The smallest radius: 1 in the authors' release and in the later papers that compare
-            with it, 3 in the paper.
+        height: Height of the image.
+        width: Width of the image.
+        r0: The smallest radius. It is 1 in the authors' release and in the later papers that
+            compare with it, and 3 in the paper.
+
+    Returns:
+        Five radii in pixels.
 
     Raises:
-        ValueError: ``r0`` is not between 1 and 5 (a radius could become 0).
+        InvalidValueError: ``r0`` is not between 1 and 5, so a radius could become 0.
 
-    >>> boundary_radii(1080, 1920), boundary_radii(1080, 1920, r0=3)
-    ([1, 2, 4, 6, 8], [3, 4, 5, 7, 8])
+    Example:
+        >>> from mmseg_cascadepsp.evaluation import boundary_radii
+        >>> boundary_radii(1080, 1920)
+        [1, 2, 4, 6, 8]
+        >>> boundary_radii(1080, 1920, r0=3)
+        [3, 4, 5, 7, 8]
     """
     if not 1 <= r0 <= 5:
         raise InvalidValueError(f'r0 must be between 1 and 5 (1: release, 3: paper), got {r0}.')
@@ -31,12 +39,23 @@ def boundary_radii(height: int, width: int, r0: int = 1) -> list[int]:
 
 
 def boundary_region(mask: np.ndarray, radius: int) -> np.ndarray:
-    """Where the elliptic kernel of size ``2 * radius + 1`` sees two values: bool ``(H, W)``.
+    """Find the pixels whose neighbourhood holds more than one value.
 
-    This is the morphological gradient, of a mask of 0/1 or a label map, uint8 or uint16.
+    The neighbourhood is the elliptic kernel of size ``2 * radius + 1``. This is the morphological
+    gradient.
 
-    >>> boundary_region(np.array([[0, 0, 0, 1, 1]], np.uint8), 1).astype(int)
-    array([[0, 0, 1, 1, 0]])
+    Args:
+        mask: A mask of 0/1 or a label map ``(H, W)``, uint8 or uint16.
+        radius: Radius of the kernel in pixels.
+
+    Returns:
+        bool ``(H, W)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import boundary_region
+        >>> boundary_region(np.array([[0, 0, 0, 1, 1]], np.uint8), 1).astype(int)
+        array([[0, 0, 1, 1, 0]])
     """
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, kernel) > 0
@@ -49,20 +68,29 @@ def _window(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
 
 
 def mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels near the true boundary and how many of them are right, for each of the five radii.
+    """Count the pixels near the true boundary, and those of them that are right, for five radii.
+
+    The border of the image is no boundary.
 
     Args:
-        pred: One mask ``(H, W)`` or several ``(..., H, W)`` (before and after share the work),
-            bool or 0/1.
+        pred: One mask ``(H, W)`` or several ``(..., H, W)``, bool or 0/1. Counting several at
+            once, such as before and after, saves time.
         target: The true mask ``(H, W)``, bool or 0/1.
         r0: See :func:`boundary_radii`.
 
     Returns:
-        Right pixels, int64 ``(..., 5)``, and pixels of the region, int64 ``(5,)``: 0 where the
-        truth has no boundary. What the image's border cuts is no boundary.
+        Right pixels, int64 ``(..., 5)``, and all pixels of the region, int64 ``(5,)``. The latter
+        are 0 where the truth has no boundary.
 
-    >>> mba_update(np.array([[0, 0, 1, 1, 1]]), np.array([[0, 0, 0, 1, 1]]))
-    (array([1, 1, 1, 1, 1]), array([2, 2, 2, 2, 2]))
+    Raises:
+        InvalidValueError: The sizes differ, a value is neither 0 nor 1, or ``r0`` is not between
+            1 and 5.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import mba_update
+        >>> mba_update(np.array([[0, 0, 1, 1, 1]]), np.array([[0, 0, 0, 1, 1]]))
+        (array([1, 1, 1, 1, 1]), array([2, 2, 2, 2, 2]))
     """
     pred, target = check_binary(pred, target)
     radii = boundary_radii(*target.shape, r0)
@@ -77,13 +105,23 @@ def mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1) -> tuple[np.nd
 
 
 def mba_compute(correct: np.ndarray, total: np.ndarray):
-    """mBA of an image: the mean over the radii of ``correct / total``; NaN without boundary.
+    """Average the accuracies of the five radii.
 
-    The mBA of a set is the mean over its images (:func:`nan_mean`): images without boundary drop
-    out of it, where the release divides 0 by 0.
+    The mBA of a set is the mean over its images (:func:`nan_mean`). Images without boundary do
+    not enter it. (The release divides 0 by 0 there.)
 
-    >>> float(mba_compute(np.array([1, 1, 2, 3, 4]), np.array([2, 2, 4, 4, 4])))
-    0.65
+    Args:
+        correct: Right pixels, ``(..., 5)``.
+        total: All pixels of the regions, ``(..., 5)``.
+
+    Returns:
+        mBA from 0 to 1, of shape ``(...)``. It is NaN without boundary.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import mba_compute
+        >>> float(mba_compute(np.array([1, 1, 2, 3, 4]), np.array([2, 2, 4, 4, 4])))
+        0.65
     """
     correct, total = np.asarray(correct, float), np.asarray(total, float)
     accuracy = np.divide(correct, total, out=np.full(correct.shape, np.nan), where=total > 0)
@@ -91,13 +129,29 @@ def mba_compute(correct: np.ndarray, total: np.ndarray):
 
 
 def mean_boundary_accuracy(pred: np.ndarray, target: np.ndarray, r0: int = 1) -> float:
-    """mBA of a mask ``(H, W)`` of bool or 0/1 against the true one; NaN if that has no boundary.
+    """Mean boundary accuracy (mBA) of a mask.
 
-    >>> truth = np.zeros((60, 60), bool)
-    >>> truth[20:40, 20:40] = True
-    >>> shifted = np.roll(truth, 1, axis=1)
-    >>> mean_boundary_accuracy(truth, truth), round(mean_boundary_accuracy(shifted, truth), 4)
-    (1.0, 0.7436)
+    Args:
+        pred: The mask ``(H, W)``, bool or 0/1.
+        target: The true mask ``(H, W)``, bool or 0/1.
+        r0: See :func:`boundary_radii`.
+
+    Returns:
+        mBA from 0 to 1. It is NaN if the truth has no boundary.
+
+    Raises:
+        InvalidValueError: The sizes differ, a value is neither 0 nor 1, or ``r0`` is not between
+            1 and 5.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import mean_boundary_accuracy
+        >>> truth = np.zeros((60, 60), bool)
+        >>> truth[20:40, 20:40] = True
+        >>> mean_boundary_accuracy(truth, truth)
+        1.0
+        >>> round(mean_boundary_accuracy(np.roll(truth, 1, axis=1), truth), 4)
+        0.7436
     """
     return float(mba_compute(*mba_update(pred, target, r0)))
 
@@ -109,24 +163,32 @@ def multiclass_mba_update(
     ignore_index: int = 255,
     num_classes: int | None = None,
 ):
-    """As :func:`mba_update` for label maps, with the union of the regions of all true classes.
+    """Count as :func:`mba_update` does, near the boundaries of all true classes together.
 
-    Void has no region of its own and its pixels do not count; where a class meets void, the
-    class's side counts.
+    Void has no boundary of its own and its pixels do not count. Where a class meets void, only
+    the pixels of the class count.
 
     Args:
         pred: One label map ``(H, W)`` or several ``(..., H, W)``, integers.
         target: The true label map ``(H, W)``, integers.
         r0: See :func:`boundary_radii`.
         ignore_index: Void in the truth.
-        num_classes: Also return the counts of each class, inside its own boundary region.
+        num_classes: If given, also count for each class, near its own boundary.
 
     Returns:
-        Right pixels, int64 ``(..., 5)``, and pixels of the region, int64 ``(5,)``. With
-        ``num_classes``, two more: int64 ``(num_classes, ..., 5)`` and ``(num_classes, 5)``.
+        Right pixels, int64 ``(..., 5)``, and all pixels of the region, int64 ``(5,)``. With
+        ``num_classes`` two more follow: int64 ``(num_classes, ..., 5)`` and
+        ``(num_classes, 5)``.
 
-    >>> multiclass_mba_update(np.array([[0, 2, 1, 1, 1]]), np.array([[0, 0, 1, 1, 255]]))
-    (array([2, 2, 2, 2, 2]), array([3, 3, 3, 3, 3]))
+    Raises:
+        InvalidValueError: The sizes differ, or the truth holds an id that is no class.
+        InvalidTypeError: A label map does not hold integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import multiclass_mba_update
+        >>> multiclass_mba_update(np.array([[0, 2, 1, 1, 1]]), np.array([[0, 0, 1, 1, 255]]))
+        (array([2, 2, 2, 2, 2]), array([3, 3, 3, 3, 3]))
     """
     pred, target = check_labels(pred, target)
     radii = boundary_radii(*target.shape, r0)
@@ -160,15 +222,27 @@ def multiclass_mba_update(
 def multiclass_mean_boundary_accuracy(
     pred: np.ndarray, target: np.ndarray, r0: int = 1, ignore_index: int = 255
 ) -> float:
-    """mBA of a label map ``(H, W)`` of integers against the true one.
+    """Mean boundary accuracy (mBA) of a label map.
 
-    NaN if that has no boundary outside void.
+    Args:
+        pred: The label map ``(H, W)``, integers.
+        target: The true label map ``(H, W)``, integers.
+        r0: See :func:`boundary_radii`.
+        ignore_index: Void in the truth.
 
-    >>> truth = np.repeat([[0, 0, 1, 1, 2, 255]], 4, axis=0)
-    >>> labels = np.repeat([[0, 0, 0, 1, 2, 2]], 4, axis=0)
-    >>> multiclass_mean_boundary_accuracy(truth, truth)
-    1.0
-    >>> multiclass_mean_boundary_accuracy(labels, truth)
-    0.75
+    Returns:
+        mBA from 0 to 1. It is NaN if the truth has no boundary outside void.
+
+    Raises:
+        InvalidValueError: The sizes differ, or ``r0`` is not between 1 and 5.
+        InvalidTypeError: A label map does not hold integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import multiclass_mean_boundary_accuracy
+        >>> truth = np.repeat([[0, 0, 1, 1, 2, 255]], 4, axis=0)
+        >>> labels = np.repeat([[0, 0, 0, 1, 2, 2]], 4, axis=0)
+        >>> multiclass_mean_boundary_accuracy(labels, truth)
+        0.75
     """
     return float(mba_compute(*multiclass_mba_update(pred, target, r0, ignore_index)))

@@ -1,59 +1,91 @@
 """All scores of a set of masks or of label maps at once, from a few counts per image."""
 
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
 import numpy as np
 
-from mmseg_cascadepsp.evaluation.functional.boundary_iou import (
+from ..functional.boundary_iou import (
     boundary_iou_update,
     multiclass_boundary_iou_update,
 )
-from mmseg_cascadepsp.evaluation.functional.checks import check_binary, check_labels
-from mmseg_cascadepsp.evaluation.functional.iou import (
+from ..functional.checks import check_binary, check_labels
+from ..functional.iou import (
     iou_compute,
     iou_update,
     multiclass_iou_update,
     nan_mean,
 )
-from mmseg_cascadepsp.evaluation.functional.mba import (
+from ..functional.mba import (
     NUM_RADII,
     mba_compute,
     mba_update,
     multiclass_mba_update,
 )
+from ..functional.speckles import count_speckles
 
 MASK_SCORES = ('IoU', 'mBA', 'BoundaryIoU', 'IoU_per_image', 'BoundaryIoU_per_image')
 LABEL_SCORES = ('mIoU', 'mBA', 'BoundaryIoU')
+NUM_COUNTS = 5 + 2 * NUM_RADII
 
 
 def mask_scores_update(
     pred: np.ndarray, target: np.ndarray, r0: int = 1, dilation_ratio: float = 0.02
 ) -> np.ndarray:
-    """Counts of one image for :func:`mask_scores`.
+    """Count what :func:`mask_scores` and :func:`mask_harm` need to know of one image.
 
     Args:
         pred: One mask ``(H, W)`` or several ``(..., H, W)``, bool or 0/1.
         target: The true mask ``(H, W)``, bool or 0/1.
         r0: Smallest radius of mBA, see :func:`boundary_radii`.
-        dilation_ratio: Of Boundary IoU, see :func:`inner_boundary`.
+        dilation_ratio: Width of Boundary IoU, see :func:`inner_boundary`.
 
     Returns:
-        int64 ``(..., 14)``: intersection, union, those of the inner boundaries, right pixels of
-        the five boundary regions, all pixels of them.
+        int64 ``(..., 15)``: intersection, union, intersection and union of the inner boundaries,
+        speckles, right pixels of the five boundary regions, all pixels of these regions.
+
+    Raises:
+        InvalidValueError: The sizes differ, a value is neither 0 nor 1, or ``r0`` is not between
+            1 and 5.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import mask_scores_update
+        >>> mask_scores_update(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]]))
+        array([2, 3, 2, 3, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
     """
     pred, target = check_binary(pred, target)
     right, near = mba_update(pred, target, r0)
     areas = [
-        [*iou_update(mask, target), *boundary_iou_update(mask, target, dilation_ratio)]
+        [
+            *iou_update(mask, target),
+            *boundary_iou_update(mask, target, dilation_ratio),
+            count_speckles(mask, target),
+        ]
         for mask in pred.reshape(-1, *target.shape)
     ]
-    areas = np.array(areas, np.int64).reshape(*pred.shape[:-2], 4)
+    areas = np.array(areas, np.int64).reshape(*pred.shape[:-2], 5)
     return np.concatenate((areas, right, np.broadcast_to(near, right.shape)), axis=-1)
 
 
 def mask_scores_compute(counts: np.ndarray) -> dict[str, float]:
-    """Scores of a set from the counts of its images, ``(images, 14)``; see :func:`mask_scores`."""
-    counts = np.asarray(counts).reshape(-1, 4 + 2 * NUM_RADII)
+    """Compute the scores of a set from the counts of its images.
+
+    Args:
+        counts: One row of :func:`mask_scores_update` for each image, ``(images, 15)``.
+
+    Returns:
+        See :func:`mask_scores`.
+
+    Example:
+        >>> from mmseg_cascadepsp.evaluation import mask_scores_compute
+        >>> counts = [[3, 4, 1, 2, 0, *[1] * 5, *[2] * 5], [3, 8, 1, 2, 0, *[1] * 5, *[4] * 5]]
+        >>> mask_scores_compute(counts)['IoU'], mask_scores_compute(counts)['mBA']
+        (0.5, 0.375)
+    """
+    counts = np.asarray(counts).reshape(-1, NUM_COUNTS)
     total = counts.sum(axis=0)
-    accuracy = mba_compute(counts[:, 4 : 4 + NUM_RADII], counts[:, 4 + NUM_RADII :])
+    accuracy = mba_compute(counts[:, 5 : 5 + NUM_RADII], counts[:, 5 + NUM_RADII :])
     return {
         'IoU': iou_compute(*total[:2]),
         'mBA': nan_mean(accuracy),
@@ -63,22 +95,34 @@ def mask_scores_compute(counts: np.ndarray) -> dict[str, float]:
     }
 
 
-def mask_scores(preds, targets, r0: int = 1, dilation_ratio: float = 0.02) -> dict[str, float]:
-    """Class-agnostic scores of masks, as fractions.
+def mask_scores(
+    preds: Iterable[np.ndarray],
+    targets: Iterable[np.ndarray],
+    r0: int = 1,
+    dilation_ratio: float = 0.02,
+) -> dict[str, float]:
+    """Class-agnostic scores of a set of masks, as fractions.
 
     Args:
-        preds: Masks ``(H, W)`` of bool or 0/1, each of its own size.
+        preds: Masks ``(H, W)`` of bool or 0/1. They may differ in size.
         targets: The true masks, in the same order.
         r0: Smallest radius of mBA, see :func:`boundary_radii`.
-        dilation_ratio: Of Boundary IoU, see :func:`inner_boundary`.
+        dilation_ratio: Width of Boundary IoU, see :func:`inner_boundary`.
 
     Returns:
-        ``IoU`` and ``BoundaryIoU`` from areas summed over the set, ``IoU_per_image``,
+        ``IoU`` and ``BoundaryIoU`` of the areas summed over the set, and ``IoU_per_image``,
         ``BoundaryIoU_per_image`` and ``mBA`` as means over images. What has no value is NaN.
 
-    >>> scores = mask_scores([np.array([[0, 1, 1, 1]])], [np.array([[0, 0, 1, 1]])])
-    >>> round(scores['IoU'], 4), scores['mBA']
-    (0.6667, 0.5)
+    Raises:
+        InvalidValueError: The sizes of a pair differ, a value is neither 0 nor 1, or ``r0`` is
+            not between 1 and 5.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import mask_scores
+        >>> scores = mask_scores([np.array([[0, 1, 1, 1]])], [np.array([[0, 0, 1, 1]])])
+        >>> round(scores['IoU'], 4), scores['mBA']
+        (0.6667, 0.5)
     """
     return mask_scores_compute(
         [
@@ -86,6 +130,133 @@ def mask_scores(preds, targets, r0: int = 1, dilation_ratio: float = 0.02) -> di
             for pred, target in zip(preds, targets, strict=True)
         ]
     )
+
+
+def mask_harm_compute(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """Compute the harm done to a set from the counts of its images.
+
+    Args:
+        before: Counts of the coarse masks, one row of :func:`mask_scores_update` for each image,
+            ``(images, 15)``.
+        after: Counts of the refined masks, ``(images, 15)``.
+
+    Returns:
+        See :func:`mask_harm`.
+
+    Example:
+        >>> from mmseg_cascadepsp.evaluation import mask_harm_compute
+        >>> rest = [0] * 13
+        >>> before = [[90, 100, *rest], [90, 100, *rest]]
+        >>> after = [[96, 100, *rest], [89, 100, *rest]]
+        >>> harm = mask_harm_compute(before, after)
+        >>> harm['harmed_0.5'], harm['harmed_2'], round(harm['worst_tenth'], 3)
+        (0.5, 0.0, -0.01)
+    """
+    before, after = (np.asarray(counts).reshape(-1, NUM_COUNTS) for counts in (before, after))
+    change = iou_compute(*after[:, :2].T) - iou_compute(*before[:, :2].T)
+    change = np.sort(change[~np.isnan(change)])
+    lost = -change - 1e-9  # half a point exactly, but for rounding, is not more than half a point
+    return {
+        'harmed_0.5': nan_mean(lost > 0.005),
+        'harmed_2': nan_mean(lost > 0.02),
+        'worst_tenth': nan_mean(change[: math.ceil(len(change) / 10)]),
+        'speckles_before': nan_mean(before[:, 4]),
+        'speckles': nan_mean(after[:, 4]),
+    }
+
+
+def mask_harm(
+    coarse: Iterable[np.ndarray], refined: Iterable[np.ndarray], targets: Iterable[np.ndarray]
+) -> dict[str, float]:
+    """Measure the harm that refinement does to a set of masks.
+
+    Mean gains hide the few masks that become worse. These scores show them.
+
+    Args:
+        coarse: Masks ``(H, W)`` before refinement, bool or 0/1. They may differ in size.
+        refined: The same masks after refinement.
+        targets: The true masks, in the same order.
+
+    Returns:
+        ``harmed_0.5`` and ``harmed_2``: the share of masks that lose more than 0.5 and more than
+        2 points (hundredths) of IoU.
+        ``worst_tenth``: the mean change in IoU of the tenth of the masks (at least one) that
+        change for the worst, as a fraction.
+        ``speckles_before`` and ``speckles``: mean number of speckles in a mask, see
+        :func:`count_speckles`.
+        Masks without an IoU, because truth and mask are empty, do not enter the first three. What
+        has no value is NaN.
+
+    Raises:
+        InvalidValueError: The sizes of a triple differ, or a value is neither 0 nor 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import mask_harm
+        >>> truth = np.array([[0, 0, 1, 1]])
+        >>> coarse, refined = np.array([[0, 1, 1, 1]]), np.array([[1, 1, 1, 1]])
+        >>> harm = mask_harm([coarse, coarse], [refined, truth], [truth, truth])
+        >>> harm['harmed_0.5'], round(harm['worst_tenth'], 4), harm['speckles']
+        (0.5, -0.1667, 0.0)
+    """
+    counts = [
+        mask_scores_update(np.stack([before, after]), target)
+        for before, after, target in zip(coarse, refined, targets, strict=True)
+    ]
+    counts = np.reshape(counts, (-1, 2, NUM_COUNTS))
+    return mask_harm_compute(counts[:, 0], counts[:, 1])
+
+
+def percentages(
+    after: Mapping[str, float], before: Mapping[str, float] | None, keys: Sequence[str]
+) -> dict[str, float]:
+    """Write scores down in per cent, with their change where there is a before.
+
+    Args:
+        after: Score -> fraction.
+        before: The same before refinement, or None.
+        keys: The scores to write down.
+
+    Returns:
+        ``KEY`` in per cent. With ``before`` also ``KEY_before``, and ``KEY_gain``, the difference.
+
+    Example:
+        >>> from mmseg_cascadepsp.evaluation import percentages
+        >>> percentages({'IoU': 0.75}, {'IoU': 0.5}, ['IoU'])
+        {'IoU': 75.0, 'IoU_before': 50.0, 'IoU_gain': 25.0}
+    """
+    metrics = {}
+    for key in keys:
+        metrics[key] = 100 * after[key]
+        if before is not None:
+            metrics[f'{key}_before'] = 100 * before[key]
+            metrics[f'{key}_gain'] = 100 * (after[key] - before[key])
+    return metrics
+
+
+def mask_report(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """Write down gains and harm of a set of refined masks, in per cent.
+
+    Args:
+        before: Counts of the coarse masks, one row of :func:`mask_scores_update` for each image,
+            ``(images, 15)``.
+        after: Counts of the refined masks, ``(images, 15)``.
+
+    Returns:
+        Every score of :func:`mask_scores` as ``KEY_before``, ``KEY`` and ``KEY_gain``, and those
+        of :func:`mask_harm`. All are in per cent but the numbers of speckles.
+
+    Example:
+        >>> from mmseg_cascadepsp.evaluation import mask_report
+        >>> report = mask_report([[50, 100, *[0] * 13]], [[75, 100, *[0] * 13]])
+        >>> report['IoU_before'], report['IoU'], report['IoU_gain'], report['harmed_2']
+        (50.0, 75.0, 25.0, 0.0)
+    """
+    harm = mask_harm_compute(before, after)
+    return {
+        **percentages(mask_scores_compute(after), mask_scores_compute(before), MASK_SCORES),
+        **{key: value * (1 if 'speckles' in key else 100) for key, value in harm.items()},
+    }
 
 
 def label_scores_update(
@@ -97,7 +268,7 @@ def label_scores_update(
     dilation_ratio: float = 0.02,
     per_class: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Counts of one image for :func:`label_scores`.
+    """Count what :func:`label_scores` needs to know of one image.
 
     Args:
         pred: One label map ``(H, W)`` or several ``(..., H, W)``, integers.
@@ -105,14 +276,25 @@ def label_scores_update(
         num_classes: Number of classes.
         ignore_index: Void in the truth.
         r0: Smallest radius of mBA, see :func:`boundary_radii`.
-        dilation_ratio: Of Boundary IoU, see :func:`inner_boundary`.
-        per_class: Count for the mBA of every class, too.
+        dilation_ratio: Width of Boundary IoU, see :func:`inner_boundary`.
+        per_class: Also count for the mBA of every class.
 
     Returns:
-        ``areas`` int64 ``(..., 4, num_classes)``: intersections, unions, those of the inner
-        boundaries; ``right`` ``(..., 5)`` and ``near`` ``(5,)`` of the boundary regions; with
-        ``per_class`` also ``class_right`` ``(num_classes, ..., 5)`` and ``class_near``
-        ``(num_classes, 5)``.
+        ``areas`` int64 ``(..., 4, num_classes)``: intersections, unions, and those of the inner
+        boundaries. ``right`` ``(..., 5)`` and ``near`` ``(5,)``: right and all pixels of the
+        boundary regions. With ``per_class`` also ``class_right`` ``(num_classes, ..., 5)`` and
+        ``class_near`` ``(num_classes, 5)``.
+
+    Raises:
+        InvalidValueError: The sizes differ, or the truth holds an id that is no class.
+        InvalidTypeError: A label map does not hold integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import label_scores_update
+        >>> counts = label_scores_update(np.array([[0, 1, 1]]), np.array([[0, 0, 1]]), 2)
+        >>> counts['areas'].tolist()
+        [[1, 1], [2, 2], [1, 1], [2, 2]]
     """
     pred, target = check_labels(pred, target)
     areas = [
@@ -133,11 +315,24 @@ def label_scores_update(
     )
 
 
-def label_scores_compute(counts: list[dict[str, np.ndarray]]) -> dict[str, float | np.ndarray]:
-    """Scores of a set from the counts of its images; see :func:`label_scores`.
+def label_scores_compute(
+    counts: Sequence[Mapping[str, np.ndarray]],
+) -> dict[str, float | np.ndarray]:
+    """Compute the scores of a set from the counts of its images.
 
-    With the counts of single classes, also ``IoU_of_class``, ``mBA_of_class`` and
-    ``BoundaryIoU_of_class``, float ``(num_classes,)``.
+    Args:
+        counts: What :func:`label_scores_update` returned for each image.
+
+    Returns:
+        See :func:`label_scores`. If the counts have those of single classes, also
+        ``IoU_of_class``, ``mBA_of_class`` and ``BoundaryIoU_of_class``, float ``(num_classes,)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import label_scores_compute, label_scores_update
+        >>> counts = label_scores_update(np.array([[0, 1, 1]]), np.array([[0, 0, 1]]), 2)
+        >>> label_scores_compute([counts, counts])
+        {'mIoU': 0.5, 'mBA': 0.5, 'BoundaryIoU': 0.5}
     """
     areas = np.sum([image['areas'] for image in counts], axis=0, dtype=np.int64)
     iou, boundary = iou_compute(*areas[:2]), iou_compute(*areas[2:])
@@ -155,28 +350,36 @@ def label_scores_compute(counts: list[dict[str, np.ndarray]]) -> dict[str, float
 
 
 def label_scores(
-    preds,
-    targets,
+    preds: Iterable[np.ndarray],
+    targets: Iterable[np.ndarray],
     num_classes: int,
     ignore_index: int = 255,
     r0: int = 1,
     dilation_ratio: float = 0.02,
 ) -> dict[str, float]:
-    """mIoU, mBA and Boundary IoU of label maps, as fractions.
-
-    mIoU and Boundary IoU are means over classes of areas summed over the set, mBA is a mean over
-    images. Void pixels of the truth do not count.
+    """mIoU, mBA and Boundary IoU of a set of label maps, as fractions.
 
     Args:
-        preds: Label maps ``(H, W)`` of integers, each of its own size.
+        preds: Label maps ``(H, W)`` of integers. They may differ in size.
         targets: The true label maps, in the same order.
         num_classes: Number of classes.
-        ignore_index: Void in the truth.
+        ignore_index: Void in the truth. Its pixels do not count.
         r0: Smallest radius of mBA, see :func:`boundary_radii`.
-        dilation_ratio: Of Boundary IoU, see :func:`inner_boundary`.
+        dilation_ratio: Width of Boundary IoU, see :func:`inner_boundary`.
 
-    >>> label_scores([np.array([[0, 1, 1, 1]])], [np.array([[0, 0, 1, 255]])], num_classes=2)
-    {'mIoU': 0.5, 'mBA': 0.5, 'BoundaryIoU': 0.5}
+    Returns:
+        ``mIoU`` and ``BoundaryIoU`` as means over classes of the areas summed over the set, and
+        ``mBA`` as a mean over images. What has no value is NaN.
+
+    Raises:
+        InvalidValueError: The sizes of a pair differ, or a truth holds an id that is no class.
+        InvalidTypeError: A label map does not hold integers.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation import label_scores
+        >>> label_scores([np.array([[0, 1, 1, 1]])], [np.array([[0, 0, 1, 255]])], num_classes=2)
+        {'mIoU': 0.5, 'mBA': 0.5, 'BoundaryIoU': 0.5}
     """
     return label_scores_compute(
         [

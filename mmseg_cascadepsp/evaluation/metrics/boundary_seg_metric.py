@@ -9,12 +9,14 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.evaluation.functional.scores import (
+
+from ..functional.scores import (
     LABEL_SCORES,
     label_scores_compute,
     label_scores_update,
+    percentages,
 )
-from mmseg_cascadepsp.evaluation.metrics.samples import percentages, pixels, save, where
+from ..metrics.samples import pixels, save, where
 
 CLASS_SCORES = ('IoU', 'mBA', 'BoundaryIoU')
 
@@ -23,26 +25,44 @@ CLASS_SCORES = ('IoU', 'mBA', 'BoundaryIoU')
 class BoundarySegMetric(BaseMetric):
     """mIoU, mBA and Boundary IoU of label maps, before and after refinement.
 
-    Reports, in per cent, ``mIoU``, ``mBA`` and ``BoundaryIoU``, each also as ``*_before`` and
-    ``*_gain`` where samples hold the unrefined label map as ``pred_sem_seg_coarse``; without it
-    the metric serves any plain segmentor. See :func:`mmseg_cascadepsp.evaluation.label_scores`; an
-    image without boundary does not enter mBA. mIoU equals that of MMSeg's ``IoUMetric``.
+    It reports, in per cent, ``mIoU``, ``mBA`` and ``BoundaryIoU``, see
+    :func:`mmseg_cascadepsp.evaluation.label_scores`. An image without boundary does not enter mBA.
+    mIoU is that of MMSeg's ``IoUMetric``. Where samples hold the unrefined label map as
+    ``pred_sem_seg_coarse``, each score also comes as ``*_before`` and ``*_gain``. Without it the
+    metric serves any segmentor.
 
-    Data samples need ``pred_sem_seg`` and ``gt_sem_seg``, (1, H, W) of class indices. Number and
-    names of the classes come from the dataset.
+    Data samples need ``pred_sem_seg`` and ``gt_sem_seg``, ``(1, H, W)`` of class indices. The
+    dataset says the number and the names of the classes.
 
     Args:
         r0: Smallest radius of mBA: 1 as in the release and later papers, 3 as in the paper.
-        dilation_ratio: Of Boundary IoU, share of the diagonal.
+        dilation_ratio: Width of Boundary IoU, as a share of the diagonal.
         ignore_index: Void in the truth.
-        output_dir: Folder for the refined label maps, numbered as the dataset's annotations:
-            ``--out`` of MMSeg's own test script. None: none are written.
-        keep_results: Of no effect; MMSeg's script gives it.
         per_class: Also report ``IoU.NAME``, ``mBA.NAME`` (pixels right near the boundary of that
             class) and ``BoundaryIoU.NAME`` of every class, and print them as a table.
-        collect_device: See :class:`mmengine.evaluator.BaseMetric`, as ``prefix``.
-        prefix: Put before the names of the scores; needed beside ``IoUMetric``, which also has
-            a ``mIoU``.
+        output_dir: Folder for the refined label maps, with the ids of the dataset's annotations.
+            MMSeg's own test script sets it for ``--out``. None: no label maps are written.
+        keep_results: Has no effect. MMSeg's test script passes it.
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        prefix: Put before the names of the scores. It is needed beside ``IoUMetric``, which also
+            has an ``mIoU``.
+
+    Example:
+        >>> import torch
+        >>> from mmseg_cascadepsp.evaluation import BoundarySegMetric
+        >>> truth = torch.zeros(1, 40, 40, dtype=torch.long)
+        >>> truth[:, 10:30, 10:30] = 1
+        >>> sample = dict(
+        ...     gt_sem_seg=dict(data=truth),
+        ...     pred_sem_seg_coarse=dict(data=truth.roll(2, 2)),
+        ...     pred_sem_seg=dict(data=truth),
+        ... )
+        >>> metric = BoundarySegMetric(prefix='cats')
+        >>> metric.dataset_meta = dict(classes=('background', 'cat'))
+        >>> metric.process({}, [sample])
+        >>> scores = metric.evaluate(size=1)
+        >>> round(scores['cats/mIoU_before'], 2), scores['cats/mIoU']
+        (87.68, 100.0)
     """
 
     def __init__(
@@ -62,11 +82,15 @@ class BoundarySegMetric(BaseMetric):
         self.output_dir, self._saved = output_dir, {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count in each image; what is kept of it are a few numbers per class.
+        """Count in each image. Only a few numbers per class are kept.
+
+        Args:
+            data_batch: Not used.
+            data_samples: See the class.
 
         Raises:
-            ValueError: a sample lacks a map, its maps differ in size, or its truth holds an id
-                that is neither a class nor void.
+            InvalidValueError: A sample lacks a map, its maps differ in size, or its truth holds
+                an id that is neither a class nor void.
         """
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
@@ -98,7 +122,17 @@ class BoundarySegMetric(BaseMetric):
                 save(self.output_dir, labels[0], sample, self.dataset_meta, self._saved)
 
     def compute_metrics(self, results: list[list[dict[str, np.ndarray]]]) -> dict[str, float]:
-        """Scores of the whole set from what :meth:`process` kept."""
+        """Compute the scores of the whole set.
+
+        Args:
+            results: What :meth:`process` kept, a list for each image.
+
+        Returns:
+            Name -> score.
+
+        Raises:
+            InvalidValueError: Some samples have an unrefined label map and some have none.
+        """
         if len({len(counts) for counts in results}) > 1:
             raise InvalidValueError(
                 'Some data samples have a pred_sem_seg_coarse and some have none; '

@@ -1,20 +1,35 @@
-"""What the metrics share: reading data samples and writing down before, after and gain."""
+"""What the metrics share: reading data samples and writing predictions."""
 
 import os.path as osp
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.files import to_dataset_ids, write_png
-from mmseg_cascadepsp.files.label_ids import VOID
+from mmseg_cascadepsp.files import write_png
+
+from ..predictions import as_annotation
 
 
 def pixels(sample: Mapping, key: str, metric: str) -> np.ndarray:
-    """The map ``key`` of a data sample, ``(1, H, W)`` or ``(H, W)``, as a numpy array ``(H, W)``.
+    """Take a map out of a data sample.
+
+    Args:
+        sample: The data sample.
+        key: Name of the map, which is ``(1, H, W)`` or ``(H, W)``.
+        metric: Name of the metric, for the message.
+
+    Returns:
+        The map as a numpy array ``(H, W)``.
 
     Raises:
-        ValueError: the sample has no such map.
+        InvalidValueError: The sample has no such map.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.metrics.samples import pixels
+        >>> pixels({'gt_sem_seg': {'data': np.array([[[0, 1]]])}}, 'gt_sem_seg', 'MyMetric')
+        array([[0, 1]])
     """
     if key not in sample:
         raise InvalidValueError(
@@ -27,24 +42,20 @@ def pixels(sample: Mapping, key: str, metric: str) -> np.ndarray:
 
 
 def where(sample: Mapping) -> str:
-    """The name by which a message calls a data sample."""
-    return str(sample.get('img_path', 'an image without path'))
-
-
-def numbered(labels: np.ndarray, sample: Mapping, meta: Mapping) -> np.ndarray:
-    """A prediction as a file has it: ids as in the dataset's annotations, uint8 or, above 255,
-    uint16; masks of single objects 0 and 255, uint8.
+    """Name a data sample in a message.
 
     Args:
-        labels: ``(H, W)``, class indices.
-        sample: Its data sample; one of a single object has ``object_class``.
-        meta: Of the dataset.
+        sample: The data sample.
+
+    Returns:
+        The path of its photo, where it has one.
+
+    Example:
+        >>> from mmseg_cascadepsp.evaluation.metrics.samples import where
+        >>> where({'img_path': 'photos/a.jpg'}), where({})
+        ('photos/a.jpg', 'an image without path')
     """
-    if 'object_class' in sample or 'classes' not in meta:
-        return (labels > 0).astype(np.uint8) * 255
-    void = VOID if len(meta['classes']) <= VOID else None
-    labels = to_dataset_ids(labels, meta.get('reduce_zero_label'), meta.get('label_map'), void)
-    return labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
+    return str(sample.get('img_path', 'an image without path'))
 
 
 def save(
@@ -54,13 +65,26 @@ def save(
     meta: Mapping,
     saved: MutableMapping[str, str],
 ) -> None:
-    """Write a prediction into ``folder`` as PNG under the photo's name, as MMSeg's metrics do.
+    """Write a prediction as PNG under the name of its photo, as MMSeg's metrics do.
 
     Args:
-        saved: stem -> photo, of what was written before; the new one is added.
+        folder: Where to write it.
+        labels: See :func:`~mmseg_cascadepsp.evaluation.as_annotation`, as ``sample`` and ``meta``.
+        sample: The data sample.
+        meta: ``metainfo`` of the dataset.
+        saved: Stem -> photo of what was written before. The new one is added.
 
     Raises:
-        ValueError: another photo's was written under this name.
+        InvalidValueError: The prediction of another photo was written under this name.
+
+    Example:
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.metrics.samples import save
+        >>> folder = tempfile.mkdtemp()
+        >>> save(folder, np.array([[0, 1]]), {'img_path': 'photos/a.jpg'}, {}, {})
+        >>> os.listdir(folder)
+        ['a.png']
     """
     stem = osp.splitext(osp.basename(where(sample)))[0]
     if saved.setdefault(stem, where(sample)) != where(sample):
@@ -68,17 +92,4 @@ def save(
             f'output_dir: {saved[stem]} and {where(sample)} would both be written as '
             f"{stem}.png; --out of this package's tools/test.py keeps folders apart"
         )
-    write_png(osp.join(folder, stem + '.png'), numbered(labels, sample, meta))
-
-
-def percentages(
-    after: Mapping[str, float], before: Mapping[str, float] | None, keys: Sequence[str]
-) -> dict[str, float]:
-    """Scores in per cent; with ``before`` also ``KEY_before`` and ``KEY_gain``, the difference."""
-    metrics = {}
-    for key in keys:
-        metrics[key] = 100 * after[key]
-        if before is not None:
-            metrics[f'{key}_before'] = 100 * before[key]
-            metrics[f'{key}_gain'] = 100 * (after[key] - before[key])
-    return metrics
+    write_png(osp.join(folder, stem + '.png'), as_annotation(labels, sample, meta))

@@ -1,10 +1,18 @@
-"""The chain: any MMSeg segmentor, then the refiner."""
+"""Any segmentor of MMSeg, followed by the refiner."""
 
-from .choice import STRATEGIES, build_strategy, choose_strategy, known_strategy
 from .classes import STUFF, find_background, stuff_ids
 from .refined_segmentor import RefinedSegmentor, RefinedSegTTAModel
 from .stored_predictions import StoredPredictions
-from .strategies import BinaryStrategy, SceneParsingStrategy, SemanticStrategy, Strategy
+from .strategies import (
+    STRATEGIES,
+    BinaryStrategy,
+    SceneParsingStrategy,
+    SemanticStrategy,
+    Strategy,
+    build_strategy,
+    choose_strategy,
+    known_strategy,
+)
 
 __all__ = [
     'STRATEGIES',

@@ -1,4 +1,4 @@
-"""The two networks of a refined segmentor, from their configs."""
+"""Building segmentor and refiner from configs."""
 
 import copy
 import os
@@ -9,21 +9,27 @@ from mmengine.hub import get_config
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmseg_cascadepsp.cascade import Network
 from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.models.refiner import zoo
+from mmseg_cascadepsp.models.refiner.inference import CascadeNetwork
 
 
 def check_segmentor_weights(
     segmentor: nn.Module, checkpoint: Mapping, name: str | None = None
 ) -> None:
-    """See that a checkpoint has every weight of a segmentor; MMEngine would only warn.
+    """Check that a checkpoint has all weights of a segmentor. MMEngine would only warn.
 
     Args:
-        segmentor: The segmentor alone; an auxiliary head, which testing does without, may lack.
-        checkpoint: What was loaded, of the segmentor or of a :class:`RefinedSegmentor`.
-        name: Of the file, for the sentence.
+        segmentor: The segmentor. Weights of its auxiliary head are not needed.
+        checkpoint: Content of a checkpoint of the segmentor or of a :class:`RefinedSegmentor`.
+        name: Name of the file, for the error message.
 
     Raises:
-        ValueError: Weights are missing or of another shape.
+        InvalidValueError: Weights are missing or of another shape.
+
+    Example:
+        >>> check_segmentor_weights(nn.Linear(2, 1), nn.Linear(2, 1).state_dict())
     """
     saved = {
         key.removeprefix('module.').removeprefix('segmentor.'): value
@@ -39,20 +45,29 @@ def check_segmentor_weights(
     if wrong:
         raise InvalidValueError(
             f'the checkpoint {f"{name} " if name else ""}does not fit the segmentor: {len(wrong)} '
-            f'of its {len(own)} weights are missing or of another shape, first {wrong[0]}; '
-            'it belongs to another config'
+            f'of its {len(own)} weights are missing or of another shape, first {wrong[0]}. '
+            'The checkpoint and the config must belong together.'
         )
 
 
 def build_segmentor(segmentor: dict | str | nn.Module, preprocessor: dict | None) -> nn.Module:
-    """The segmentor; ``preprocessor`` where it has none of its own."""
+    """Build a segmentor.
+
+    Args:
+        segmentor: A module, which is returned, a config, or a config file.
+        preprocessor: Config of the data preprocessor, if the segmentor's config has none.
+
+    Example:
+        >>> build_segmentor(nn.Identity(), None)
+        Identity()
+    """
     if isinstance(segmentor, nn.Module):
         return segmentor
     if isinstance(segmentor, (str, os.PathLike)):
         path = os.fspath(segmentor)
         cfg = get_config(path) if '::' in path else Config.fromfile(path)
         segmentor, preprocessor = cfg.model, cfg.get('data_preprocessor', preprocessor)
-    # MMSeg's models read their configs by attribute, and change them.
+    # Models of MMSeg read configs by attribute and change them.
     segmentor = ConfigDict(copy.deepcopy(segmentor))
     if preprocessor is not None:
         segmentor.setdefault('data_preprocessor', preprocessor)
@@ -60,28 +75,55 @@ def build_segmentor(segmentor: dict | str | nn.Module, preprocessor: dict | None
 
 
 def build_refiner(
-    refiner: str | Mapping | nn.Module, checkpoint: str | None, precision: str
+    refiner: str | Mapping | nn.Module, checkpoint: str | None
 ) -> tuple[nn.Module, bool]:
-    """The refiner, and whether it has weights. Arguments as of
-    :class:`~mmseg_cascadepsp.models.RefinedSegmentor`."""
-    # The zoo of weights belongs to the Python interface, above models.
-    from mmseg_cascadepsp.models.refiner import zoo as model_zoo
-    from mmseg_cascadepsp.models.refiner.checkpoint import load_weights, read_state_dict
-    from mmseg_cascadepsp.models.refiner.onnx import OnnxRefiner, is_exported
+    """Build a refiner.
 
-    if is_exported(refiner):
-        model = OnnxRefiner(refiner)
-        model.check_settings(checkpoint, None, precision, None)
-        return model.eval(), True
+    Args:
+        refiner: See :class:`~mmseg_cascadepsp.models.RefinedSegmentor`.
+        checkpoint: Its weights. Named refiners load their own by default. Others may get theirs
+            later from a checkpoint of the whole :class:`RefinedSegmentor`.
+
+    Returns:
+        The module, and whether it has its weights.
+
+    Raises:
+        InvalidValueError: The refiner is unknown, or the weights do not fit.
+        InvalidTypeError: The module is no refiner.
+        FileError: A config or weights cannot be read.
+
+    Example:
+        >>> refiner, has_weights = build_refiner('lite', None)
+        >>> type(refiner).__name__, has_weights
+        ('CascadePSP', True)
+    """
+    if zoo.is_exported(refiner):
+        refiner = zoo.OnnxRefiner(refiner)
+        refiner.check_settings(checkpoint, None, 'auto')
+        return refiner.eval(), True
     if isinstance(refiner, nn.Module):
-        model_zoo.check_refiner(refiner, type(refiner).__name__)
         model, label, loaded = refiner, type(refiner).__name__, True
+        zoo.check_refiner(model, label)
     else:
-        model, label = model_zoo.build_model(refiner)
+        model, label = zoo.build_model(refiner)
         loaded = False
-        if checkpoint is None and model_zoo.is_name(refiner):
-            checkpoint = model_zoo.find_weights(label)
+        if checkpoint is None and zoo.is_name(refiner):
+            checkpoint = zoo.find_weights(label)
     if checkpoint is not None:
-        load_weights(model, read_state_dict(checkpoint), checkpoint, label)
+        zoo.load_weights(model, zoo.read_state_dict(checkpoint), checkpoint, label)
         loaded = True
     return model.eval(), loaded
+
+
+def as_network(refiner: nn.Module, precision: str) -> Network:
+    """Wrap the module of a refiner as a network of the cascade.
+
+    Args:
+        refiner: Result of :func:`build_refiner`.
+        precision: See :class:`~mmseg_cascadepsp.models.refiner.inference.CascadeNetwork`.
+
+    Example:
+        >>> as_network(build_refiner('lite', None)[0], 'fp32').strides
+        (8, 4, 1)
+    """
+    return refiner if isinstance(refiner, Network) else CascadeNetwork(refiner, precision)

@@ -1,4 +1,4 @@
-"""Which classes are stuff or background, by name, per dataset."""
+"""Names of stuff and background classes."""
 
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
@@ -10,7 +10,7 @@ from mmseg_cascadepsp.errors import InvalidValueError
 #: Names of the background class, in lower case.
 BACKGROUND_NAMES = ('background', '_background_', '__background__', 'bg')
 
-#: Set -> registered datasets that list its class names.
+#: Registered datasets that have the class names of each set.
 LISTED_BY = {
     'ade20k': ('ADE20KDataset',),
     'cityscapes': ('CityscapesDataset',),
@@ -18,9 +18,9 @@ LISTED_BY = {
     'pascal_context': ('PascalContextDataset', 'PascalContextDataset59'),
 }
 
-#: Set -> its stuff: surfaces that objects stand in front of. ADE20K's are the authors'; the
-#: others follow the same idea. COCO-Stuff's stuff that comes in pieces of its own (food, textiles,
-#: furniture, windows) competes as objects do.
+#: Stuff of each set, which are surfaces behind objects. The list of ADE20K is the authors', and
+#: the others follow its idea. Stuff of COCO-Stuff that comes in separate pieces (food, textiles,
+#: furniture, windows) is treated like objects.
 STUFF = {
     'ade20k': (
         'wall',
@@ -132,7 +132,18 @@ def _class_names(dataset: str) -> tuple[str, ...]:
 
 
 def known_dataset(classes: Sequence[str] | None) -> str | None:
-    """Key of :data:`STUFF` whose class names are ``classes``, if there is one."""
+    """Recognise a dataset by its class names.
+
+    Args:
+        classes: Names of all classes, in order. Case does not matter.
+
+    Returns:
+        Key of :data:`STUFF`, or None for other classes.
+
+    Example:
+        >>> known_dataset(['cat', 'dog']) is None
+        True
+    """
     wanted = [_key(name) for name in classes or ()]
     for dataset, types in LISTED_BY.items():
         for name in types:
@@ -142,22 +153,42 @@ def known_dataset(classes: Sequence[str] | None) -> str | None:
 
 
 def find_background(classes: Sequence[str] | None) -> int | None:
-    """Index of the class that is named background, if there is one."""
+    """Find the class that is named background.
+
+    Args:
+        classes: Names of all classes, in order.
+
+    Returns:
+        Its id, or None.
+
+    Example:
+        >>> find_background(['Background', 'cat'])
+        0
+    """
     names = [_key(name) for name in classes or ()]
     return next((names.index(name) for name in BACKGROUND_NAMES if name in names), None)
 
 
 def class_id(name: int | str, classes: Sequence[str] | None, argument: str) -> int:
-    """Id of a class given by id or name.
+    """Id of a class that is given by id or name.
+
+    Args:
+        name: Id or name.
+        classes: Names of all classes, in order.
+        argument: Name of the argument, for the error message.
 
     Raises:
-        ValueError: the class is unknown, or a name comes without ``classes``.
+        InvalidValueError: The class is unknown, or a name is given without ``classes``.
+
+    Example:
+        >>> class_id('dog', ['cat', 'dog'], 'foreground')
+        1
     """
     if isinstance(name, str):
         if classes is None:
             raise InvalidValueError(
                 f'{argument} names the class {name!r}, but the names of the classes '
-                'are not known: give its id, or classes.'
+                'are not known: give its id, or give classes.'
             )
         names = [_key(c) for c in classes]
         if _key(name) not in names:
@@ -181,13 +212,17 @@ def stuff_ids(
     """Ids of the stuff classes.
 
     Args:
-        stuff: ids or names of classes, or one name; a key of :data:`STUFF`; ``'auto'``: the list
-            of the dataset whose class names are ``classes``, none for another.
-        classes: names of the classes. For a key of :data:`STUFF` they may be left out (MMSeg's are
-            taken) or differ from the dataset's: those of its stuff that they name count.
+        stuff: Ids or names of classes, one name, or a key of :data:`STUFF`. ``'auto'`` takes the
+            list of the dataset that has these ``classes``, or none if there is no such dataset.
+        classes: Names of all classes, in order. With a key of :data:`STUFF` they may be left out,
+            then those of MMSeg's dataset are taken. Other classes may also be given. Those with
+            the name of a stuff class are stuff.
+
+    Returns:
+        The ids.
 
     Raises:
-        ValueError: an unknown dataset or class.
+        InvalidValueError: The dataset or a class is unknown.
 
     Example:
         >>> sorted(stuff_ids('cityscapes'))

@@ -1,4 +1,4 @@
-"""Where the wrapper gets a photo's own pixels and a label map of their size from."""
+"""Photos and label maps at the photo's original resolution."""
 
 import functools
 import logging
@@ -27,24 +27,32 @@ def original_pixels(
     inputs: Tensor | None = None,
     preprocessor: nn.Module | None = None,
 ) -> Tensor:
-    """The photo at its original resolution.
+    """Find the photo of a sample at its original resolution.
 
-    Taken from the first of these that has it: ``sample.ori_img`` (RGB uint8 (H, W, 3), of
-    :class:`~mmseg_cascadepsp.datasets.KeepOriginalImage`), the file ``sample.img_path``, the
-    de-normalised input of the segmentor. If that one is smaller or larger than the photo was, it
-    is resized, and a warning says so.
+    The first of these is taken:
+
+    - ``sample.ori_img``, (H, W, 3), RGB uint8, which
+      :class:`~mmseg_cascadepsp.datasets.KeepOriginalImage` keeps
+    - the file ``sample.img_path``
+    - the input of the segmentor, after undoing its normalisation. An input of another size than
+      the photo is resized, with a warning.
 
     Args:
-        sample: Its meta information is read.
+        sample: Sample of the photo.
         size: (H, W) of the photo.
-        inputs: (3, h, w), what the segmentor saw.
-        preprocessor: An :class:`mmseg.models.SegDataPreProcessor`, which made ``inputs``.
+        inputs: (3, h, w), the input of the segmentor.
+        preprocessor: The :class:`mmseg.models.SegDataPreProcessor` that made ``inputs``.
 
     Returns:
-        RGB uint8 (3, H, W), on the CPU or where ``inputs`` is.
+        (3, H, W), RGB uint8, on the CPU or on the device of ``inputs``.
 
     Raises:
-        ValueError: There is none of the three, or only an input that is no photo.
+        InvalidValueError: None of the three is an RGB photo.
+
+    Example:
+        >>> sample = SegDataSample(metainfo={'ori_img': np.zeros((4, 6, 3), np.uint8)})
+        >>> original_pixels(sample, (4, 6)).shape
+        torch.Size([3, 4, 6])
     """
     kept, path = sample.get('ori_img'), sample.get('img_path')
     lacks = []
@@ -70,28 +78,28 @@ def original_pixels(
         image = _denormalise(sample, inputs, preprocessor)
         if image.shape[-2:] != size:
             _say_once(
-                f'refinement: the original pixels ({size[0]}x{size[1]}) are not at hand, so what '
-                f'the segmentor saw ({image.shape[-2]}x{image.shape[-1]}) is resized; for a '
-                'sharper result give a file, or put KeepOriginalImage behind the loading and '
-                'PackRefinedInputs at the end of the pipeline'
+                f'refinement: the original photo ({size[0]}x{size[1]}) is not available, so the '
+                f'input of the segmentor ({image.shape[-2]}x{image.shape[-1]}) is resized. For a '
+                'sharper result give a file, or put KeepOriginalImage after the loading and '
+                'PackRefinedInputs at the end of the pipeline.'
             )
             image = F.interpolate(image[None], size=size, mode='bicubic', align_corners=False)[0]
         return image.round().clamp_(0, 255).to(torch.uint8)
     raise InvalidValueError(
-        f'refinement needs the photo of {size[0]}x{size[1]} pixels, RGB, and none will do: '
+        f'refinement needs the RGB photo of {size[0]}x{size[1]} pixels, and found none: '
         f'{"; ".join(lacks) or "the sample has neither ori_img nor img_path"}; the input is '
         f'{"missing" if inputs is None else f"of shape {tuple(inputs.shape)}"}. Put '
-        'KeepOriginalImage behind the loading and PackRefinedInputs at the end of the pipeline.'
+        'KeepOriginalImage after the loading and PackRefinedInputs at the end of the pipeline.'
     )
 
 
 def _denormalise(sample: SegDataSample, inputs: Tensor, preprocessor: nn.Module | None) -> Tensor:
-    """What was before normalisation, padding, channel conversion and flip: RGB (3, h, w) float."""
+    """Undo normalisation, padding, channel conversion and flip, to RGB (3, h, w) float."""
     image = inputs.float()
     if getattr(preprocessor, '_enable_normalize', False):
         image = image * preprocessor.std.to(image) + preprocessor.mean.to(image)
     if preprocessor is not None and not preprocessor.channel_conversion:
-        image = image.flip(0)  # it stayed as MMSeg loads it, BGR
+        image = image.flip(0)  # still BGR, as MMSeg loads images
     left, right, top, bottom = sample.get('img_padding_size', sample.get('padding_size', [0] * 4))
     image = image[:, top : image.shape[1] - bottom, left : image.shape[2] - right]
     if sample.get('flip'):
@@ -100,18 +108,23 @@ def _denormalise(sample: SegDataSample, inputs: Tensor, preprocessor: nn.Module 
 
 
 def enlarge_labels(labels: Tensor, size: tuple[int, int], mode: str = 'bicubic') -> Tensor:
-    """Resize a label map smoothly: the class whose resized mask is largest at a pixel.
+    """Resize a label map with smooth boundaries.
 
-    For two classes this is the paper's way of bringing low-resolution results to the photo's size
-    (masks bicubic, cut at 0.5; section 4.2).
+    The mask of each class is resized, and each pixel gets the class with the largest value. For
+    two classes this is how the paper enlarges results of low resolution (section 4.2).
 
     Args:
         labels: (h, w), integer.
-        size: (H, W) wanted.
+        size: (H, W) of the result.
         mode: See :func:`torch.nn.functional.interpolate`.
 
     Returns:
-        (H, W), dtype of ``labels``.
+        (H, W), with the dtype of ``labels``.
+
+    Example:
+        >>> enlarge_labels(torch.tensor([[3, 7]]), (2, 4))
+        tensor([[3, 3, 7, 7],
+                [3, 3, 7, 7]])
     """
     best = torch.full(size, -float('inf'), device=labels.device)
     result = torch.zeros(size, dtype=labels.dtype, device=labels.device)

@@ -1,4 +1,4 @@
-"""Any MMSeg segmentor, then the refiner."""
+"""Any segmentor of MMSeg, followed by the refiner."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -13,15 +13,16 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
-from mmseg_cascadepsp.models.chain import build_strategy, known_strategy
-from mmseg_cascadepsp.models.chain.building import (
+from mmseg_cascadepsp.models.refiner.inference import check_precision
+
+from .building import (
+    as_network,
     build_refiner,
     build_segmentor,
     check_segmentor_weights,
 )
-from mmseg_cascadepsp.models.chain.original_pixels import enlarge_labels, original_pixels
-from mmseg_cascadepsp.models.refiner.cascade_psp import PRECISIONS
-from mmseg_cascadepsp.models.refiner.inference import InferencePass
+from .original_pixels import enlarge_labels, original_pixels
+from .strategies import build_strategy, known_strategy
 
 OBJECT = ('background', 'object')
 OWN_PREFIXES = ('segmentor.', 'refiner.')
@@ -31,46 +32,57 @@ OWN_PREFIXES = ('segmentor.', 'refiner.')
 class RefinedSegmentor(BaseSegmentor):
     """A segmentor whose label maps are refined at the photo's original resolution.
 
-    ``predict`` runs the segmentor as it is, with its own preprocessor and test mode, and then the
-    refiner: data samples get the refined label map as ``pred_sem_seg`` and the unrefined one as
-    ``pred_sem_seg_coarse``, (1, H, W) both. Where a sample names an ``object_class``
-    (:class:`~mmseg_cascadepsp.datasets.BIGDataset`), both are masks of that class, of 0 and 1, and
-    ``coarse_mask`` is the unrefined one as uint8 of 0 and 255.
+    ``predict`` runs the segmentor unchanged and then the refiner. Data samples get the refined
+    label map as ``pred_sem_seg`` and the unrefined one as ``pred_sem_seg_coarse``, both (1, H, W).
+    If a sample has an ``object_class`` (:class:`~mmseg_cascadepsp.datasets.BIGDataset`), both are
+    masks of that class with 0 and 1, and ``coarse_mask`` is the unrefined mask as uint8 with 0 and
+    255.
 
-    Checkpoints of the plain segmentor load as they are. Both networks are trained on their own.
+    Checkpoints of the segmentor alone can be loaded. Segmentor and refiner are trained separately.
+
+    In a config, write ``model = dict(_delete_=True, type='RefinedSegmentor',
+    segmentor={{_base_.model}}, refiner='lite')``.
 
     Args:
-        segmentor: Config of the segmentor, or a config file (``mmseg::...`` for one of MMSeg's).
-        refiner: ``'lite'``, ``'r50'``, the config of a refiner or a config file, or an exported
-            one (``.onnx``), which runs on the CPU.
-        strategy: How label maps are taken apart and put together: the name or the config of a
-            strategy, see :mod:`mmseg_cascadepsp.models.chain`; ``'auto'`` goes by
-            the classes.
-        checkpoint: Weights of the segmentor, a file or an address; usually the runner loads them.
-        refiner_checkpoint: Weights of the refiner; those of its name by default.
-        classes: Names of the classes, by which a strategy finds stuff and background;
-            ``dataset_meta`` by default.
-        enlarge: How the segmentor's output gets the photo's size: ``'logits'``, bilinear before
-            the argmax, as MMSeg does; ``'labels'``, bicubic after it, as in the paper's
-            measurements on BIG.
-        precision: Of the refiner: ``'fp32'``, ``'bf16'``, ``'fp16'``, ``'auto'``; see
+        segmentor: Config of the segmentor, or a config file (``mmseg::...`` for one of MMSeg).
+        refiner: ``'lite'``, ``'r50'``, config or config file of a refiner, or an exported refiner
+            (``.onnx``), which runs on the CPU.
+        strategy: Name or config of a strategy, which splits a label map into masks and fuses the
+            refined ones (see :func:`~mmseg_cascadepsp.models.chain.build_strategy`). ``'auto'``
+            chooses by the classes.
+        checkpoint: File or address of the segmentor's weights. Usually the runner loads them.
+        refiner_checkpoint: Weights of the refiner. Named refiners have their own by default.
+        classes: Names of all classes, in order. Strategies find stuff and background by them. The
+            default is ``dataset_meta['classes']``.
+        enlarge: How the output of the segmentor is resized to the photo. ``'logits'`` resizes
+            logits bilinearly, as MMSeg does. ``'labels'`` resizes label maps bicubically, as the
+            paper does on BIG.
+        precision: Precision of the refiner, ``'fp32'``, ``'bf16'``, ``'fp16'`` or ``'auto'``. See
             :class:`~mmseg_cascadepsp.Refiner`.
-        ignore_index: Label that stands for void, if the segmentor gives any; not where a segmentor
-            has so many classes that it is one of them.
-        data_preprocessor: For a segmentor that has none of its own.
-        init_cfg: See MMEngine.
-        kwargs: ``train_cfg``, ``test_cfg`` and ``pretrained``, which MMSeg's ``init_model`` puts
-            into every model's config, are not used.
+        ignore_index: Label of void pixels. It is an ordinary class if the segmentor has so many
+            classes.
+        data_preprocessor: Config of the data preprocessor, if the segmentor's config has none.
+        init_cfg: See :class:`mmengine.model.BaseModule`.
+        kwargs: ``train_cfg``, ``test_cfg`` and ``pretrained`` are accepted, because MMSeg's
+            ``init_model`` sets them, and not used.
 
     Raises:
-        ValueError: An unknown refiner, strategy, ``enlarge`` or ``precision``;
-            weights that do not fit.
-        OSError: A config or weights cannot be read.
+        InvalidValueError: The refiner, strategy, ``enlarge`` or ``precision`` is unknown, or
+            weights do not fit.
+        InvalidTypeError: There is no such argument or setting.
+        FileError: A config or weights cannot be read.
 
-    Example::
-
-        model = dict(_delete_=True, type='RefinedSegmentor', segmentor={{_base_.model}},
-                     refiner='lite', strategy='auto')
+    Example:
+        >>> import numpy as np
+        >>> from mmseg.models.data_preprocessor import SegDataPreProcessor
+        >>> segmentor = nn.Identity()  # a network of MMSeg in practice
+        >>> segmentor.data_preprocessor = SegDataPreProcessor()
+        >>> model = RefinedSegmentor(segmentor, refiner='lite', strategy='semantic')
+        >>> labels = torch.zeros(1, 8, 8, dtype=torch.long)
+        >>> sample = SegDataSample(metainfo={'ori_img': np.zeros((8, 8, 3), np.uint8)})
+        >>> sample.pred_sem_seg = PixelData(data=labels)
+        >>> model.refine_samples([sample])[0].pred_sem_seg.data.shape
+        torch.Size([1, 8, 8])
     """
 
     def __init__(
@@ -82,18 +94,15 @@ class RefinedSegmentor(BaseSegmentor):
         refiner_checkpoint: str | None = None,
         classes: Sequence[str] | None = None,
         enlarge: str = 'logits',
-        precision: str = 'fp32',
+        precision: str = 'auto',
         ignore_index: int = 255,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         **kwargs,
     ) -> None:
-        for name, value, known in (
-            ('enlarge', enlarge, ('logits', 'labels')),
-            ('precision', precision, (*PRECISIONS, 'auto')),
-        ):
-            if value not in known:
-                raise InvalidValueError(f'{name} must be one of {", ".join(known)}, got {value!r}')
+        if enlarge not in ('logits', 'labels'):
+            raise InvalidValueError(f"enlarge must be 'logits' or 'labels', got {enlarge!r}.")
+        check_precision(precision)
         unknown = set(kwargs) - {'train_cfg', 'test_cfg', 'pretrained'}
         if unknown:
             raise InvalidTypeError(
@@ -112,48 +121,46 @@ class RefinedSegmentor(BaseSegmentor):
             # Checkpoints older than MMSeg 1.0 have the classes in another place.
             named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
             classes = classes or named
-        self.refiner, self._refiner_is_loaded = build_refiner(
-            refiner, refiner_checkpoint, precision
-        )
+        self.refiner, self._refiner_is_loaded = build_refiner(refiner, refiner_checkpoint)
         if isinstance(strategy, (str, Mapping)):
-            known_strategy(strategy)  # now, not at the first photo
+            known_strategy(strategy)  # raises errors now, not at the first photo
         self.strategy = strategy
         self.classes = classes
         self.enlarge = enlarge
         self.precision = precision
-        self._refine_pass = InferencePass(self.refiner, precision)
+        # In a tuple, because a network that is a module must not be registered a second time.
+        self._networks = (as_network(self.refiner, precision),)
         self.ignore_index = ignore_index
         self._chosen = {}
 
-    # What MMSeg's tools ask of a segmentor.
+    # Attributes that MMSeg's tools read.
     align_corners = property(lambda self: self.segmentor.align_corners)
     num_classes = property(lambda self: self.segmentor.num_classes)
     out_channels = property(lambda self: self.segmentor.out_channels)
     decode_head = property(lambda self: self.segmentor.decode_head)
 
     def extract_feat(self, inputs: Tensor):
-        """The segmentor's."""
+        """Call the method of the segmentor."""
         return self.segmentor.extract_feat(inputs)
 
     def encode_decode(self, inputs: Tensor, batch_data_samples):
-        """The segmentor's."""
+        """Call the method of the segmentor."""
         return self.segmentor.encode_decode(inputs, batch_data_samples)
 
     def _forward(self, inputs: Tensor, data_samples=None):
-        """The segmentor's."""
+        """Call the method of the segmentor."""
         return self.segmentor(inputs, data_samples, mode='tensor')
 
     def loss(self, inputs: Tensor, data_samples=None) -> dict:
-        """There is none.
+        """Refuse training.
 
         Raises:
-            RuntimeError: Always; the sentence says how the two networks are trained.
+            RuntimeError: Always. The message says how to train the two networks.
         """
         raise RuntimeError(
-            'RefinedSegmentor is not trained: train the segmentor with its own config, as if '
-            'there were no refiner, and the refiner on its own, class-agnostic, with '
-            'python tools/train.py configs/cascadepsp_lite.py --data-root DATA '
-            '(docs/training.md); then test both with tools/test.py'
+            'RefinedSegmentor cannot be trained: train the segmentor with its own config, and the '
+            'refiner with python tools/train.py configs/cascadepsp_lite.py --data-root DATA '
+            '(docs/training.md). Then test both together with tools/test.py.'
         )
 
     def predict(
@@ -162,16 +169,24 @@ class RefinedSegmentor(BaseSegmentor):
         """Segment and refine.
 
         Args:
-            inputs: (B, C, h, w), what the segmentor takes.
-            data_samples: MMSeg's; results are put into them, or into new ones.
+            inputs: (B, C, h, w), input of the segmentor.
+            data_samples: Samples that get the results. The segmentor makes new ones by default.
 
         Returns:
-            See the class; all else is as the segmentor left it.
+            The samples, with the results that the class describes.
         """
         return self.refine_samples(self.segment(inputs, data_samples), inputs)
 
     def segment(self, inputs: Tensor, data_samples=None) -> list[SegDataSample]:
-        """The segmentor alone, ``enlarge`` being done later where it is ``'labels'``."""
+        """Run the segmentor alone.
+
+        Args:
+            inputs: (B, C, h, w), input of the segmentor.
+            data_samples: See :meth:`predict`.
+
+        Returns:
+            The samples. With ``enlarge='labels'`` their label maps are not enlarged yet.
+        """
         with _at_input_size(data_samples if self.enlarge == 'labels' else None):
             return self.segmentor(inputs, data_samples, mode='predict')
 
@@ -182,22 +197,25 @@ class RefinedSegmentor(BaseSegmentor):
         inputs: Tensor | None = None,
         use_logits: bool = True,
     ) -> list[SegDataSample]:
-        """Refine what a segmentor predicted.
+        """Refine predictions of a segmentor.
 
         Args:
-            samples: With ``pred_sem_seg``, (1, H, W) or (H, W), or else ``seg_logits``.
-            inputs: (B, C, h, w); read where a photo is not to be had otherwise.
-            use_logits: Whether the strategy gets ``seg_logits``, where they have the label map's
-                size: with them it weighs the segmentor's own probability, too.
+            samples: Samples with ``pred_sem_seg``, (1, H, W) or (H, W), or ``seg_logits``.
+            inputs: (B, C, h, w), input of the segmentor. It is used if a photo is not available.
+            use_logits: Whether the strategy may use ``seg_logits`` of the label map's size as the
+                probabilities of the segmentor.
+
+        Returns:
+            The samples, with the results that the class describes.
 
         Raises:
             RuntimeError: The refiner has no weights.
-            ValueError: A sample has no label map, one of a strange size, or no photo.
+            InvalidValueError: A sample has no photo, or no label map of the right size.
         """
         if not self._refiner_is_loaded:
             raise RuntimeError(
-                'the refiner has random weights: give refiner_checkpoint, or a '
-                "refiner that has weights of its own, 'lite' or 'r50'"
+                'the refiner has random weights: give refiner_checkpoint, or '
+                "refiner='lite' or 'r50', which have their own weights"
             )
         for index, sample in enumerate(samples):
             coarse = self._coarse_labels(sample)
@@ -212,11 +230,9 @@ class RefinedSegmentor(BaseSegmentor):
                 coarse = (coarse == single).to(coarse.dtype)
             strategy = self._choose_strategy(single is not None)
             result = strategy.refine(
-                self._refine_pass,
+                self._networks[0],
                 image,
                 coarse.cpu().numpy(),
-                normalize=self.refiner.normalize,
-                strides=tuple(self.refiner.cascade_strides),
                 classes=OBJECT if single is not None else self._class_names(),
                 ignore_index=self._void(),
                 logits=_logits(sample, coarse) if use_logits and single is None else None,
@@ -235,7 +251,7 @@ class RefinedSegmentor(BaseSegmentor):
         return list(samples)
 
     def _coarse_labels(self, sample: SegDataSample) -> Tensor:
-        """(H, W) int64 label map at the photo's size."""
+        """Label map at the size of the photo, (H, W) int64."""
         if 'pred_sem_seg' in sample:
             labels = sample.pred_sem_seg.data
         elif 'seg_logits' in sample:
@@ -243,8 +259,8 @@ class RefinedSegmentor(BaseSegmentor):
             labels = labels.argmax(0) if labels.shape[0] > 1 else labels > 0.5
         else:
             raise InvalidValueError(
-                'the segmentor gave neither pred_sem_seg nor seg_logits, so there is '
-                'nothing to refine; its samples hold '
+                'the segmentor returned neither pred_sem_seg nor seg_logits, so nothing can be '
+                'refined; its samples hold '
                 f'{", ".join(sample.keys()) or "nothing"}'
             )
         labels = labels.reshape(labels.shape[-2:]).long()
@@ -269,7 +285,7 @@ class RefinedSegmentor(BaseSegmentor):
         return tuple(names) if names else None
 
     def _choose_strategy(self, single: bool):
-        """The strategy, built when it is first needed: only then the classes are known."""
+        """Build the strategy at the first use, because only then the classes are known."""
         if single not in self._chosen:
             wanted = self.strategy
             if isinstance(wanted, str):
@@ -286,26 +302,26 @@ class RefinedSegmentor(BaseSegmentor):
         return self._chosen[single]
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, *args, **kwargs) -> None:
-        """Take a checkpoint of the plain segmentor for what it is."""
+        """Accept checkpoints of the segmentor alone."""
         own = [key for key in state_dict if key.startswith(prefix)]
         names = {key.removeprefix(prefix) for key in own}
         if not any(name.startswith(OWN_PREFIXES) for name in names):
             for key in own:
                 name = key.removeprefix(prefix)
                 state_dict[f'{prefix}segmentor.{name}'] = state_dict.pop(key)
-            # Some layers ask in which version they were saved.
+            # Some layers read the version that saved them.
             metadata = getattr(state_dict, '_metadata', None) or {}
             for key in [key for key in metadata if key.startswith(prefix)]:
                 metadata[f'{prefix}segmentor.{key.removeprefix(prefix)}'] = metadata[key]
         if any(name.startswith('refiner.') for name in names):
             self._refiner_is_loaded = True
-        else:  # those that it has stay
+        else:  # keep the present weights
             for name, value in self.refiner.state_dict().items():
                 state_dict[f'{prefix}refiner.{name}'] = value
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args, **kwargs)
 
     def train(self, mode: bool = True):
-        """The refiner stays in evaluation mode."""
+        """Set the mode of the segmentor. The refiner stays in evaluation mode."""
         super().train(mode)
         self.refiner.eval()
         return self
@@ -313,15 +329,27 @@ class RefinedSegmentor(BaseSegmentor):
 
 @MODELS.register_module()
 class RefinedSegTTAModel(SegTTAModel):
-    """MMSeg's test-time augmentation of a :class:`RefinedSegmentor`: the segmentor's logits are
-    averaged over the augmentations, at the photo's size (``enlarge`` is ``'logits'``), then the
-    label map is refined, once.
+    """Test-time augmentation of a :class:`RefinedSegmentor`.
 
-    In a config, ``tta_model = dict(type='RefinedSegTTAModel')``; ``tools/test.py`` puts it there.
+    Logits of the segmentor are averaged over all augmented versions of a photo, at the size of the
+    photo. The resulting label map is refined once.
+
+    In a config, write ``tta_model = dict(type='RefinedSegTTAModel')``. ``tools/test.py`` sets it.
 
     Args:
         module: A :class:`RefinedSegmentor`, or its config.
         kwargs: See :class:`mmengine.model.BaseTTAModel`.
+
+    Raises:
+        InvalidTypeError: ``module`` is something else.
+
+    Example:
+        >>> from mmseg.models.data_preprocessor import SegDataPreProcessor
+        >>> segmentor = nn.Identity()  # a network of MMSeg in practice
+        >>> segmentor.data_preprocessor = SegDataPreProcessor()
+        >>> tta = RefinedSegTTAModel(RefinedSegmentor(segmentor))
+        >>> tta.module.enlarge
+        'logits'
     """
 
     def __init__(self, module: dict | nn.Module, **kwargs) -> None:
@@ -333,14 +361,14 @@ class RefinedSegTTAModel(SegTTAModel):
             )
 
     def test_step(self, data) -> list[SegDataSample]:
-        """Segment each augmented version of a photo, merge, refine."""
+        """Segment all augmented versions of a photo, and refine the mean result once."""
         refined = self.module
         self.module = refined.segmentor
         try:
             samples = super().test_step(data)
         finally:
             self.module = refined
-        # Their logits are those of the last augmentation alone.
+        # seg_logits are those of the last version only.
         return refined.refine_samples(samples, use_logits=False)
 
 
@@ -353,7 +381,7 @@ def _logits(sample: SegDataSample, labels: Tensor) -> Tensor | None:
 
 @contextmanager
 def _at_input_size(samples: Sequence[SegDataSample] | None):
-    """Let a segmentor leave its output at the size that it saw."""
+    """Make a segmentor return its output at the size of its input."""
     kept = [sample.get('ori_shape') for sample in samples or ()]
     for sample in samples or ():
         sample.set_metainfo({'ori_shape': sample.get('img_shape')})

@@ -1,4 +1,4 @@
-"""A segmentor that reads what another program predicted."""
+"""A segmentor that reads the predictions of another program from files."""
 
 import logging
 import os
@@ -24,25 +24,37 @@ SHOWN = 3
 
 @MODELS.register_module()
 class StoredPredictions(BaseSegmentor):
-    """Label maps or masks in a folder, in the place of a network: so what a program outside MMSeg
-    predicted is refined and measured as any model.
+    """A segmentor that reads label maps or masks from a folder instead of computing them.
 
-    The file of a photo has its stem (``ADE_val_1.jpg``: ``ADE_val_1.png``; ``x_im.jpg``:
-    ``x_seg.png``, if there is one), anywhere in the folder, which may hold the photos, too; where
-    several do, the one in the folders of the photo's own names. It is a label map (grey or
-    palette), or, for sets of two classes and of single objects, a mask of 0 and 255.
+    With it, predictions of programs other than MMSeg are refined and measured like those of any
+    model. The file of a photo has the same stem, such as ``ADE_val_1.png`` for ``ADE_val_1.jpg``,
+    or ``x_seg.png`` for ``x_im.jpg``. It may be in any subfolder. If several files have the stem,
+    the one whose folders have the names of the photo's folders is taken. Files are label maps
+    (grey or palette). For two classes and for single objects they may be masks of 0 and 255.
 
     Args:
-        pred_dir: The folder.
-        num_classes: Number of classes; ids must be below it, or 255 for void.
-        ids: How files number the classes: ``'dataset'``, as the annotations of the set do (ADE20K:
-            from 1, 0 is void), which is also how MMSeg and ``tools/test.py --out`` write them;
-            ``'index'``, from 0.
-        label_map: Of a dataset with a choice of classes: number in the files -> index.
-        data_preprocessor: Of the config's own model; photos go through it unseen.
+        pred_dir: Folder of the predictions. Photos may be in it, too.
+        num_classes: Number of classes. Ids must be below it, or 255 for void.
+        ids: How files number the classes. ``'dataset'`` numbers them as in the annotations of the
+            set, which MMSeg and ``tools/test.py --out`` also do (for ADE20K from 1, with 0 for
+            void). ``'index'`` numbers them from 0.
+        label_map: Class id of each number in the files, for datasets with a selection of classes.
+        data_preprocessor: Config of the data preprocessor. Its output is not used.
 
     Raises:
-        FileNotFoundError: There is no such folder, or it is empty.
+        MissingFileError: There is no such folder, or it has no images.
+        InvalidValueError: ``ids`` is unknown.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> with TemporaryDirectory() as folder:
+        ...     write_png(f'{folder}/a.png', np.array([[0, 1], [1, 1]], np.uint8))
+        ...     segmentor = StoredPredictions(folder, num_classes=2, ids='index')
+        ...     sample = SegDataSample(metainfo={'img_path': 'photos/a.jpg'})
+        ...     segmentor.predict(torch.zeros(1, 3, 2, 2), [sample])[0].pred_sem_seg.data
+        tensor([[[0, 1],
+                 [1, 1]]])
     """
 
     def __init__(
@@ -53,7 +65,8 @@ class StoredPredictions(BaseSegmentor):
         label_map: dict[int, int] | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor or dict(type='SegDataPreProcessor'))
+        default = dict(type='mmseg.SegDataPreProcessor')  # found in any default scope
+        super().__init__(data_preprocessor=data_preprocessor or default)
         if ids not in ('dataset', 'index'):
             raise InvalidValueError(f"ids must be 'dataset' or 'index', got {ids!r}")
         self.pred_dir, self.num_classes, self.ids = pred_dir, num_classes, ids
@@ -69,10 +82,16 @@ class StoredPredictions(BaseSegmentor):
         self._warned = False
 
     def find(self, img_path: str) -> Path | None:
-        """The file of a photo, or None.
+        """Find the file of a photo.
+
+        Args:
+            img_path: Path of the photo.
+
+        Returns:
+            The file, or None.
 
         Raises:
-            ValueError: Several files could be meant.
+            InvalidValueError: Several files fit.
         """
         photo = PurePath(img_path)
         files = []
@@ -98,11 +117,15 @@ class StoredPredictions(BaseSegmentor):
         return files[0] if files else None
 
     def check(self, img_paths: Sequence[str]) -> None:
-        """See beforehand that every photo has its file.
+        """Check that every photo has its file.
+
+        Args:
+            img_paths: Paths of all photos.
 
         Raises:
-            FileNotFoundError: Some have none; the sentence counts them and names the first ones.
-            ValueError: There are more than 255 classes: in MMSeg's annotations 255 is void.
+            MissingFileError: Some have none. The message counts them and names the first ones.
+            InvalidValueError: There are more than 255 classes, but 255 is void in MMSeg's
+                annotations.
         """
         if self.num_classes is not None and self.num_classes > VOID:
             raise InvalidValueError(
@@ -123,12 +146,15 @@ class StoredPredictions(BaseSegmentor):
         """Read the predictions.
 
         Args:
-            inputs: Not read.
-            data_samples: With ``img_path``; get ``pred_sem_seg``, (1, H, W) int64.
+            inputs: Not used, except for its device.
+            data_samples: Samples with ``img_path``.
+
+        Returns:
+            The samples, with ``pred_sem_seg``, (1, H, W) int64.
 
         Raises:
-            FileNotFoundError: A photo has no prediction.
-            ValueError: A file has another size than its photo, or ids out of range.
+            MissingFileError: A photo has no prediction.
+            InvalidValueError: A file has another size than its photo, or ids out of range.
         """
         for sample in data_samples or ():
             if sample.get('img_path') is None:
@@ -181,13 +207,13 @@ class StoredPredictions(BaseSegmentor):
         return labels.astype(np.int32)
 
     def _warn(self, sentence: str) -> None:
-        """Once: what is wrong with one file is so with all."""
+        """Warn once, because all files usually have the same fault."""
         if not self._warned:
             self._warned = True
             print_log(sentence, logger='current', level=logging.WARNING)
 
     def loss(self, inputs: Tensor, data_samples=None) -> dict:
-        """There is none."""
+        """Refuse training."""
         raise RuntimeError('StoredPredictions reads files and cannot be trained')
 
     def _forward(self, inputs: Tensor, data_samples=None):

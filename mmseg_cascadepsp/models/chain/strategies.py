@@ -1,186 +1,204 @@
-"""How a label map is taken apart for the refiner and put together again.
+"""Strategies that split a label map into masks, refine them and fuse the results.
 
-A strategy holds settings; the procedure is :mod:`mmseg_cascadepsp.cascade`. Its ``refine`` takes
-
-    refine_pass: one pass of the refiner, see :data:`mmseg_cascadepsp.cascade.RefinePass`.
-    image: (3, H, W) RGB uint8 tensor.
-    labels: (H, W) integer numpy array, 0-based ids.
-    normalize: (B, 3, H, W) RGB 0..255 -> normalised float on the refiner's device.
-    strides: output strides of the refiner's cascade.
-    classes: names of the classes; with them ids are checked, and stuff and background found.
-    ignore_index: id of void pixels, which stay as they are; None if there are none.
-    logits: (classes, H, W), the segmentor's, if they are at hand.
-    progress: called with (parts done, parts to do).
-
-and returns a :class:`mmseg_cascadepsp.cascade.SceneResult`: ``labels`` (of the dtype given),
-``confidence``, ``components`` (refined) and ``found`` (large enough to be). It raises ValueError
-and TypeError with a sentence for label maps and settings that cannot be right.
+A strategy holds the settings and knows classes by name. :mod:`mmseg_cascadepsp.cascade` does the
+work.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 from mmseg.registry import TASK_UTILS
 from torch import Tensor
 
 from mmseg_cascadepsp.cascade import (
+    CascadeSettings,
+    FusionSettings,
+    Network,
     Progress,
-    RefinePass,
     SceneResult,
     refine_classes,
     refine_scene,
 )
-from mmseg_cascadepsp.cascade.components import MIN_AREA, PADDING
-from mmseg_cascadepsp.cascade.fusion import ATTENUATION, PRIOR_WEIGHT, THRESHOLD
-from mmseg_cascadepsp.cascade.passes import Normalize
-from mmseg_cascadepsp.cascade.scene import MIN_SIZE
-from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.models.chain.classes import class_id, find_background, stuff_ids
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
+from mmseg_cascadepsp.models.refiner.cascade_psp import refuse_renamed
+
+from .classes import class_id, find_background, known_dataset, stuff_ids
+
+#: Settings of the fusion that a strategy derives from the classes.
+FOUND = {'stuff', 'background', 'keep', 'ignore_index', 'num_classes'}
+FUSION = [field.name for field in fields(FusionSettings) if field.name not in FOUND]
+#: ``compat`` is given to both. ``batch_size`` is the number of regions, not of crops.
+CASCADE = [field.name for field in fields(CascadeSettings) if field.name not in FUSION]
 
 
-@dataclass(kw_only=True)
-class Strategy:
-    """What all strategies share.
+class Strategy(ABC):
+    """Base class of all strategies.
 
     Args:
-        stuff: classes whose probability is attenuated, so that objects in front of them win: ids
-            or names, the name of a dataset (``'ade20k'``, ``'cityscapes'``, ``'coco_stuff'``,
-            ``'pascal_context'``), or ``'auto'``: the list of the dataset whose class names these
-            are, if it is one of those.
-        attenuation: the factor, 0 to 1.
-        threshold: probability above which a part takes a pixel.
-        protect: whether pixels of parts that are too small to be refined keep their label; in the
-            paper their neighbours may take them.
-        prior_weight: weight, beside the refiner's probability, of the segmentor's own, where its
-            logits are at hand; 0, as in the paper: none. Of use where many classes meet.
-        max_components: at most so many parts are refined, the largest.
-        L: longer side that the network sees, at least 66.
-        reason: why this strategy was chosen, for messages.
+        stuff: Classes behind objects. Their probability is attenuated so that objects win. Give
+            ids or names, or the name of a dataset (``'ade20k'``, ``'cityscapes'``,
+            ``'coco_stuff'``, ``'pascal_context'``). ``'auto'`` recognises these datasets by their
+            class names.
+        reason: Why this strategy was chosen, for messages.
+        settings: Fields of :class:`~mmseg_cascadepsp.cascade.FusionSettings`, and fields of
+            :class:`~mmseg_cascadepsp.cascade.CascadeSettings` that replace those of the refiner.
+
+    Raises:
+        InvalidTypeError: There is no such setting.
+        InvalidValueError: A setting is out of range.
+
+    Example:
+        >>> build_strategy({'type': 'scene', 'L': 500}).settings
+        {'L': 500}
     """
 
-    stuff: str | Collection[int | str] = 'auto'
-    attenuation: float = ATTENUATION
-    threshold: float = THRESHOLD
-    protect: bool = True
-    prior_weight: float = 0.0
-    max_components: int | None = None
-    L: int = 900
-    reason: str | None = field(default=None, compare=False)
+    #: Defaults that differ from those of :class:`FusionSettings`.
+    own: Mapping = {}
 
-    def _common(self, classes: Sequence[str] | None) -> dict:
-        return {
-            'stuff': stuff_ids(self.stuff, classes),
-            'num_classes': None if classes is None else len(classes),
-            **{
-                name: getattr(self, name)
-                for name in (
-                    'attenuation',
-                    'threshold',
-                    'protect',
-                    'prior_weight',
-                    'max_components',
-                    'L',
-                )
-            },
-        }
+    def __init__(
+        self,
+        stuff: str | Collection[int | str] = 'auto',
+        reason: str | None = None,
+        **settings,
+    ) -> None:
+        refuse_renamed(settings, 'strategy')
+        unknown = settings.keys() - {*FUSION, *CASCADE}
+        if unknown:
+            raise InvalidTypeError(
+                f'{type(self).__name__} has no setting {", ".join(sorted(unknown))}; it has '
+                f'stuff, {", ".join(FUSION)}, and those of the cascade: {", ".join(CASCADE)}.'
+            )
+        self.stuff, self.reason, self.settings = stuff, reason, settings
+        fusion = {name: settings[name] for name in FUSION if name in settings}
+        self.fusion = {**self.own, **fusion}
+        self.cascade = {name: settings[name] for name in CASCADE if name in settings}
+        if settings.get('compat') is not None:
+            self.cascade['compat'] = settings['compat']
+        FusionSettings(**self.fusion)  # raises errors now, not at the first photo
+        CascadeSettings(**self.cascade)
+
+    def refine(
+        self,
+        network: Network,
+        image: Tensor,
+        labels: np.ndarray,
+        *,
+        classes: Sequence[str] | None = None,
+        ignore_index: int | None = 255,
+        logits: Tensor | np.ndarray | None = None,
+        progress: Progress | None = None,
+    ) -> SceneResult:
+        """Refine a label map.
+
+        Args:
+            network: Network of the refiner.
+            image: (3, H, W), RGB uint8.
+            labels: (H, W) integer, class ids from 0.
+            classes: Names of all classes, in order. They are needed to check ids and to find stuff
+                and background.
+            ignore_index: Id of void pixels, which are not changed. None if there are none.
+            logits: (classes, H, W), logits of the segmentor, if available.
+            progress: Function that is called with the number of parts done and of all parts.
+
+        Returns:
+            The refined labels, with the dtype of ``labels``, and details.
+
+        Raises:
+            InvalidValueError: The label map has unknown ids or another size than the image.
+            InvalidTypeError: The label map is not of integers.
+        """
+        fusion = FusionSettings(
+            **self.fusion,
+            **self._ids(classes),
+            stuff=stuff_ids(self.stuff, classes),
+            ignore_index=ignore_index,
+            num_classes=None if classes is None else len(classes),
+        )
+        settings = (network.defaults or CascadeSettings()).replace(**self.cascade)
+        return self._run(network, image, labels, fusion, settings, logits, progress)
+
+    def _ids(self, classes: Sequence[str] | None) -> dict:
+        """Settings of the fusion that depend on the names of the classes."""
+        return {}
+
+    @abstractmethod
+    def _run(self, *arguments) -> SceneResult:
+        """Refine, with the arguments of :func:`~mmseg_cascadepsp.cascade.refine_scene`."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all settings are equal. The reason is not compared."""
+        own = {**vars(self), 'reason': None}
+        return type(self) is type(other) and own == {**vars(other), 'reason': None}
+
+    def __repr__(self) -> str:
+        settings = ''.join(f', {name}={value!r}' for name, value in self.settings.items())
+        return f'{type(self).__name__}(stuff={self.stuff!r}{settings})'
 
     def __str__(self) -> str:
         return type(self).__name__ + (f': {self.reason}' if self.reason else '')
 
 
 @TASK_UTILS.register_module()
-@dataclass(kw_only=True)
 class SceneParsingStrategy(Strategy):
-    """Divide and conquer (paper, section 4.3): each connected component of each class is refined
-    in a region of its own.
+    """Refine each connected component of each class in its own region (paper, section 4.3).
 
     Args:
-        keep: classes, ids or names, that are not refined but give way to neighbours that are sure:
-            what one sees through (foliage, fences) has no edge to follow.
-        min_area: smaller classes and components (pixels) are left as they are.
-        padding: growth of a component's bounding box, half on each side.
-        fast: Global step alone; otherwise regions of at least ``L`` get the Local step, too.
-        min_size: smaller regions are enlarged to this longer side.
-        batch_size: most regions of a batch; only those of equal padded size share one.
-        bucket: regions are padded to multiples of it; above 8 more of them share a batch, at the
-            price of a little accuracy.
-        compat: ``'release'``: the authors' scripts to the pixel.
+        stuff, reason, settings: See :class:`Strategy`.
+        keep: Ids or names of classes that are not refined. They only lose pixels to neighbours of
+            high probability. This is for things that one can see through, such as foliage and
+            fences, which have no clear boundary.
+
+    Example:
+        >>> SceneParsingStrategy(stuff='ade20k', padding=0.5)
+        SceneParsingStrategy(stuff='ade20k', padding=0.5)
     """
 
-    prior_weight: float = PRIOR_WEIGHT
-    keep: Collection[int | str] = ()
-    min_area: int = MIN_AREA
-    padding: float = PADDING
-    fast: bool = True
-    min_size: int = MIN_SIZE
-    batch_size: int = 8
-    bucket: int = 8
-    compat: str | None = None
-
-    def refine(
+    def __init__(
         self,
-        refine_pass: RefinePass,
-        image: Tensor,
-        labels: np.ndarray,
-        *,
-        normalize: Normalize | None,
-        strides: Sequence[int],
-        classes: Sequence[str] | None = None,
-        ignore_index: int | None = 255,
-        logits: Tensor | np.ndarray | None = None,
-        progress: Progress | None = None,
-    ) -> SceneResult:
-        """See the module."""
-        own = {
-            name: getattr(self, name)
-            for name in (
-                'min_area',
-                'padding',
-                'fast',
-                'min_size',
-                'batch_size',
-                'bucket',
-                'compat',
-            )
-        }
-        names = [self.keep] if isinstance(self.keep, str) else self.keep
-        own['keep'] = {class_id(name, classes, 'keep') for name in names}
-        return refine_scene(
-            refine_pass,
-            image,
-            labels,
-            normalize=normalize,
-            strides=strides,
-            ignore_index=ignore_index,
-            logits=logits,
-            progress=progress,
-            **own,
-            **self._common(classes),
-        )
+        stuff: str | Collection[int | str] = 'auto',
+        reason: str | None = None,
+        keep: str | Collection[int | str] = (),
+        **settings,
+    ) -> None:
+        super().__init__(stuff, reason, **settings)
+        self.keep = [keep] if isinstance(keep, str) else keep
+
+    def _ids(self, classes: Sequence[str] | None) -> dict:
+        return {'keep': {class_id(name, classes, 'keep') for name in self.keep}}
+
+    def _run(self, *arguments) -> SceneResult:
+        return refine_scene(*arguments)
 
 
 @TASK_UTILS.register_module()
-@dataclass(kw_only=True)
 class SemanticStrategy(Strategy):
-    """One mask per class, refined over the whole image: for few classes and large photos.
+    """Refine one mask per class over the whole image, for few classes and large photos.
 
     Args:
-        background: id or name of the class that has no mask of its own and takes what the others
-            give up; ``'auto'``: the class of that name, if there is one; None: all have masks.
-        min_area: smaller classes (pixels) are left as they are.
-        fast, crops, crop_filter, local, enlarge, batch_size: see
-            :func:`mmseg_cascadepsp.cascade.refine`; Global and Local step by default.
+        stuff, reason, settings: See :class:`Strategy`. ``min_area`` and ``prior_weight`` are 0 by
+            default.
+        background: Id or name of the class that is not refined and gets all pixels that no other
+            class claims. ``'auto'`` takes the class named background, if there is one. None
+            refines all classes.
+
+    Example:
+        >>> SemanticStrategy(background=0, L=500).cascade
+        {'L': 500}
     """
 
-    background: int | str | None = 'auto'
-    min_area: int = 0
-    fast: bool = False
-    crops: str = 'uniform'
-    crop_filter: str = 'boundary'
-    local: str = 'always'
-    enlarge: bool = True
-    batch_size: int = 1
+    own = {'min_area': 0, 'prior_weight': 0.0}
+
+    def __init__(
+        self,
+        stuff: str | Collection[int | str] = 'auto',
+        reason: str | None = None,
+        background: int | str | None = 'auto',
+        **settings,
+    ) -> None:
+        super().__init__(stuff, reason, **settings)
+        self.background = background
 
     def _background(self, classes: Sequence[str] | None) -> int | None:
         if self.background is None:
@@ -189,58 +207,38 @@ class SemanticStrategy(Strategy):
             return find_background(classes)
         return class_id(self.background, classes, 'background')
 
-    def refine(
-        self,
-        refine_pass: RefinePass,
-        image: Tensor,
-        labels: np.ndarray,
-        *,
-        normalize: Normalize | None,
-        strides: Sequence[int],
-        classes: Sequence[str] | None = None,
-        ignore_index: int | None = 255,
-        logits: Tensor | np.ndarray | None = None,
-        progress: Progress | None = None,
-    ) -> SceneResult:
-        """See the module."""
-        own = {
-            name: getattr(self, name)
-            for name in (
-                'min_area',
-                'fast',
-                'crops',
-                'crop_filter',
-                'local',
-                'enlarge',
-                'batch_size',
-            )
-        }
-        return refine_classes(
-            refine_pass,
-            image,
-            labels,
-            background=self._background(classes),
-            normalize=normalize,
-            strides=strides,
-            ignore_index=ignore_index,
-            logits=logits,
-            progress=progress,
-            **own,
-            **self._common(classes),
-        )
+    def _ids(self, classes: Sequence[str] | None) -> dict:
+        return {'background': self._background(classes)}
+
+    def _run(self, *arguments) -> SceneResult:
+        return refine_classes(*arguments)
 
 
 @TASK_UTILS.register_module()
-@dataclass(kw_only=True)
 class BinaryStrategy(SemanticStrategy):
-    """One foreground class.
+    """Refine one foreground class against the background.
 
     Args:
-        foreground: its id or name; by default the id, 0 or 1, that is not ``background``.
-        background: id or name; ``'auto'``: the class of that name, else 0.
+        stuff, reason, settings: See :class:`SemanticStrategy`.
+        background: Id or name of the background. ``'auto'`` takes the class named background, or
+            0 if there is none.
+        foreground: Id or name of the foreground. By default it is 1, or 0 if ``background`` is 1.
+
+    Example:
+        >>> BinaryStrategy(foreground=7).foreground
+        7
     """
 
-    foreground: int | str | None = None
+    def __init__(
+        self,
+        stuff: str | Collection[int | str] = 'auto',
+        reason: str | None = None,
+        background: int | str | None = 'auto',
+        foreground: int | str | None = None,
+        **settings,
+    ) -> None:
+        super().__init__(stuff, reason, background, **settings)
+        self.foreground = foreground
 
     def _background(self, classes: Sequence[str] | None) -> int:
         found = super()._background(classes)
@@ -248,28 +246,29 @@ class BinaryStrategy(SemanticStrategy):
 
     def refine(
         self,
-        refine_pass: RefinePass,
+        network: Network,
         image: Tensor,
         labels: np.ndarray,
         *,
         classes: Sequence[str] | None = None,
         ignore_index: int | None = 255,
-        **kwargs,
+        **options,
     ) -> SceneResult:
-        """See the module.
+        """See :meth:`Strategy.refine`.
 
         Raises:
-            ValueError: ``labels`` hold another class than these two.
+            InvalidValueError: ``labels`` have another class than foreground and background.
         """
-        # A single name is that of the object: 0 is all else.
+        # A single name is that of the object, and 0 is the background.
         names = ('background', *classes) if classes is not None and len(classes) == 1 else classes
         background = self._background(names)
         foreground = 1 - background
         if self.foreground is not None:
             foreground = class_id(self.foreground, names, 'foreground')
-        if background not in (0, 1) and self.foreground is None or foreground == background:
+        if (background not in (0, 1) and self.foreground is None) or foreground == background:
             raise InvalidValueError(
-                f'background is class {background}: foreground must be another one, and given.'
+                f'background is class {background}: foreground must be another one, and given '
+                'if background is neither 0 nor 1.'
             )
         if isinstance(labels, np.ndarray) and labels.dtype.kind in 'iu':
             strange = set(np.unique(labels).tolist()) - {background, foreground, ignore_index}
@@ -280,5 +279,126 @@ class BinaryStrategy(SemanticStrategy):
                     f'{sorted(strange)[:5]}; use the semantic or the scene strategy.'
                 )
         return super().refine(
-            refine_pass, image, labels, classes=names, ignore_index=ignore_index, **kwargs
+            network, image, labels, classes=names, ignore_index=ignore_index, **options
         )
+
+
+#: Strategies by their name on command lines and in ``Refiner.refine_semantic``.
+STRATEGIES = {
+    'scene': SceneParsingStrategy,
+    'semantic': SemanticStrategy,
+    'binary': BinaryStrategy,
+}
+
+
+def choose_strategy(
+    classes: Sequence[str] | None = None, num_classes: int | None = None
+) -> tuple[str, str]:
+    """Choose a strategy by the classes, for ``'auto'``.
+
+    Args:
+        classes: Names of all classes, in order.
+        num_classes: Number of classes, if their names are not known.
+
+    Returns:
+        Name of the strategy, and the reason as a sentence.
+
+    Example:
+        >>> choose_strategy(['background', 'vessel'])[0]
+        'binary'
+        >>> choose_strategy(['background', 'cat', 'dog'])[0]
+        'semantic'
+        >>> choose_strategy(['road', 'car', 'sky'])[0]
+        'scene'
+    """
+    number = len(classes) if classes is not None else num_classes
+    background = find_background(classes)
+    dataset = known_dataset(classes)
+    if number == 1 or (number == 2 and (classes is None or background is not None)):
+        return 'binary', 'there is one foreground class.'
+    if dataset is not None:
+        return 'scene', f'these are the classes of the scene parsing set {dataset}.'
+    if background is not None:
+        return 'semantic', (
+            f'the other {number - 1} classes stand before class {background}, '
+            f'{classes[background]!r}.'
+        )
+    count = 'the classes are not known' if number is None else f'there are {number} classes'
+    if classes is not None:
+        return 'scene', f'{count} and none is the background.'
+    return 'scene', f'{count}; names (classes=, or RefinedResultsHook in a config) may say more.'
+
+
+def build_strategy(
+    strategy: str | Mapping | Strategy = 'auto',
+    classes: Sequence[str] | None = None,
+    num_classes: int | None = None,
+) -> Strategy:
+    """Build a strategy.
+
+    Args:
+        strategy: ``'scene'``, ``'semantic'``, ``'binary'`` or ``'auto'``, or a config whose
+            ``type`` is one of these names or a class in ``TASK_UTILS``. A strategy is returned as
+            it is. ``'auto'`` chooses by the classes, see :func:`choose_strategy`, and ``str()`` of
+            the strategy tells the reason.
+        classes, num_classes: See :func:`choose_strategy`.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        InvalidValueError: The name is unknown.
+        InvalidTypeError: A setting is unknown, or ``strategy`` is of another type.
+
+    Example:
+        >>> print(build_strategy('auto', classes=['background', 'vessel']))
+        BinaryStrategy: there is one foreground class.
+    """
+    if isinstance(strategy, str):
+        strategy = {'type': strategy}
+    if not isinstance(strategy, Mapping):
+        if callable(getattr(strategy, 'refine', None)) and not isinstance(strategy, type):
+            return strategy
+        raise InvalidTypeError(
+            'strategy must be a name, a config or an object with refine(), got '
+            f'{type(strategy).__name__}.'
+        )
+    settings = dict(strategy)
+    kind = settings.pop('type', 'auto')
+    if kind == 'auto':
+        kind, settings['reason'] = choose_strategy(classes, num_classes)
+    return known_strategy(dict(settings, type=kind))(**settings)
+
+
+def known_strategy(strategy: str | Mapping) -> type[Strategy] | None:
+    """Class of a strategy, for checks before the classes of the data are known.
+
+    Args:
+        strategy: Name or config of a strategy.
+
+    Returns:
+        The class, or None for ``'auto'``.
+
+    Raises:
+        InvalidValueError: The name is unknown.
+        InvalidTypeError: The class does not have a setting.
+
+    Example:
+        >>> known_strategy('binary').__name__
+        'BinaryStrategy'
+    """
+    settings = {'type': strategy} if isinstance(strategy, str) else dict(strategy)
+    kind = settings.pop('type', 'auto')
+    if kind == 'auto':
+        return None
+    known = STRATEGIES.get(kind, kind)
+    if isinstance(known, str):
+        known = TASK_UTILS.get(known)
+    if known is None:
+        raise InvalidValueError(
+            f"strategy must be 'auto', {', '.join(map(repr, STRATEGIES))} or the "
+            f'name of a class in TASK_UTILS, got {kind!r}.'
+        )
+    if issubclass(known, Strategy):
+        known(**settings)  # raises errors for unknown settings
+    return known

@@ -1,4 +1,4 @@
-"""Reading weights safely, and telling what does not fit."""
+"""Reading, checking and publishing weights."""
 
 import os
 import pickle
@@ -10,25 +10,40 @@ from torch import Tensor, nn
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.files import atomic_open
-from mmseg_cascadepsp.models.refiner.convert import (
+from mmseg_cascadepsp.version import __version__
+
+from .convert import (
     convert_release_state_dict,
     is_release_state_dict,
 )
-from mmseg_cascadepsp.version import __version__
 
 SHOWN = 3
-"""So many keys of each kind are named in an error."""
+"""Number of keys of each kind that an error names."""
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Read the weights of a checkpoint, weights-only, on the CPU.
+    """Read the weights of a checkpoint to the CPU, without running code from it.
 
-    MMEngine's checkpoints, bare state dicts, and the authors' release (whose keys come back in
-    this package's names) are understood, in PyTorch's zip format and in its older one.
+    Checkpoints of MMEngine, plain state dicts and the file of the authors' release can be read.
+    Keys of the release are renamed to those of this package.
+
+    Args:
+        path: The checkpoint.
+
+    Returns:
+        Weights by key.
 
     Raises:
-        OSError: the file is missing, truncated, damaged, or no checkpoint.
-        ValueError: it holds no weights, or weights that are not finite.
+        FileError: The file is truncated, damaged or no checkpoint.
+        MissingFileError: There is no such file.
+        InvalidValueError: It holds no weights, or weights that are not finite.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save({'state_dict': {'module.weight': torch.ones(2)}}, f'{folder}/a.pth')
+        ...     read_state_dict(f'{folder}/a.pth')
+        {'weight': tensor([1., 1.])}
     """
     return _weights_of(_read(Path(path)), path)
 
@@ -67,8 +82,8 @@ def _weights_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:
         )
     ):
         raise InvalidValueError(
-            f'checkpoint {path} holds no weights: expected tensors under names, or '
-            'those under "state_dict".'
+            f'checkpoint {path} holds no weights: expected a dict of tensors by name, alone or '
+            'under "state_dict".'
         )
     broken = [
         key
@@ -88,20 +103,26 @@ def _weights_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:
 def load_weights(
     model: nn.Module, state_dict: Mapping[str, Tensor], source: str | os.PathLike, name: str
 ) -> None:
-    """Load ``state_dict`` into ``model``, all of it or nothing.
+    """Load weights into a model. If any of them does not fit, nothing is loaded.
 
     Args:
-        model: Gets the weights, in its own dtype.
-        state_dict: Weights as :func:`read_state_dict` gives them.
-        source: Where they come from, for the error.
-        name: What the model is called, for the error.
+        model: Model to load the weights into. It keeps its dtype.
+        state_dict: Weights by key, as :func:`read_state_dict` returns them.
+        source: File of the weights, for the error message.
+        name: Name of the model, for the error message.
 
     Raises:
-        ValueError: keys are missing, unexpected or of another shape; the sentence counts them and
-            names the first ones.
+        InvalidValueError: Keys are missing, unexpected or of another shape. The message counts
+            them and names the first ones.
+
+    Example:
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> load_weights(model, {'weight': torch.ones(1, 2)}, 'a.pth', 'linear')
+        >>> model.weight.data
+        tensor([[1., 1.]])
     """
     own = model.state_dict()
-    counters = 'num_batches_tracked'  # files of old torch versions lack them
+    counters = 'num_batches_tracked'  # files of old PyTorch versions do not have them
     faults = {
         'missing': [key for key in own if key not in state_dict and not key.endswith(counters)],
         'unexpected': [key for key in state_dict if key not in own and not key.endswith(counters)],
@@ -126,46 +147,36 @@ def load_weights(
     )
 
 
-def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Turn the authors' checkpoint into one of this package, checked against the network of
-    ``cascadepsp_r50``.
-
-    ``target`` is written atomically and takes the place of an older file.
-
-    Raises:
-        OSError: ``source`` cannot be read or ``target`` cannot be written.
-        ValueError: the weights do not fit; the sentence says which.
-    """
-    from mmseg_cascadepsp.models.refiner.zoo import build_model
-
-    state_dict = read_state_dict(source)
-    load_weights(build_model('r50')[0], state_dict, source, 'r50')
-    meta = {'source': Path(source).name, 'mmseg_cascadepsp': __version__}
-    with atomic_open(target) as file:
-        torch.save({'meta': meta, 'state_dict': state_dict}, file)
-
-
 def publish_checkpoint(
     source: str | os.PathLike | Sequence[str | os.PathLike], target: str | os.PathLike
 ) -> None:
-    """Keep the weights of a training checkpoint alone, in fp16, and what it says of the classes.
+    """Write the weights of a training checkpoint, in float16, and the names of its classes.
 
-    Of several checkpoints the mean of the weights is kept ("model soup", Wortsman et al. 2022): of
-    trainings that go on from the same one, or of the last checkpoints of one training, it is
-    often better than each.
+    If several checkpoints are given, their weights are averaged ("model soup", Wortsman et al.
+    2022). The mean of the last checkpoints of a training, or of several trainings from the same
+    start, is often better than each of them.
 
-    ``target`` is written atomically and takes the place of an older file, unless that is a
-    training checkpoint, whose optimizer would be lost.
+    ``target`` is written atomically. An existing file is replaced, unless it is a training
+    checkpoint, whose optimizer would be lost.
 
     Args:
-        source: checkpoint, or several of the same network, published ones among them; classes
-            are those of the first.
-        target: file to write.
+        source: A checkpoint, or several of the same network. They may have been published before.
+            The names of the classes are those of the first.
+        target: File to write.
 
     Raises:
-        OSError: ``source`` cannot be read or ``target`` cannot be written.
-        ValueError: ``source`` is empty, holds no weights, or some that fp16 cannot hold;
-            checkpoints of different networks; ``target`` is a training checkpoint.
+        FileError: ``source`` cannot be read or ``target`` cannot be written.
+        InvalidValueError: ``source`` is empty, holds no weights, weights that are too large for
+            float16, or weights of different networks. Or ``target`` is a training checkpoint.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for value in (1, 3):
+        ...         torch.save({'weight': torch.full((2,), value / 1)}, f'{folder}/{value}.pth')
+        ...     publish_checkpoint([f'{folder}/1.pth', f'{folder}/3.pth'], f'{folder}/mean.pth')
+        ...     read_state_dict(f'{folder}/mean.pth')
+        {'weight': tensor([2., 2.], dtype=torch.float16)}
     """
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     if not sources:
@@ -176,11 +187,11 @@ def publish_checkpoint(
         if 'state_dict' in keys and keys - {'meta', 'state_dict'}:
             raise InvalidValueError(
                 f'target {target} is a training checkpoint, whose optimizer and progress would be '
-                'lost; name the file to write last.'
+                'lost. The file to write must be given last.'
             )
     contents = [_read(Path(path)) for path in sources]
     states = [_weights_of(*pair) for pair in zip(contents, sources, strict=True)]
-    for state in states:  # batches counted by norms, which no inference reads
+    for state in states:  # norms count batches, which inference does not need
         for key in [key for key in state if key.endswith('num_batches_tracked')]:
             del state[key]
     shapes = [{key: tuple(value.shape) for key, value in state.items()} for state in states]

@@ -1,4 +1,4 @@
-"""The authors' weights in this package's names."""
+"""Renaming the weights of the authors' release."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
-#: Patterns of the keys in the release's file ``model`` (behind ``module.``), and the names here.
+#: Patterns of keys in the release's file, without ``module.``, and the keys of this package.
 RELEASE_KEYS = (
     (r'feats\.(.+)', r'backbone.\1'),
     (r'psp\.stages\.(\d)\.1\.(.+)', r'decode_head.psp.stages.\1.\2'),
@@ -23,7 +23,13 @@ RELEASE_KEYS = (
 
 
 def rename_release_key(key: str) -> str | None:
-    """One key of the release in this package's names, or None when the release has no such key.
+    """Translate a key of the release's state dict.
+
+    Args:
+        key: Key in the release, with or without ``module.``.
+
+    Returns:
+        Key in this package, or None if the release has no such key.
 
     Example:
         >>> rename_release_key('module.up_1.conv.0.weight')
@@ -38,23 +44,40 @@ def rename_release_key(key: str) -> str | None:
 
 
 def is_release_state_dict(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether most keys are those of the authors' release."""
+    """Whether most keys of a state dict are those of the authors' release.
+
+    Args:
+        state_dict: Weights by key.
+
+    Example:
+        >>> is_release_state_dict({'module.feats.conv1.weight': None})
+        True
+    """
     known = sum(rename_release_key(key) is not None for key in state_dict)
     return known > len(state_dict) / 2
 
 
 def convert_release_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the authors' weights; tensors are not copied.
+    """Rename the weights of the authors' release. Tensors are not copied.
+
+    Args:
+        state_dict: Weights by key of the release.
+
+    Returns:
+        Weights by key of this package.
 
     Raises:
-        ValueError: a key is none of the release's.
+        InvalidValueError: The release has no such key.
+
+    Example:
+        >>> list(convert_release_state_dict({'module.feats.conv1.weight': None}))
+        ['backbone.conv1.weight']
     """
     renamed = {key: rename_release_key(key) for key in state_dict}
     strange = [key for key, name in renamed.items() if name is None]
     if strange:
         raise InvalidValueError(
             f'state_dict is not that of the CascadePSP release: {len(strange)} of '
-            f'{len(state_dict)} keys are '
-            f'strange to it, first {", ".join(strange[:3])}.'
+            f'{len(state_dict)} keys do not belong to it, first {", ".join(strange[:3])}.'
         )
     return {renamed[key]: value for key, value in state_dict.items()}

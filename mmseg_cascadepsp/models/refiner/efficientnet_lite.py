@@ -1,4 +1,4 @@
-"""EfficientNet-Lite, and with it the backbone of the small refiner."""
+"""EfficientNet-Lite, the backbone of the lite refiner."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
-#: Of each stage: blocks, kernel size, stride, expansion, channels (EfficientNet-Lite0).
+#: Blocks, kernel size, stride, expansion and channels of each stage of EfficientNet-Lite0.
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -27,35 +27,41 @@ STAGES = (
 )
 STEM_CHANNELS = 32
 STRIDE = 32
-"""Of the last stages."""
-#: Inputs that the published weights expect: (x - 127) / 128. MMSeg's configs normalise by
-#: ImageNet's mean and deviation.
+"""Stride of the last stages."""
+#: Mean and deviation by which the published weights expect inputs to be normalised, and those of
+#: MMSeg's configs.
 _PUBLISHED = (127.0, 128.0)
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 @MODELS.register_module()
 class EfficientNetLite(BaseModule):
-    """EfficientNet-Lite0 (TensorFlow's mobile EfficientNet: no squeeze-excitation, ReLU6), made of
-    MMSeg's inverted residuals.
+    """EfficientNet-Lite0, TensorFlow's EfficientNet for mobile devices.
+
+    It has ReLU6 and no squeeze-excitation, and is built from MMSeg's inverted residuals.
 
     Args:
-        in_channels: 3, or more with those of masks.
-        out_indices: stages whose outputs are returned, in the order of the stages: 0 to 6, of
-            strides 2, 4, 8, 16, 16, 32, 32 and 16, 24, 40, 80, 112, 192, 320 channels. Those after
-            the last one asked for are not built.
-        norm_cfg: normalisation; by default batch norm with ``eps=1e-3``, as the published weights
-            need.
-        norm_eval: keep running means and variances as they are while training: for pretrained
-            weights and small batches. Random weights do not learn so: their responses vanish.
-        frozen_stages: the stem and stages up to this one keep their weights while training, which
-            saves most of the backward pass; -1: none. Meant for ``norm_eval``.
-        init_cfg: ``dict(type='Pretrained', checkpoint=...)`` takes the published ImageNet weights
-            (see ``docs/training.md``) for RGB inputs that are normalised as MMSeg's are; the
-            weights of the mask channels start at zero.
+        in_channels: 3 for an image, or more if masks are read, too.
+        out_indices: Stages whose outputs are returned, 0 to 6. Their strides are 2, 4, 8, 16, 16,
+            32 and 32, and their channels 16, 24, 40, 80, 112, 192 and 320. Stages after the last
+            of these are not built.
+        norm_cfg: Config of the normalisation layers. The default is batch norm with ``eps=1e-3``,
+            which the published weights need.
+        norm_eval: Whether running means and variances stay fixed in training. Use it with
+            pretrained weights and small batches. Random weights cannot be trained this way.
+        frozen_stages: The stem and all stages up to this one keep their weights in training. This
+            saves most of the backward pass. Use it with ``norm_eval``. -1 freezes nothing.
+        init_cfg: ``dict(type='Pretrained', checkpoint=...)`` loads the published ImageNet weights
+            (see ``docs/training.md``). Inputs are RGB and normalised as in MMSeg's configs.
+            Weights of mask channels start at zero.
 
     Raises:
-        ValueError: ``in_channels`` or ``out_indices`` is not one of these.
+        InvalidValueError: ``in_channels`` or ``out_indices`` is out of range.
+
+    Example:
+        >>> backbone = EfficientNetLite(out_indices=(0, 2))
+        >>> [tuple(feature.shape[1:]) for feature in backbone(torch.zeros(1, 3, 32, 32))]
+        [(16, 16, 16), (40, 4, 4)]
     """
 
     def __init__(
@@ -69,13 +75,11 @@ class EfficientNetLite(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if in_channels < 3:
-            raise InvalidValueError(
-                f'in_channels must be 3, those of the image, or more, got {in_channels}'
-            )
+            raise InvalidValueError(f'in_channels must be at least 3, got {in_channels}.')
         if not out_indices or not set(out_indices) <= set(range(len(STAGES))):
             raise InvalidValueError(
                 f'out_indices must be one or more of the stages 0 to {len(STAGES) - 1}, got '
-                f'{out_indices}'
+                f'{out_indices}.'
             )
         self.out_indices = tuple(out_indices)
         self.norm_eval = norm_eval
@@ -108,7 +112,14 @@ class EfficientNetLite(BaseModule):
                 module.requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, in_channels, H, W) -> output of each stage of ``out_indices``."""
+        """Compute features.
+
+        Args:
+            x: (B, in_channels, H, W).
+
+        Returns:
+            Outputs of the stages in ``out_indices``.
+        """
         return self._run_stages(self.stem(x))
 
     def _run_stages(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -129,11 +140,14 @@ class EfficientNetLite(BaseModule):
         return self
 
     def init_weights(self) -> None:
-        """Initialise; published ImageNet weights are renamed, and their stem fitted to the inputs.
+        """Initialise the weights.
+
+        Published ImageNet weights are renamed, and those of the stem are adapted to the mask
+        channels and to the normalisation of the inputs.
 
         Raises:
-            OSError: the file of ``init_cfg`` is missing, truncated or damaged.
-            ValueError: it does not fit.
+            FileError: The checkpoint of ``init_cfg`` is missing, truncated or damaged.
+            InvalidValueError: The checkpoint does not fit.
         """
         cfg = self.init_cfg
         if not (isinstance(cfg, dict) and cfg.get('type') == 'Pretrained'):
@@ -162,7 +176,7 @@ class EfficientNetLite(BaseModule):
                 'names (_conv_stem.weight of 3 channels, _bn0.running_mean, ...); a checkpoint of '
                 'this package goes to load_from'
             )
-        # The same responses for inputs of another normalisation, but for the padded border.
+        # Fold the change of normalisation into the stem. Only the padded border differs slightly.
         shift, scale = _PUBLISHED
         std = weight.new_tensor(_STD)[None, :, None, None] / scale
         mean = (weight.new_tensor(_MEAN)[None, :, None, None] - shift) / scale
@@ -202,20 +216,24 @@ class EfficientNetLite(BaseModule):
 
 @MODELS.register_module()
 class RefinementEfficientNetLite(EfficientNetLite):
-    """EfficientNet-Lite0 over image and mask channels, with the skips that the refinement head
-    reads.
+    """EfficientNet-Lite0 over image and masks, with the skip connections of the refinement head.
 
-    Sizes are made multiples of 32 inside, by repeating the border: with TensorFlow's padding a
-    stage of stride 2 samples other pixels of an odd size than of an even one, so that maps of
-    different strides would not lie on each other.
+    Inputs are padded to multiples of 32 by repeating the border. With TensorFlow's padding, a
+    convolution of stride 2 samples different pixels for odd and even sizes, and without this
+    padding maps of different strides would be shifted against each other.
 
-    The head's last map (stride 8) is the sum of the stages of stride 8, 16 and 32, each through
-    one 1x1 convolution and resized: wide context without dilation.
+    The last map, of stride 8, is the sum of the stages of stride 8, 16 and 32, each after a 1x1
+    convolution and a resize. This gives wide context without dilation.
 
     Args:
-        in_channels: 3 of the image and those of the masks.
-        out_channels: channels of the last map.
-        kwargs: see :class:`EfficientNetLite`.
+        in_channels: Channels of image and masks together.
+        out_channels: Channels of the last map.
+        kwargs: See :class:`EfficientNetLite`.
+
+    Example:
+        >>> backbone = RefinementEfficientNetLite(out_channels=8)
+        >>> [tuple(feature.shape[1:]) for feature in backbone(torch.zeros(1, 6, 40, 32))]
+        [(32, 20, 16), (24, 10, 8), (8, 5, 4)]
     """
 
     def __init__(self, in_channels: int = 6, out_channels: int = 128, **kwargs) -> None:
@@ -226,27 +244,49 @@ class RefinementEfficientNetLite(EfficientNetLite):
 
     @property
     def stem_conv(self) -> nn.Conv2d:
-        """The convolution over image and mask channels."""
+        """Convolution of the stem, which reads image and masks."""
         return self.stem.conv
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, in_channels, H, W) -> stem response (/2, before its norm), second stage (/4), last
-        map (/8).
+        """Compute features.
+
+        Args:
+            x: (B, in_channels, H, W).
+
+        Returns:
+            Output of the stem's convolution (stride 2), of the second stage (stride 4) and the
+            last map (stride 8).
         """
         return self.from_stem(self.stem_response(x, self.stem_conv), x.shape[-2:])
 
     def stem_response(self, x: Tensor, conv: nn.Module) -> Tensor:
-        """Response of ``conv``, the stem's convolution or that over some of its channels, at the
-        size that is a multiple of 32.
+        """Pad to a multiple of 32 and apply the stem's convolution, or a part of it.
+
+        Args:
+            x: (B, C, H, W), the channels that ``conv`` reads.
+            conv: :attr:`stem_conv`, or a convolution over some of its input channels.
+
+        Returns:
+            (B, 32, h / 2, w / 2), where h and w are H and W rounded up to a multiple of 32.
         """
         height, width = x.shape[-2:]
         lack = (-width % STRIDE, -height % STRIDE)
-        if isinstance(lack[0] + lack[1], torch.SymInt) or any(lack):  # not known in an export
+        if isinstance(lack[0] + lack[1], torch.SymInt) or any(
+            lack
+        ):  # sizes are unknown in an export
             x = F.pad(x, (0, lack[0], 0, lack[1]), mode='replicate')
         return conv(x)
 
     def from_stem(self, stem: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """What :meth:`forward` returns, from the stem's response to an input of ``size``."""
+        """Compute what :meth:`forward` returns from the output of the stem's convolution.
+
+        Args:
+            stem: Result of :meth:`stem_response`.
+            size: (H, W) of the input before padding.
+
+        Returns:
+            See :meth:`forward`.
+        """
         height, width = size
         first, *rest = self._run_stages(self.stem.activate(self.stem.norm(stem)))
         last = None
@@ -259,7 +299,7 @@ class RefinementEfficientNetLite(EfficientNetLite):
                 feature = feature + last
             last = feature
         return tuple(
-            # Views, where nothing was added.
+            # Cut off the padding.
             feature[..., : -(-height // stride), : -(-width // stride)]
             for stride, feature in ((2, stem), (4, first), (8, last))
         )

@@ -1,6 +1,4 @@
-"""The refinement module's decoder: pyramid pooling, upsampling blocks, one output per stride
-(paper, section 3.1 and Fig. 2).
-"""
+"""Decoder of the refinement module (paper, section 3.1 and Fig. 2)."""
 
 from collections.abc import Sequence
 
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
-#: Stride of the backbone's last feature map, and of the pyramid pooling's output.
+#: Stride of the backbone's last feature map and of the pyramid pooling.
 FEATURE_STRIDE = 8
 
 
@@ -23,19 +21,23 @@ def _resize(x: Tensor, **kwargs) -> Tensor:
 
 
 class PyramidPooling(BaseModule):
-    """PSPNet's pyramid pooling as the release has it: no norm or activation in its branches.
+    """PSPNet's pyramid pooling, without norms and activations in its branches as in the release.
 
-    The bottleneck is linear and commutes with the bilinear resize of the branches, so each slice
-    of its weight is applied on the branch's own small grid: the same result (8e-7) without the
-    concatenated map of five times the channels.
+    The 1x1 bottleneck is applied to each branch before the branch is enlarged. Both steps are
+    linear, so the result is the same, and no concatenated map of five times the channels is
+    needed.
 
     Args:
-        in_channels: channels of the feature map.
-        out_channels: channels after the bottleneck.
-        pool_sizes: sides of the pooled grids.
+        in_channels: Channels of the feature map.
+        out_channels: Channels after the bottleneck.
+        pool_sizes: Sides of the pooled grids.
+
+    Example:
+        >>> PyramidPooling(4, 8)(torch.zeros(1, 4, 10, 12)).shape
+        torch.Size([1, 8, 10, 12])
     """
 
-    #: What averages a map over a grid of that side.
+    #: Function that averages a map over a grid of the given side.
     pool = staticmethod(F.adaptive_avg_pool2d)
 
     def __init__(
@@ -49,7 +51,14 @@ class PyramidPooling(BaseModule):
         self.bottleneck = nn.Conv2d(in_channels * (len(pool_sizes) + 1), out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h, w)."""
+        """Pool a feature map.
+
+        Args:
+            x: (B, in_channels, h, w).
+
+        Returns:
+            (B, out_channels, h, w).
+        """
         *slices, last = self.bottleneck.weight.split(x.shape[1], dim=1)
         out = F.conv2d(x, last, self.bottleneck.bias)
         for size, stage, weight in zip(self.pool_sizes, self.stages, slices, strict=True):
@@ -59,13 +68,18 @@ class PyramidPooling(BaseModule):
 
 
 class UpsamplingBlock(BaseModule):
-    """Bilinear x2, then two pre-activation residual blocks over the features and a skip.
+    """Bilinear upsampling by 2, then two pre-activation residual blocks with a skip connection.
 
     Args:
-        in_channels: channels of the coarser features.
-        skip_channels: channels of the skip.
-        out_channels: channels of the result.
-        norm_cfg: normalisation layer.
+        in_channels: Channels of the coarser features.
+        skip_channels: Channels of the skip connection.
+        out_channels: Channels of the result.
+        norm_cfg: Config of the normalisation layers.
+
+    Example:
+        >>> block = UpsamplingBlock(4, 3, 2, dict(type='BN'))
+        >>> block(torch.zeros(1, 4, 5, 6), torch.zeros(1, 3, 10, 12)).shape
+        torch.Size([1, 2, 10, 12])
     """
 
     def __init__(
@@ -88,9 +102,16 @@ class UpsamplingBlock(BaseModule):
         return nn.Sequential(*layers)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """(B, in_channels, h, w) and (B, skip_channels, 2h, 2w) -> (B, out_channels, 2h, 2w)."""
-        # 1x1 convolution and bilinear resize commute; before the resize it has a quarter of the
-        # pixels.
+        """Upsample features.
+
+        Args:
+            x: (B, in_channels, h, w).
+            skip: (B, skip_channels, 2h, 2w).
+
+        Returns:
+            (B, out_channels, 2h, 2w).
+        """
+        # The 1x1 convolution gives the same result after the resize, on four times the pixels.
         shortcut = _resize(self.shortcut(x), scale_factor=2)
         x = _resize(x, scale_factor=2)
         # Under autocast a float32 skip would make the whole concatenation float32.
@@ -100,20 +121,32 @@ class UpsamplingBlock(BaseModule):
 
 @MODELS.register_module()
 class RefinementHead(BaseModule):
-    """Decoder of the refinement module: one segmentation output per stride.
+    """Decoder of the refinement module with one segmentation output per stride.
 
     Args:
-        in_channels: channels of the backbone's stem response (/2), first stage (/4) and last stage
-            (/8).
-        pool_channels: channels after the pyramid pooling.
-        up_channels: channels after the upsampling blocks at strides 4, 2 and 1.
-        out_channels: hidden channels of the outputs.
-        pool_sizes: sides of the pyramid pooling's grids.
-        strides: output strides, coarse to fine, out of 8, 4, 2 and 1: the levels of the cascade.
-        norm_cfg: normalisation of the upsampling blocks.
-        losses: for each stride, as ``s8``, ``s4``, ``s1``, the losses of every output of that
-            stride. Those with an attribute ``soft_target`` get the truth as floats in [0, 1]; all
-            others (MMSeg's own) the labels 0 and 1.
+        in_channels: Channels of the backbone's three outputs, which are the response of the stem
+            (stride 2), the first stage (stride 4) and the last map (stride 8).
+        pool_channels: Channels after the pyramid pooling.
+        up_channels: Channels after the upsampling blocks of stride 4, 2 and 1.
+        out_channels: Hidden channels of each output.
+        pool_sizes: Sides of the grids of the pyramid pooling.
+        strides: Output strides, which are the levels of the cascade. Each is 8, 4, 2 or 1, from
+            coarse to fine.
+        norm_cfg: Config of the normalisation layers, batch norm by default.
+        losses: Configs of the losses of each stride, under ``s8``, ``s4`` and so on. A loss with
+            the attribute ``soft_target`` gets the ground truth as floats in [0, 1]. Other losses,
+            such as MMSeg's, get labels 0 and 1.
+        init_cfg: See :class:`mmengine.model.BaseModule`.
+
+    Raises:
+        InvalidValueError: ``strides`` are not among 8, 4, 2 and 1, or do not decrease.
+
+    Example:
+        >>> head = RefinementHead((4, 4, 4), 4, (4, 4, 4), strides=(8, 1))
+        >>> feats = [torch.zeros(2, 4, 48 // s, 48 // s) for s in (2, 4, 8)]
+        >>> outputs = head(feats, torch.zeros(2, 3, 48, 48))
+        >>> {stride: tuple(logits.shape) for stride, logits in outputs.items()}
+        {8: (2, 1, 48, 48), 1: (2, 1, 48, 48)}
     """
 
     def __init__(
@@ -135,7 +168,9 @@ class RefinementHead(BaseModule):
             or list(strides) != sorted(set(strides), reverse=True)
             or not set(strides) <= {8, 4, 2, 1}
         ):
-            raise InvalidValueError(f'strides must fall, each one of 8, 4, 2 and 1, got {strides}')
+            raise InvalidValueError(
+                f'strides must be among 8, 4, 2 and 1 and decrease, got {strides}.'
+            )
         self.strides = strides
         norm_cfg = norm_cfg or dict(type='BN')
         stem, first, last = in_channels
@@ -150,7 +185,7 @@ class RefinementHead(BaseModule):
         self.outputs = nn.ModuleDict(
             {
                 str(stride): nn.Sequential(
-                    # The finest output sees the image once more.
+                    # The finest output reads the image, too.
                     nn.Conv2d(widths[stride] + (3 if stride == 1 else 0), out_channels, 1),
                     nn.ReLU(inplace=True),
                     nn.Conv2d(out_channels, 1, 1),
@@ -165,15 +200,16 @@ class RefinementHead(BaseModule):
     def forward(
         self, feats: Sequence[Tensor], image: Tensor, strides: Sequence[int] | None = None
     ) -> dict[int, Tensor]:
-        """Decode.
+        """Decode features.
 
         Args:
-            feats: the backbone's stem response, first stage, last stage.
-            image: normalised image, (B, 3, H, W).
-            strides: outputs wanted; all by default. Nothing finer than the finest is computed.
+            feats: The three outputs of the backbone, of stride 2, 4 and 8.
+            image: (B, 3, H, W), normalised.
+            strides: Strides of the outputs to return, all by default. Levels that are finer than
+                all of these are not computed.
 
         Returns:
-            stride -> logits (B, 1, H, W).
+            Logits (B, 1, H, W) of each stride.
         """
         strides = self.strides if strides is None else strides
         stem, first, last = feats
@@ -191,14 +227,14 @@ class RefinementHead(BaseModule):
         return outputs
 
     def loss(self, passes: Sequence[dict[int, Tensor]], truth: Tensor) -> dict[str, Tensor]:
-        """Losses of all outputs of all passes (paper, section 3.1, "Loss").
+        """Compute the losses of all outputs of all passes (paper, section 3.1, "Loss").
 
         Args:
-            passes: what :func:`~mmseg_cascadepsp.cascade.run_cascade` returned.
+            passes: Result of :func:`~mmseg_cascadepsp.cascade.run_cascade`.
             truth: (B, 1, H, W) float in [0, 1].
 
         Returns:
-            ``pass1.s8.loss_ce`` and so on -> scalar.
+            Scalars under names such as ``pass1.s8.loss_ce``.
         """
         labels = (truth > 0.5).long().squeeze(1)
         result = {}

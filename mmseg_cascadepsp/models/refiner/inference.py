@@ -1,25 +1,62 @@
-"""How a refiner is run once its weights are fixed: the same function, computed faster."""
+"""Faster inference with the same results."""
 
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from mmcv.cnn import fuse_conv_bn
 from torch import Tensor, nn
 
-from mmseg_cascadepsp.cascade.passes import Finish
-from mmseg_cascadepsp.models.refiner.cascade_psp import PRECISIONS, CascadePSP
-from mmseg_cascadepsp.models.refiner.winograd import WinogradConv2d
+from mmseg_cascadepsp.cascade import Network, Passes
+from mmseg_cascadepsp.errors import InvalidValueError
 
-#: Masks (B, 3, H, W) and strides -> {stride: logits}; the image is known.
-MaskPass = Callable[[Tensor, Sequence[int]], dict[int, Tensor]]
+from .cascade_psp import CascadePSP
+from .winograd import WinogradConv2d
+
+#: Dtype of autocast for each precision. ``'auto'`` decides by the device.
+PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16, 'auto': None}
+
+
+def check_precision(precision: str) -> str:
+    """Check the name of a precision.
+
+    Args:
+        precision: A key of :data:`PRECISIONS`.
+
+    Returns:
+        The name.
+
+    Raises:
+        InvalidValueError: There is no such precision.
+
+    Example:
+        >>> check_precision('fp32')
+        'fp32'
+    """
+    if precision not in PRECISIONS:
+        raise InvalidValueError(
+            f'precision must be one of {", ".join(map(repr, PRECISIONS))}, got {precision!r}.'
+        )
+    return precision
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16: AMX or AVX512-BF16, or a GPU since Ampere."""
+    """Whether a device has instructions for bfloat16.
+
+    CPUs with AMX or AVX512-BF16 have them, and NVIDIA's GPUs since Ampere.
+
+    Args:
+        device: CPU or GPU.
+
+    Example:
+        >>> has_fast_bf16(torch.device('meta'))
+        False
+    """
     if device.type == 'cuda':
         return torch.cuda.get_device_capability(device) >= (8, 0)
     names = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
@@ -27,24 +64,31 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 class FastNetwork(nn.Module):
-    """Copy of a :class:`CascadePSP` for inference: its function, to rounding.
+    """Copy of a :class:`CascadePSP` for inference, with the same results up to rounding.
 
-    Norms are folded into the convolutions before them, the stem's response to the image is
-    computed once for all passes of a cascade, and wide 3x3 convolutions are
-    :class:`WinogradConv2d`. Weights that stay as they are are
-    shared with the model.
+    Norms are folded into convolutions. The part of the stem that reads the image is computed once
+    for all passes of a cascade. Wide 3x3 convolutions are replaced by
+    :class:`~mmseg_cascadepsp.models.refiner.winograd.WinogradConv2d`. Weights that do not change
+    are shared with the model.
 
     Args:
-        model: whose ``backbone`` has ``stem_conv``, ``stem_response`` and ``from_stem``.
-        winograd: parts that will run in float32 on a CPU, of ``'backbone'`` and ``'decode_head'``.
-        float32_backbone: whether autocast is to leave the backbone alone.
+        model: The refiner. Its backbone has ``stem_conv``, ``stem_response`` and ``from_stem``.
+        winograd: Parts whose convolutions are replaced, of ``'backbone'`` and ``'decode_head'``.
+            It pays for float32 on CPUs.
+        float32_backbone: Whether the backbone runs in float32 under autocast.
+
+    Example:
+        >>> from mmseg_cascadepsp.models.refiner.zoo import build_model
+        >>> network = FastNetwork(build_model('lite')[0])
+        >>> image, masks = torch.zeros(2, 1, 3, 16, 24)
+        >>> with torch.no_grad():
+        ...     logits = network.for_image(image)(masks, [1])
+        >>> logits[1].shape
+        torch.Size([1, 1, 16, 24])
     """
 
     def __init__(
-        self,
-        model: CascadePSP,
-        winograd: Sequence[str] = (),
-        float32_backbone: bool = False,
+        self, model: CascadePSP, winograd: Sequence[str] = (), float32_backbone: bool = False
     ) -> None:
         super().__init__()
         shared = {id(value): value for value in (*model.parameters(), *model.buffers())}
@@ -52,7 +96,7 @@ class FastNetwork(nn.Module):
         self.decode_head = copy.deepcopy(model.decode_head, shared)
         self.float32_backbone = float32_backbone
         self.eval()
-        # Not the stem's: its response before the norm is a skip.
+        # The stem keeps its norm, because its output before the norm is a skip connection.
         for part in (*self.backbone.children(), self.decode_head.ups):
             if isinstance(part, (nn.Sequential, nn.ModuleList)):
                 fuse_conv_bn(part)
@@ -62,8 +106,16 @@ class FastNetwork(nn.Module):
         for name in winograd:
             _replace_convolutions(getattr(self, name))
 
-    def for_image(self, image: Tensor) -> MaskPass:
-        """Passes over one image, (B, 3, H, W), normalised."""
+    def for_image(self, image: Tensor) -> Passes:
+        """Prepare the passes over one image.
+
+        Args:
+            image: (B, 3, H, W), normalised. H and W are multiples of 8.
+
+        Returns:
+            Function of masks (B, 3, H, W) in [-1, 1] and strides that returns the logits
+            (B, 1, H, W) of each stride.
+        """
         image = image.contiguous(memory_format=torch.channels_last)
         with self._backbone_precision(image):
             response = self.backbone.stem_response(image, self.image_stem)
@@ -99,47 +151,101 @@ def _replace_convolutions(module: nn.Module) -> None:
             _replace_convolutions(child)
 
 
-class InferencePass:
-    """A model's :data:`~mmseg_cascadepsp.cascade.RefinePass` for inference.
+class CascadeNetwork(Network):
+    """Makes a :class:`CascadePSP` usable as :class:`~mmseg_cascadepsp.cascade.Network`.
 
-    A :class:`CascadePSP` in evaluation mode runs as a :class:`FastNetwork`, which is made anew
-    when the model's weights have changed or it has been in training mode; any other model as it
-    is; a model in training mode refines in evaluation mode, too. Only what is written through a
-    tensor's ``.data`` in evaluation mode goes unnoticed.
-    Threads may share it, of a model in evaluation mode.
+    In evaluation mode without gradients, a :class:`FastNetwork` runs in its place. It is rebuilt
+    when the weights have changed or the model has been in training mode. Changes through a
+    tensor's ``.data`` in evaluation mode are not noticed. With gradients or in training mode the
+    model itself runs, and its norms use their running statistics. Threads may share a network
+    whose model is in evaluation mode.
 
     Args:
-        model: has ``refine_pass``.
-        precision: ``'fp32'``, ``'bf16'``, ``'fp16'``: autocast of the whole network. ``'auto'``:
-            of a :class:`CascadePSP` the head, which has most of the products, in bfloat16, the
-            backbone, whose rounding is what reaches the masks, in float32; all of it in float32
-            where :func:`has_fast_bf16` says no.
+        model: The refiner.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'`` for the whole network. ``'auto'`` runs the
+            head in bfloat16 and the backbone, whose rounding errors affect masks most, in
+            float32. Everything is float32 if the device has no instructions for bfloat16
+            (:func:`has_fast_bf16`).
+
+    Raises:
+        InvalidValueError: ``precision`` is unknown.
+
+    Example:
+        >>> from mmseg_cascadepsp.cascade import CascadeSettings, refine
+        >>> from mmseg_cascadepsp.models.refiner.zoo import build_model
+        >>> network = CascadeNetwork(build_model('lite')[0].eval())
+        >>> image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+        >>> mask = torch.ones(1, 32, 32, dtype=torch.bool)
+        >>> refine(network, image, mask, CascadeSettings(L=66)).shape
+        torch.Size([32, 32])
     """
 
-    def __init__(self, model: nn.Module, precision: str = 'fp32') -> None:
-        self.model, self.precision = model, precision
-        #: What the finest output of a cascade is finished by; the model's own.
-        self.finish: Finish | None = getattr(model, 'guided_filter', None)
-        #: See :func:`mmseg_cascadepsp.cascade.look_over`; the model's own.
-        self.overview: float | None = getattr(model, 'overview', None)
-        self._made: tuple[tuple, FastNetwork | None] = ((), None)
+    def __init__(self, model: CascadePSP, precision: str = 'fp32') -> None:
+        self.model, self.precision = model, check_precision(precision)
+        self.defaults = model.cascade_settings
+        # In a list, which copies with other defaults share.
+        self._made: list[tuple[tuple, FastNetwork | None]] = [((), None)]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Output strides of the cascade, coarse to fine."""
+        return tuple(self.model.cascade_strides)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model."""
+        return next((value.device for value in self.model.parameters()), torch.device('cpu'))
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """See :meth:`mmseg_cascadepsp.cascade.Network.normalize`."""
+        return self.model.normalize(image)
 
     def dtype(self, device: torch.device) -> torch.dtype | None:
-        """Lower precision that autocast uses on a device; None for float32."""
+        """Dtype of autocast on a device, None for float32.
+
+        Args:
+            device: Where the network runs.
+        """
         if self.precision == 'auto':
-            fast = has_fast_bf16(device) and self._is_known()
-            return torch.bfloat16 if fast else None
+            return torch.bfloat16 if has_fast_bf16(device) and self._is_known() else None
+        if self.precision == 'bf16' and device.type == 'cpu' and not has_fast_bf16(device):
+            return None
         return PRECISIONS[self.precision]
 
+    def _warn_of_precision(self, device: torch.device) -> None:
+        """Warn of a precision that is slow on the device, which is known when a network runs."""
+        if device.type != 'cpu':
+            return
+        if self.precision == 'bf16' and self.dtype(device) is None:
+            warnings.warn(
+                "precision 'bf16' would take about ten times as long on this processor, which "
+                "does not multiply in bf16: 'fp32' is used.",
+                stacklevel=3,
+            )
+        if self.precision == 'fp16':
+            warnings.warn(
+                "precision 'fp16' is for GPUs: on a CPU it takes many times as long as 'fp32'. "
+                "'auto' or 'bf16' may be quicker.",
+                stacklevel=3,
+            )
+
     def _is_known(self) -> bool:
-        return isinstance(self.model, CascadePSP) and hasattr(self.model.backbone, 'from_stem')
+        return hasattr(self.model.backbone, 'from_stem')
 
-    def __call__(self, image: Tensor, masks: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
-        """One pass; logits in float32."""
-        return self.for_image(image)(masks, strides)
+    def describe(self) -> dict[str, str]:
+        """Fingerprint of all weights, and the precision."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.model.state_dict().items()):
+            digest.update(f'{key}{tuple(value.shape)}'.encode())
+            digest.update(value.float().cpu().contiguous().numpy())
+        dtype = self.dtype(self.device)
+        mixed = ' head' if self.precision == 'auto' else ''
+        precision = 'fp32' if dtype is None else str(dtype).removeprefix('torch.') + mixed
+        return {'weights': digest.hexdigest()[:16], 'precision': precision}
 
-    def for_image(self, image: Tensor) -> MaskPass:
-        """Passes over one image; what depends on it alone is computed once."""
+    def for_image(self, image: Tensor) -> Passes:
+        """See :meth:`mmseg_cascadepsp.cascade.Network.for_image`."""
+        self._warn_of_precision(image.device)
         network = self.prepare(image.device)
         dtype = self.dtype(image.device)
 
@@ -160,28 +266,33 @@ class InferencePass:
         return run_in_precision
 
     def prepare(self, device: torch.device) -> FastNetwork | None:
-        """Make the network that fits the model's weights, unless it is there already."""
+        """Build the fast network, unless one of the same weights exists.
+
+        Args:
+            device: Where the network runs.
+
+        Returns:
+            The network, or None if the model itself has to run.
+        """
         model = self.model
         if torch.is_grad_enabled() or not self._is_known() or model.training:
             return None
         tensors = (*model.parameters(), *model.buffers())
         made_of = (device.type, model.times_trained, *map(_state, tensors))
-        known, network = self._made
+        known, network = self._made[0]
         if made_of != known:
             mixed = self.precision == 'auto' and self.dtype(device) is not None
             winograd = ('backbone', 'decode_head') if self.dtype(device) is None else ()
-            if mixed:
-                winograd = ('backbone',)
+            winograd = ('backbone',) if mixed else winograd
             with torch.inference_mode(False), torch.no_grad():
                 network = FastNetwork(model, winograd if device.type == 'cpu' else (), mixed)
-            self._made = made_of, network
+            self._made[0] = made_of, network
         return network
 
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """A model that is being trained refines with its norms' statistics, and they stay as they
-    are."""
+    """Run a model in evaluation mode, and restore the mode of each module afterwards."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False  # not train(), which models overwrite
@@ -193,5 +304,5 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _state(value: Tensor) -> tuple[int, int]:
-    """Changes when a tensor is written to."""
+    """Storage and version of a tensor, which change when it is written to."""
     return value.data_ptr(), 0 if value.is_inference() else value._version

@@ -11,18 +11,23 @@ from mmseg_cascadepsp.errors import InvalidValueError
 
 @MODELS.register_module()
 class L1L2Loss(nn.Module):
-    """Mean absolute plus mean squared error of the probability.
+    """Mean absolute error plus mean squared error of the probability.
 
     Args:
-        l1_weight: weight of the absolute error.
-        l2_weight: weight of the squared error.
-        loss_name: its name in the log.
-        boundary_radius: half the side of the squares in which the truth must change for their
-            centre to be at the boundary, in pixels of the crop.
-        boundary_weight: weight of the pixels at the boundary; 1, as of all others, in the paper.
+        l1_weight: Weight of the absolute error.
+        l2_weight: Weight of the squared error.
+        loss_name: Name of the loss in the log.
+        boundary_radius: Pixels up to this far from a boundary of the ground truth, along rows and
+            columns, get ``boundary_weight``. At least 1.
+        boundary_weight: Weight of pixels near the boundary. All other pixels have 1, and so have
+            all pixels in the paper.
 
     Raises:
-        ValueError: ``boundary_radius`` is below 1.
+        InvalidValueError: ``boundary_radius`` is below 1.
+
+    Example:
+        >>> L1L2Loss()(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))
+        tensor(0.7500)
     """
 
     soft_target = True
@@ -47,7 +52,15 @@ class L1L2Loss(nn.Module):
         self.boundary_weight = boundary_weight
 
     def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Logits and truth in [0, 1], both (B, 1, H, W) -> scalar, the mean over all pixels."""
+        """Compute the loss.
+
+        Args:
+            logits: (B, 1, H, W).
+            truth: (B, 1, H, W) float in [0, 1].
+
+        Returns:
+            Scalar, the mean over all pixels.
+        """
         error = logits.sigmoid() - truth
         loss = self.l1_weight * error.abs() + self.l2_weight * error.square()
         if self.boundary_weight != 1:
@@ -61,10 +74,20 @@ class L1L2Loss(nn.Module):
 
 
 def gradient_magnitude(x: Tensor) -> Tensor:
-    """Magnitude of the Sobel gradient of a 3x3 mean, (B, 1, H, W) -> (B, 1, H, W).
+    """Magnitude of the Sobel gradient after a 3x3 mean filter.
 
-    As in the release: zero padding, kernels divided by 4 and 1e-4 under the root (so that its
-        slope stays finite where nothing changes).
+    As in the release, borders are padded with zeros and kernels are divided by 4. The 1e-4 under
+    the root keeps the derivative finite where the gradient is zero.
+
+    Args:
+        x: (B, 1, H, W) float.
+
+    Returns:
+        (B, 1, H, W) float.
+
+    Example:
+        >>> gradient_magnitude(torch.ones(1, 1, 9, 9))[0, 0, 4, 4]
+        tensor(0.0100)
     """
     x = F.avg_pool2d(x, 3, stride=1, padding=1)
     smooth = x.new_tensor([1.0, 2.0, 1.0])
@@ -77,11 +100,15 @@ def gradient_magnitude(x: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class GradientLoss(nn.Module):
-    """L1 distance of the gradient magnitudes of probability and truth (paper, equation 1).
+    """L1 distance of the gradient magnitudes of probability and ground truth (paper, equation 1).
 
     Args:
-        loss_weight: alpha of the paper.
-        loss_name: its name in the log.
+        loss_weight: Weight of the loss, alpha in the paper.
+        loss_name: Name of the loss in the log.
+
+    Example:
+        >>> GradientLoss()(torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5))
+        tensor(0.)
     """
 
     soft_target = True
@@ -92,7 +119,15 @@ class GradientLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Logits and truth in [0, 1], both (B, 1, H, W) -> scalar."""
+        """Compute the loss.
+
+        Args:
+            logits: (B, 1, H, W).
+            truth: (B, 1, H, W) float in [0, 1].
+
+        Returns:
+            Scalar.
+        """
         return self.loss_weight * F.l1_loss(
             gradient_magnitude(logits.sigmoid()), gradient_magnitude(truth)
         )

@@ -1,6 +1,7 @@
-"""Refiners as files of other runtimes: ONNX, and PyTorch's exported programs."""
+"""Export of refiners to ONNX, and inference with such files."""
 
 import copy
+import functools
 import hashlib
 import importlib
 import json
@@ -12,14 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 
-from mmseg_cascadepsp.cascade import GuidedFilter
+from mmseg_cascadepsp.cascade import CascadeSettings, GuidedFilter, Network, Passes
 from mmseg_cascadepsp.errors import (
     FileError,
     InvalidTypeError,
@@ -28,89 +27,82 @@ from mmseg_cascadepsp.errors import (
     MissingPackageError,
 )
 from mmseg_cascadepsp.files import atomic_open
-from mmseg_cascadepsp.models.refiner.cascade_psp import CascadePSP
-from mmseg_cascadepsp.models.refiner.portable import PortableNetwork
 from mmseg_cascadepsp.version import __version__
 
-if TYPE_CHECKING:
-    from mmseg_cascadepsp.apis.refiner import Refiner
+from .cascade_psp import CascadePSP
+from .inference import CascadeNetwork
+from .portable import PortableNetwork
 
-FORMATS = ('.onnx', '.pt2')
 INPUTS = ('image', 'masks')
 OPSET = 18
-"""The newest that PyTorch's exporter writes itself; onnxruntime 1.14 reads it."""
-#: Size of the example that is traced.
+"""Newest opset that PyTorch's exporter writes natively. onnxruntime 1.14 and later read it."""
+#: Batch size, height and width of the example input for the export.
 _TRACED = (2, 104, 72)
-#: Sizes on which the result is checked: such as pad on both sides (`lite` pads to 32), on one and
-#: on none, and the smallest, whose map at stride 32 is one pixel.
+#: Sizes at which the result is checked. `lite` pads them to multiples of 32, in both directions,
+#: in one or in none. The smallest has a single pixel at stride 32.
 _CHECKED = ((1, 56, 120), (1, 64, 96), (1, 104, 128), (1, 16, 16), (1, 24, 40))
 TOLERANCE = 1e-3
-"""Of logits, against the model; rounding is a hundredth of it."""
+"""Largest difference of the logits from those of the model. Rounding causes a hundredth of it."""
 
 
-def export_refiner(refiner: 'Refiner', target: str | os.PathLike) -> None:
-    """Write one pass of a refiner's network, in float32, as a file for other runtimes.
+def export_network(network: CascadeNetwork, target: str | os.PathLike, name: str) -> None:
+    """Export one pass of a refiner to an ONNX file, in float32.
 
-    The graph takes ``image``, (B, 3, H, W), RGB, normalised, and ``masks``, (B, 3, H, W) in
-    [-1, 1] (see :data:`mmseg_cascadepsp.cascade.RefinePass`), H and W any multiples of 8 (in
-    ``.pt2`` from 16), and returns the logits (B, 1, H, W) of each stride of the cascade (in ONNX
-    ``logits_8``, ``logits_4``, ``logits_1``). The file carries what a cascade needs besides:
-    ``strides``, ``mean`` and ``std`` of the normalisation and the refiner's ``guided_filter`` and
-    ``overview`` as JSON, ``name``, and ``mmseg_cascadepsp``, the version that wrote it: ONNX
-    as metadata, ``.pt2`` as extra files. It appears only when its logits were found to be the
-    model's, at other sizes than the traced one.
+    The graph has two inputs. ``image`` is (B, 3, H, W), RGB and normalised. ``masks`` is
+    (B, 3, H, W) in [-1, 1] (see :class:`mmseg_cascadepsp.cascade.Network`). H and W are any
+    multiples of 8. Its outputs ``logits_8``, ``logits_4`` and ``logits_1`` are the logits
+    (B, 1, H, W) of each stride.
+
+    The metadata hold what the cascade needs besides. ``strides``, ``mean``, ``std``,
+    ``guided_filter``, ``overview`` and ``remove_detached`` are JSON. ``name`` is the name of the
+    refiner, and ``mmseg_cascadepsp`` the version of this package.
+
+    The file is written only if its logits agree with those of the model at several sizes.
 
     Args:
-        refiner: whose model is a :class:`~mmseg_cascadepsp.models.CascadePSP`.
-        target: ``.onnx``, for ``Refiner(target)`` and any ONNX runtime, or ``.pt2``, for
-            ``torch.export.load``, which needs nothing of this package.
+        network: Network of the refiner.
+        target: File to write, ``.onnx``. ``Refiner(target)`` and any ONNX runtime can run it.
+        name: Name of the refiner.
 
     Raises:
-        ValueError: another suffix.
-        TypeError: the model is no CascadePSP, or has a backbone of another kind.
-        ImportError: an ONNX package is missing.
-        RuntimeError: the logits of the exported graph are not the model's.
-        OSError: ``target`` cannot be written.
+        InvalidValueError: ``target`` has another suffix.
+        InvalidTypeError: The network is no CascadePSP, or its backbone cannot be exported.
+        MissingPackageError: An ONNX package is missing.
+        RuntimeError: The exported graph gives other logits than the model.
+        FileError: ``target`` cannot be written.
+
+    Example:
+        >>> from mmseg_cascadepsp.models.refiner.zoo import load_refiner
+        >>> network, name = load_refiner('lite', device='cpu')
+        >>> export_network(network, 'lite.onnx', name)  # doctest: +SKIP
     """
-    target, model, own = Path(target), refiner.model, refiner._refine_pass
-    if target.suffix not in FORMATS:
-        raise InvalidValueError(
-            f'target must end with {" or ".join(FORMATS)}, got {str(target)!r}.'
-        )
-    if not isinstance(model, CascadePSP) or not hasattr(model.backbone, 'from_stem'):
+    target = Path(target)
+    if target.suffix != '.onnx':
+        raise InvalidValueError(f'target must end with .onnx, got {str(target)!r}.')
+    model = network.model if isinstance(network, CascadeNetwork) else None
+    if model is None or not hasattr(model.backbone, 'from_stem'):
         raise InvalidTypeError(
-            f'model {refiner.name} cannot be exported: expected a CascadePSP whose backbone has '
-            f'from_stem, such as RefinementResNet, got {type(model).__name__}.'
+            f'model {name} cannot be exported: expected a CascadePSP whose backbone has '
+            f'from_stem, such as RefinementResNet, got {type(model or network).__name__}.'
         )
-    if target.suffix == '.onnx':
-        for name in ('onnx', 'onnxruntime', 'onnxscript'):
-            require(name)
+    for package in ('onnx', 'onnxruntime', 'onnxscript'):
+        require(package)
     model = revert_sync_batchnorm(copy.deepcopy(model)).cpu().float().eval()
-    program = _trace(PortableNetwork(model))
+    settings = network.defaults
     facts = {
-        'name': Path(refiner.name).stem,  # of a config no path
+        'name': Path(name).stem,  # without the folder of a config
         'strides': json.dumps(list(model.cascade_strides)),
         'mean': json.dumps(model.data_preprocessor.mean.flatten().tolist()),
         'std': json.dumps(model.data_preprocessor.std.flatten().tolist()),
-        'guided_filter': json.dumps(own.finish and asdict(own.finish)),
-        'overview': json.dumps(own.overview),
+        'guided_filter': json.dumps(settings.guided_filter and asdict(settings.guided_filter)),
+        'overview': json.dumps(settings.overview),
+        'remove_detached': json.dumps(settings.remove_detached),
         'mmseg_cascadepsp': __version__,
     }
-    if target.suffix == '.onnx':
-        content = _to_onnx(program, model.cascade_strides, facts)
-        _check(OnnxRefiner(content).refine_pass, model, refiner.name)
-        with atomic_open(target) as file:
-            file.write(content)
-        return
-    _drop_guards(program)
-    run = program.module()
-    _check(
-        lambda image, masks, strides: dict(zip(strides, run(image, masks), strict=True)),
-        model,
-        refiner.name,
-    )
-    with atomic_open(target) as file, _quiet():
-        torch.export.save(program, file, extra_files=facts)
+    content = _to_onnx(_trace(PortableNetwork(model)), model.cascade_strides, facts)
+    _check(OnnxRefiner(content).refine_pass, model, name)
+    with atomic_open(target) as file:
+        file.write(content)
 
 
 def _example(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -120,7 +112,7 @@ def _example(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _trace(network: PortableNetwork) -> 'torch.export.ExportedProgram':
-    # A map of one pixel at stride 8 would be another graph to torch.export, not to ONNX.
+    # torch.export would specialise the graph for a size of 1. ONNX runs that size, too.
     sizes = {
         0: torch.export.Dim('batch'),
         2: 8 * torch.export.Dim('height_by_8', min=2),
@@ -130,18 +122,6 @@ def _trace(network: PortableNetwork) -> 'torch.export.ExportedProgram':
         return torch.export.export(
             network, _example(*_TRACED), dynamic_shapes=(sizes, sizes), strict=False
         )
-
-
-def _drop_guards(program: 'torch.export.ExportedProgram') -> None:
-    """Let a program take all sizes that its ranges allow.
-
-    Crops of padded maps and maps of one pixel have other strides in memory than those of the
-    traced size; newer versions of torch turn that bookkeeping, on which no result depends, into
-    guards that refuse a side that is a multiple of 32. :func:`_check` is what vouches for such
-    sizes. Ranges (from 16) are kept apart from guards, and stay.
-    """
-    if getattr(program, '_guards_code', None):
-        program._guards_code = []
 
 
 def _to_onnx(
@@ -163,7 +143,7 @@ def _to_onnx(
 
 @contextmanager
 def _quiet():
-    """Without what the exporters say of themselves and of torchvision's absence."""
+    """Silence messages of the exporters, for example about missing torchvision."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -188,33 +168,34 @@ def _check(run, model: CascadePSP, name: str) -> None:
             if not error <= TOLERANCE:
                 raise RuntimeError(
                     f'model {name} cannot be exported: the logits of stride {stride} are off by '
-                    f'{error:.2g} at {size[1]}x{size[2]}, expected at most {TOLERANCE}; does a '
-                    'layer decide by the size of its input?'
+                    f'{error:.2g} at {size[1]}x{size[2]}, expected at most {TOLERANCE}. Does a '
+                    'layer compute something else for some input sizes?'
                 )
 
 
-class OnnxRefiner(nn.Module):
-    """A refiner that :func:`export_refiner` or :func:`export_int8` wrote as ONNX, run by
-    onnxruntime on the CPU, on as many threads as PyTorch has. ``Refiner('refiner.onnx')`` holds
-    one.
+class OnnxRefiner(nn.Module, Network):
+    """A refiner in an ONNX file that :func:`export_network` wrote.
 
-    onnxruntime computes all of a graph, whatever is asked for; so the graph is cut behind each
-    output, coarse to fine, and a pass runs no further than the finest output that it needs.
+    onnxruntime runs it on the CPU, on as many threads as PyTorch uses. ``Refiner('lite.onnx')``
+    makes one. onnxruntime always computes all outputs of a graph. The graph is therefore split
+    after each output, and a pass stops at the finest output that it needs.
 
     Args:
-        source: the file, or its content.
+        source: The file, or its content as bytes.
 
     Attributes:
-        name: of the refiner that was exported.
-        cascade_strides: output strides, coarse to fine.
-        precision: ``'fp32'`` or ``'int8'``.
-        guided_filter, overview: as :class:`~mmseg_cascadepsp.models.CascadePSP` has them; not in
-            the graph.
+        name: Name of the exported refiner.
+        strides: Output strides, from coarse to fine.
+        defaults: Settings of the cascade that it was exported with.
 
     Raises:
-        ImportError: onnx or onnxruntime is not installed.
-        OSError: no such file, or it is no ONNX.
-        ValueError: :func:`export_refiner` did not write it.
+        MissingPackageError: onnx or onnxruntime is not installed.
+        FileError: There is no such file, or it is no ONNX file.
+        InvalidValueError: The file was not written by :func:`export_network`.
+
+    Example:
+        >>> OnnxRefiner('lite.onnx').strides  # doctest: +SKIP
+        (8, 4, 1)
     """
 
     def __init__(self, source: str | os.PathLike | bytes) -> None:
@@ -225,7 +206,7 @@ class OnnxRefiner(nn.Module):
         content = source if isinstance(source, bytes) else _read(source)
         try:
             model = onnx.load_model_from_string(content)
-        except Exception as error:  # protobuf's own kinds, which differ by its version
+        except Exception as error:  # classes of protobuf, which depend on its version
             raise FileError(
                 f'model {label} ({len(content)} bytes) is truncated, damaged or no ONNX file.'
             ) from error
@@ -234,39 +215,57 @@ class OnnxRefiner(nn.Module):
         if lacks:
             raise InvalidValueError(
                 f'model {label} lacks {", ".join(lacks)} in its metadata: expected a file that '
-                'tools/model_converters/export.py wrote.'
+                'Refiner.export or tools/model_converters/export.py wrote.'
             )
         self._source = source
-        self.name, self.precision = facts['name'], facts.get('precision', 'fp32')
-        self.cascade_strides: Sequence[int] = tuple(json.loads(facts['strides']))
-        settings = json.loads(facts.get('guided_filter', 'null'))
-        self.guided_filter = settings and GuidedFilter(**settings)
-        self.overview: float | None = json.loads(facts.get('overview', 'null'))
+        self.name = facts['name']
+        self.strides = tuple(json.loads(facts['strides']))
+        guided_filter = json.loads(facts.get('guided_filter', 'null'))
+        overview = json.loads(facts.get('overview', 'null'))
+        # Older files remove detached components if they have an overview.
+        detached = json.loads(facts.get('remove_detached', json.dumps(overview is not None)))
+        self.defaults = CascadeSettings(
+            guided_filter=guided_filter and GuidedFilter(**guided_filter),
+            overview=overview,
+            remove_detached=detached,
+        )
         for key in ('mean', 'std'):
             value = torch.tensor(json.loads(facts[key]))[:, None, None]
             self.register_buffer(key, value)
-        # Refiner.settings tells refiners apart by their tensors.
-        digest = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-        self.register_buffer('fingerprint', torch.from_numpy(digest.copy()))
+        self.fingerprint = hashlib.sha256(content).hexdigest()[:16]
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         self._stages = [
             self._runtime.InferenceSession(part, options, providers=['CPUExecutionProvider'])
-            for part in _cut(model, [f'logits_{stride}' for stride in self.cascade_strides])
+            for part in _cut(model, [f'logits_{stride}' for stride in self.strides])
         ]
 
     def __reduce__(self):
         return type(self), (self._source,)
+
+    def __copy__(self):
+        # By __reduce__, a copy with other defaults would read the file again.
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
 
     def check_settings(
         self,
         checkpoint: str | os.PathLike | None,
         device: str | torch.device | None,
         precision: str,
-        max_memory: int | str | None,
     ) -> None:
-        """Raise ``ValueError`` for settings of a Refiner that an exported one does not have."""
+        """Refuse settings that an exported refiner does not have.
+
+        Args:
+            checkpoint: Must be None.
+            device: Must be None or the CPU.
+            precision: Must be ``'auto'`` or ``'fp32'``.
+
+        Raises:
+            InvalidValueError: One of them is something else.
+        """
         if checkpoint is not None:
             raise InvalidValueError(
                 'checkpoint must not be given for an exported refiner, which has its weights, got '
@@ -274,7 +273,7 @@ class OnnxRefiner(nn.Module):
             )
         if device is not None and torch.device(device).type != 'cpu':
             raise InvalidValueError(
-                f"device must be 'cpu' for an exported refiner, got {str(device)!r}; a GPU runs "
+                f"device must be 'cpu' for an exported refiner, got {str(device)!r}; on a GPU use "
                 'the refiner that was exported.'
             )
         if precision not in ('auto', 'fp32'):
@@ -282,30 +281,40 @@ class OnnxRefiner(nn.Module):
                 "precision must be 'auto' or 'fp32' for an exported refiner, whose file decides, "
                 f'got {precision!r}.'
             )
-        if max_memory is not None:
-            raise InvalidValueError(
-                'max_memory must not be given for an exported refiner, whose memory onnxruntime '
-                f'does not tell, got {max_memory!r}; a smaller L needs less.'
-            )
 
     def normalize(self, image: Tensor) -> Tensor:
-        """RGB (B, 3, H, W), uint8 or float in 0..255 -> float32 as the network takes it."""
-        return ((image.cpu().float() - self.mean) / self.std).to(image.device)
+        """Normalise images.
+
+        Args:
+            image: (B, 3, H, W), RGB, uint8 or float in 0..255.
+
+        Returns:
+            (B, 3, H, W) float32.
+        """
+        return (image.cpu().float() - self.mean) / self.std
+
+    def for_image(self, image: Tensor) -> Passes:
+        """See :meth:`mmseg_cascadepsp.cascade.Network.for_image`."""
+        return functools.partial(self.refine_pass, image)
+
+    def describe(self) -> dict[str, str]:
+        """Fingerprint of the file, and the precision."""
+        return {'weights': self.fingerprint, 'precision': 'fp32'}
 
     def _apply(self, fn, recurse=True):
-        """Stays on the CPU where the segmentor before it is moved."""
+        """Stay on the CPU when the model around it is moved."""
         return self
 
     def refine_pass(
         self, image: Tensor, masks: Tensor, strides: Sequence[int]
     ) -> dict[int, Tensor]:
-        """One pass, as :meth:`mmseg_cascadepsp.models.CascadePSP.refine_pass`."""
+        """Run one pass, see :meth:`mmseg_cascadepsp.models.CascadePSP.refine_pass`."""
         value = self._runtime.OrtValue.ortvalue_from_numpy
         tensors = {
             name: value(tensor.float().cpu().contiguous().numpy())
             for name, tensor in zip(INPUTS, (image, masks), strict=True)
         }
-        for stride, stage in zip(self.cascade_strides, self._stages, strict=True):
+        for stride, stage in zip(self.strides, self._stages, strict=True):
             if stride < min(strides):
                 break
             names = [output.name for output in stage.get_outputs()]
@@ -318,17 +327,26 @@ class OnnxRefiner(nn.Module):
 
 
 def is_exported(model: object) -> bool:
-    """Whether ``model`` is the path of an ONNX file."""
+    """Whether something is the path of an ONNX file.
+
+    Args:
+        model: A path, or anything else.
+
+    Example:
+        >>> is_exported('lite.onnx'), is_exported('lite')
+        (True, False)
+    """
     return isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith('.onnx')
 
 
 def _cut(model, outputs: Sequence[str]) -> list[bytes]:
-    """Cut an ONNX model behind each of its outputs: part ``k`` computes what output ``k`` needs
-    and no part before has computed, and hands on what later parts need. Every node and every
-    weight is in one part alone (but for constants that several nodes share).
+    """Split an ONNX model into one part for each output.
+
+    Part k computes what output k needs and earlier parts have not computed. Besides output k it
+    returns what later parts need. Each node is in one part only.
     """
     onnx = require('onnx')
-    graph = onnx.shape_inference.infer_shapes(model).graph  # types that other tools left out
+    graph = onnx.shape_inference.infer_shapes(model).graph  # adds types that are missing
     maker = {name: i for i, node in enumerate(graph.node) for name in node.output}
     part_of: dict[int, int] = {}
     for part, output in enumerate(outputs):
@@ -346,7 +364,9 @@ def _cut(model, outputs: Sequence[str]) -> list[bytes]:
     parts = []
     for part, output in enumerate(outputs):
         numbers = sorted(number for number in part_of if part_of[number] == part)
-        nodes = [graph.node[number] for number in numbers]  # in their order, which is a valid one
+        nodes = [
+            graph.node[number] for number in numbers
+        ]  # the order of the graph is valid for each part
         made = {name for node in nodes for name in node.output}
         read = dict.fromkeys(name for node in nodes for name in node.input if name)
         later = {
@@ -386,6 +406,18 @@ def _read(path: str | os.PathLike) -> bytes:
 
 
 def require(module: str) -> ModuleType:
+    """Import a package that ONNX files need.
+
+    Args:
+        module: Its name.
+
+    Raises:
+        MissingPackageError: It is not installed.
+
+    Example:
+        >>> require('json').__name__
+        'json'
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -1,6 +1,4 @@
-"""The refiner's pass as a graph that other runtimes take: one function of two tensors, of any
-size.
-"""
+"""One pass of the refiner in a form that can be exported for any input size."""
 
 import copy
 
@@ -8,20 +6,26 @@ import torch
 from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
 from torch import Tensor, nn
 
-from mmseg_cascadepsp.models.refiner.cascade_psp import CascadePSP
-from mmseg_cascadepsp.models.refiner.inference import FastNetwork
+from .cascade_psp import CascadePSP
+from .inference import FastNetwork
 
 
 class PortableNetwork(nn.Module):
-    """A :class:`CascadePSP` as ``torch.export`` takes it with sizes left open: its function, to
-    rounding, without anything that is decided by a size.
+    """Copy of a :class:`CascadePSP` that ``torch.export`` can export with dynamic sizes.
 
-    Norms are folded, paddings that depend on the size are fixed (all maps that have them are of
-    even size), and adaptive pooling is :func:`pool_by_products`.
+    Its results are those of the model up to rounding. Norms are folded into convolutions, paddings
+    that depend on the input size become constant, and adaptive pooling becomes
+    :func:`pool_by_products`.
 
     Args:
-        model: has a backbone that :class:`FastNetwork` takes.
-            It stays as it is.
+        model: The refiner, with a backbone that :class:`FastNetwork` accepts. It is not changed.
+
+    Example:
+        >>> from mmseg_cascadepsp.models.refiner.zoo import build_model
+        >>> network = PortableNetwork(build_model('lite')[0])
+        >>> image, masks = torch.zeros(2, 1, 3, 16, 24)
+        >>> [tuple(logits.shape) for logits in network(image, masks)]
+        [(1, 1, 16, 24), (1, 1, 16, 24), (1, 1, 16, 24)]
     """
 
     def __init__(self, model: CascadePSP) -> None:
@@ -35,14 +39,14 @@ class PortableNetwork(nn.Module):
         self.eval()
 
     def forward(self, image: Tensor, masks: Tensor) -> tuple[Tensor, ...]:
-        """One pass.
+        """Run one pass.
 
         Args:
-            image: (B, 3, H, W), normalised; H and W multiples of 8.
+            image: (B, 3, H, W), normalised. H and W are multiples of 8.
             masks: (B, 3, H, W) in [-1, 1].
 
         Returns:
-            Logits (B, 1, H, W) of each stride of ``strides``.
+            Logits (B, 1, H, W) of each stride, from coarse to fine.
         """
         backbone = self.backbone
         stem = backbone.stem_response(torch.cat((image, masks), dim=1), backbone.stem_conv)
@@ -51,15 +55,20 @@ class PortableNetwork(nn.Module):
 
 
 def pool_by_products(x: Tensor, size: int) -> Tensor:
-    """``F.adaptive_avg_pool2d(x, size)`` as two matrix products, whose matrices are made of the
-    size of ``x`` within the graph.
+    """``F.adaptive_avg_pool2d(x, size)`` as two matrix products, for inputs of dynamic size.
 
     Args:
         x: (B, C, H, W).
-        size: side of the grid.
+        size: Side of the grid.
 
     Returns:
         (B, C, size, size).
+
+    Example:
+        >>> x = torch.rand(1, 2, 7, 10)
+        >>> expected = torch.nn.functional.adaptive_avg_pool2d(x, 3)
+        >>> torch.allclose(pool_by_products(x, 3), expected, atol=1e-6)
+        True
     """
     height, width = x.shape[-2:]
     along = _averages(width, size, x).transpose(0, 1)
@@ -67,8 +76,9 @@ def pool_by_products(x: Tensor, size: int) -> Tensor:
 
 
 def _averages(length: int, size: int, like: Tensor) -> Tensor:
-    """(size, length): row ``i`` averages from ``floor(i length / size)`` up to
-    ``ceil((i + 1) length / size)``.
+    """Matrix (size, length) whose row i averages the pixels of cell i.
+
+    The cell goes from ``floor(i * length / size)`` to ``ceil((i + 1) * length / size)``.
     """
     cells = torch.arange(size, device=like.device)[:, None]
     pixels = torch.arange(length, device=like.device)[None]
@@ -79,8 +89,9 @@ def _averages(length: int, size: int, like: Tensor) -> Tensor:
 
 
 def _fix_paddings(module: nn.Module) -> None:
-    """Replace convolutions that pad by the size of their input, which is a multiple of their
-    stride, by such as pad always the same.
+    """Replace convolutions whose padding depends on the input size by ones of constant padding.
+
+    Both pad alike, because all inputs are multiples of the stride.
     """
     for name, child in module.named_children():
         if isinstance(child, Conv2dAdaptivePadding):

@@ -13,21 +13,28 @@ from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
 @MODELS.register_module()
 class RefinementResNet(ResNet):
-    """MMSeg's ResNet over image and mask channels, with the skips that the refinement head reads
-    (paper, section 3.1).
+    """MMSeg's ResNet over image and masks, with the skip connections of the refinement head.
 
-    Two things differ from :class:`mmseg.models.ResNet`: the first skip is the stem convolution's
-    response **before** its normalisation, as in the authors' release, and the width of each stage
-    can be given.
+    It differs from :class:`mmseg.models.ResNet` in two ways. The first skip connection is the
+    output of the stem's convolution **before** its normalisation, as in the authors' release. The
+    width of each stage can be given.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        in_channels: 3 of the image and those of the masks.
-        stage_channels: width of each stage (its bottleneck's inner width, for 50 layers or more);
-            by default ``base_channels`` times 1, 2, 4, 8.
-        init_cfg: ``dict(type='Pretrained', checkpoint=...)`` takes ImageNet weights of three
-            channels too: those of the mask channels start at zero.
-        kwargs: see :class:`mmseg.models.ResNet`.
+        in_channels: Channels of image and masks together.
+        stage_channels: Width of each stage. For 50 layers and more it is the inner width of the
+            bottlenecks. By default ``base_channels`` times 1, 2, 4 and 8.
+        kwargs: See :class:`mmseg.models.ResNet`. With ``init_cfg=dict(type='Pretrained',
+            checkpoint=...)``, ImageNet weights of three input channels are accepted, too. Weights
+            of the mask channels then start at zero.
+
+    Example:
+        >>> layout = dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), norm_cfg=dict(type='BN'))
+        >>> backbone = RefinementResNet(
+        ...     18, stem_channels=8, stage_channels=(8, 8, 8, 8), **layout
+        ... )
+        >>> [tuple(feature.shape[1:]) for feature in backbone(torch.zeros(1, 6, 32, 32))]
+        [(8, 16, 16), (8, 8, 8), (8, 4, 4)]
     """
 
     def __init__(
@@ -41,7 +48,7 @@ class RefinementResNet(ResNet):
         super().__init__(depth, in_channels=in_channels, **kwargs)
 
     def make_res_layer(self, **kwargs):
-        """Build one stage; ``stage_channels`` replaces the doubling of widths."""
+        """Build one stage, of the width in ``stage_channels`` if that is given."""
         if self.stage_channels is not None:
             stage = len(self.res_layers)
             kwargs['planes'] = self.stage_channels[stage]
@@ -51,21 +58,43 @@ class RefinementResNet(ResNet):
 
     @property
     def stem_conv(self) -> nn.Conv2d:
-        """The convolution over image and mask channels."""
+        """Convolution of the stem, which reads image and masks."""
         return self.conv1
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, in_channels, H, W) -> stem response (/2, before its norm), first stage (/4), last
-        stage.
+        """Compute features.
+
+        Args:
+            x: (B, in_channels, H, W).
+
+        Returns:
+            Output of the stem's convolution (stride 2), of the first stage (stride 4) and of the
+            last stage.
         """
         return self.from_stem(self.stem_response(x, self.stem_conv), x.shape[-2:])
 
     def stem_response(self, x: Tensor, conv: nn.Module) -> Tensor:
-        """Response of ``conv``, the stem's convolution or that over some of its channels."""
+        """Apply the stem's convolution, or a part of it that reads some of the channels.
+
+        Args:
+            x: (B, C, H, W), the channels that ``conv`` reads.
+            conv: :attr:`stem_conv`, or a convolution over some of its input channels.
+
+        Returns:
+            (B, stem channels, H / 2, W / 2).
+        """
         return conv(x)
 
     def from_stem(self, stem: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """What :meth:`forward` returns, from the stem's response to an input of ``size``."""
+        """Compute what :meth:`forward` returns from the output of the stem's convolution.
+
+        Args:
+            stem: (B, stem channels, H / 2, W / 2).
+            size: (H, W) of the input.
+
+        Returns:
+            See :meth:`forward`.
+        """
         x = self.maxpool(self.relu(self.norm1(stem)))
         for i, name in enumerate(self.res_layers):
             x = getattr(self, name)(x)
@@ -74,11 +103,11 @@ class RefinementResNet(ResNet):
         return stem, first, x
 
     def init_weights(self) -> None:
-        """Initialise; ImageNet weights of three input channels are widened by zeros.
+        """Initialise the weights. ImageNet weights of three channels get zeros for the masks.
 
         Raises:
-            OSError: the file of ``init_cfg`` cannot be had.
-            ValueError: it does not fit.
+            FileError: The checkpoint of ``init_cfg`` cannot be read.
+            InvalidValueError: The checkpoint does not fit.
         """
         cfg = self.init_cfg
         if not (isinstance(cfg, dict) and cfg.get('type') == 'Pretrained'):
@@ -88,9 +117,9 @@ class RefinementResNet(ResNet):
             state = CheckpointLoader.load_checkpoint(source, map_location='cpu')
         except OSError as error:
             raise FileError(
-                f'init_cfg: {source} cannot be read ({error}); give the file with --cfg-options '
+                f'init_cfg: {source} cannot be read ({error}). Give the file with --cfg-options '
                 'model.backbone.init_cfg.checkpoint=FILE, or start without it with '
-                'model.backbone.init_cfg=None'
+                'model.backbone.init_cfg=None.'
             ) from error
         state = dict(state.get('state_dict', state))
         weight = state.get('conv1.weight')
@@ -100,7 +129,7 @@ class RefinementResNet(ResNet):
         lacking = self.load_state_dict(state, strict=False).missing_keys
         if lacking:
             raise InvalidValueError(
-                f'init_cfg: {source} does not fit ResNet-{self.depth}: it lacks '
-                f'{", ".join(lacking[:3])}'
+                f'init_cfg: {source} does not fit ResNet-{self.depth}: it has no '
+                f'{", ".join(lacking[:3])}.'
             )
         self._is_init = True

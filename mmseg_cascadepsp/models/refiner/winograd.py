@@ -1,28 +1,35 @@
-"""3x3 convolutions with fewer products."""
+"""Faster 3x3 convolutions for CPUs (Winograd)."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 MIN_CHANNELS = 256
-"""Of inputs and outputs: below, the transforms cost more than the products saved."""
+"""Least number of input and output channels that makes the transforms worth their cost."""
 MIN_TILES = 128
+"""Least number of tiles of 2x2 outputs. Smaller maps are convolved directly."""
 STRIP = 2**18
-"""Tiles times channels that are transformed at once: 16 MB, about what stays in the cache."""
+"""Tiles times channels that are transformed at once. This is 16 MB, which fits the cache."""
 #: Kernel transform of F(2x2, 3x3).
 _KERNEL = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 
 
 class WinogradConv2d(nn.Module):
-    """A 3x3 convolution of stride 1 as Lavin and Gray's F(2x2, 3x3): 16 products for four outputs
-    in the place of 36, as 16 matrix products. For full precision on the CPU, where PyTorch does
-    without.
+    """A 3x3 convolution of stride 1 by Winograd's method F(2x2, 3x3) (Lavin and Gray, 2016).
 
-    All its factors are 0, 1 and 1/2, and its sums are shorter: against double precision its error
-    is below that of the direct form. Inference alone: it has no gradient.
+    It needs 16 products for four outputs instead of 36, computed as 16 matrix products. It is
+    meant for float32 on CPUs, where PyTorch has no such kernel. Its rounding error is smaller than
+    that of the direct form. It is for inference only and has no gradient.
 
     Args:
-        conv: what is computed; see :meth:`pays`. Small maps go through it as before.
+        conv: The convolution to compute, one that :meth:`pays` accepts. Small maps are still
+            computed by ``conv`` itself.
+
+    Example:
+        >>> conv = nn.Conv2d(256, 256, 3, padding=1).requires_grad_(False)
+        >>> x = torch.randn(1, 256, 32, 32)
+        >>> torch.allclose(WinogradConv2d(conv)(x), conv(x), atol=1e-4)
+        True
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -34,7 +41,7 @@ class WinogradConv2d(nn.Module):
 
     @staticmethod
     def pays(conv: nn.Module) -> bool:
-        """Whether a module is a convolution that is computed faster so."""
+        """Whether Winograd's method makes a module faster."""
         return (
             type(conv) is nn.Conv2d
             and conv.kernel_size == (3, 3)
@@ -54,7 +61,7 @@ class WinogradConv2d(nn.Module):
         if batch * (apart * rows // 2) * (apart * columns // 2) < MIN_TILES:
             return self.conv(x)
         x = x.permute(0, 2, 3, 1)
-        if apart > 1:  # every so manieth row and column is a picture of its own
+        if apart > 1:  # dilation: split into images of every apart-th row and column
             x = F.pad(x, (0, 0, 0, columns * apart - width, 0, rows * apart - height))
             x = x.reshape(batch, rows, apart, columns, apart, channels)
             x = x.permute(0, 2, 4, 1, 3, 5).reshape(-1, rows, columns, channels)

@@ -1,7 +1,9 @@
-"""Refiners by name: their configs, and where their weights are."""
+"""Named refiners, with their configs and weights."""
 
+import copy
 import hashlib
 import os
+import re
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +11,12 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from mmseg_cascadepsp.cascade import Network
 from mmseg_cascadepsp.errors import (
     FileError,
     InvalidTypeError,
@@ -20,21 +24,31 @@ from mmseg_cascadepsp.errors import (
     MissingFileError,
 )
 from mmseg_cascadepsp.files import atomic_open
+from mmseg_cascadepsp.version import __version__
+
+from .cascade_psp import CascadePSP
+from .checkpoint import load_weights, read_state_dict
+from .inference import CascadeNetwork, check_precision
+from .onnx import OnnxRefiner, is_exported
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A refiner with a name.
+    """Config and weights of a named refiner.
 
     Args:
-        config: Its config, inside ``configs/``.
-        weights: Name of its weights: inside ``mmseg_cascadepsp/weights`` without ``url``, else in
-            the cache.
-        url: Where the weights are fetched from.
-        md5: Checksum of what is fetched.
-        size: Of what is fetched, in words.
+        config: Config in ``configs/``.
+        weights: File name of the weights, in ``mmseg_cascadepsp/weights``, or in PyTorch's cache
+            if there is a ``url``.
+        url: Address to download the weights from.
+        md5: Checksum of the download.
+        size: Size of the download, in words.
+
+    Example:
+        >>> ZOO['lite'].config
+        'cascadepsp_lite.py'
     """
 
     config: str
@@ -58,40 +72,81 @@ ALIASES = {'cascadepsp_lite': 'lite', 'cascadepsp_r50': 'r50'}
 
 
 def is_name(model: object) -> bool:
-    """Whether ``model`` is a name of the zoo, whose weights are known."""
-    return isinstance(model, str) and ALIASES.get(model, model) in ZOO
+    """Whether something is the name of a refiner whose weights are known.
+
+    Args:
+        model: A name, or anything else.
+
+    Example:
+        >>> is_name('lite'), is_name('config.py')
+        (True, False)
+    """
+    if not isinstance(model, str | os.PathLike):
+        return False
+    return ALIASES.get(os.fspath(model), os.fspath(model)) in ZOO
+
+
+def shipped_folder(name: str) -> Path:
+    """Path of ``configs`` or ``demo``, in a checkout or in an installed wheel.
+
+    Args:
+        name: Name of the folder.
+
+    Example:
+        >>> (shipped_folder('configs') / 'cascadepsp_lite.py').is_file()
+        True
+    """
+    checkout = (PACKAGE.parent / 'configs' / 'cascadepsp_lite.py').is_file()
+    return (PACKAGE.parent if checkout else PACKAGE / '.mim') / name
 
 
 def find_config(name: str) -> Path:
     """Path of a config of this package, in a checkout or in an installed wheel.
 
+    Args:
+        name: Path inside ``configs/``.
+
     Raises:
-        OSError: it is not there.
+        MissingFileError: There is no such config.
+
+    Example:
+        >>> find_config('cascadepsp_lite.py').name
+        'cascadepsp_lite.py'
     """
-    checkout = (PACKAGE.parent / 'setup.py').is_file()
-    folder = PACKAGE.parent / 'configs' if checkout else PACKAGE / '.mim' / 'configs'
-    if not (folder / name).is_file():
+    path = shipped_folder('configs') / name
+    if not path.is_file():
         raise MissingFileError(
-            f'config {name} is not in {folder}; the installation of mmseg_cascadepsp is not '
-            'complete.'
+            f'config {name} is not in {path.parent}: the name is wrong, or the installation of '
+            'mmseg_cascadepsp is not complete.'
         )
-    return folder / name
+    return path
 
 
 def find_weights(name: str, progress: bool = True) -> Path:
-    """Path of the weights of a named refiner; they are downloaded into PyTorch's cache when they
-    are not there yet.
+    """Path of the weights of a named refiner.
+
+    Weights that are not part of the package are downloaded once into PyTorch's cache.
+
+    Args:
+        name: Name of the refiner.
+        progress: Whether to show a progress bar.
 
     Raises:
-        OSError: they cannot be fetched, or are damaged; the sentence says what to put where.
+        MissingFileError: The weights are missing from the package.
+        FileError: The weights cannot be downloaded, or are damaged. The message says which file
+            to put where.
+
+    Example:
+        >>> find_weights('lite').name
+        'cascadepsp_lite.pth'
     """
     entry = ZOO[ALIASES.get(name, name)]
     if entry.url is None:
         path = PACKAGE / 'weights' / entry.weights
         if not path.is_file():
             raise MissingFileError(
-                f'weights of {name!r} are not at {path}; install the package '
-                'anew, or give checkpoint=FILE (--checkpoint FILE).'
+                f'weights of {name!r} are not at {path}: install the package again, or give '
+                'checkpoint=FILE (--checkpoint FILE).'
             )
         return path
     path = Path(torch.hub.get_dir()) / 'checkpoints' / entry.weights
@@ -101,14 +156,14 @@ def find_weights(name: str, progress: bool = True) -> Path:
         except OSError as error:
             raise FileError(
                 f'weights of {name!r} cannot be fetched from {entry.url} '
-                f'({getattr(error, "reason", error)}); get that file where there is a network '
-                f'({entry.size}, md5 {entry.md5}) and put it at {path}, or give '
+                f'({getattr(error, "reason", error)}). Download that file on a machine with a '
+                f'network ({entry.size}, md5 {entry.md5}) and put it at {path}, or give '
                 'checkpoint=FILE (--checkpoint FILE).'
             ) from error
     elif entry.md5 and _md5(path) != entry.md5:
         raise FileError(
-            f'{path} is damaged: its md5 is {_md5(path)}, expected {entry.md5}; delete '
-            'it, and it is fetched anew.'
+            f'{path} is damaged: its md5 is {_md5(path)}, expected {entry.md5}. Delete it, and '
+            'it is downloaded again.'
         )
     return path
 
@@ -116,14 +171,32 @@ def find_weights(name: str, progress: bool = True) -> Path:
 def download(
     url: str, path: str | os.PathLike, md5: str | None = None, progress: bool = True
 ) -> None:
-    """Fetch ``url`` to ``path``, which appears only when all of it has come and its checksum is
-    right.
+    """Download a file. It is written only if it is complete and its checksum is right.
+
+    Args:
+        url: Address of the file.
+        path: File to write.
+        md5: Checksum, if known. A name such as ``NAME-1a2b3c4d.pth`` must also agree with the
+            SHA-256 of the file.
+        progress: Whether to show a progress bar.
 
     Raises:
-        OSError: no network, an answer that is no file or is cut short, a full disk, or a wrong
-            checksum.
+        OSError: There is no network or the server refuses.
+        FileError: The download is cut short, or its checksum is wrong.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     source = Path(folder, 'a.txt')
+        ...     _ = source.write_text('weights')
+        ...     download(source.as_uri(), Path(folder, 'b.txt'), progress=False)
+        ...     Path(folder, 'b.txt').read_text()
+        'weights'
     """
-    digest = hashlib.md5(usedforsecurity=False)
+    path = Path(path)
+    # Weights of OpenMMLab have the first digits of their SHA-256 in their name.
+    named = re.search(r'-([0-9a-f]{8})\.pth$', path.name)
+    digest, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     columns = (
         TextColumn('{task.description}'),
         BarColumn(),
@@ -140,11 +213,17 @@ def download(
         while block := answer.read(1 << 20):
             file.write(block)
             digest.update(block)
+            sha256.update(block)
             bar.advance(task, len(block))
-        if total and file.tell() != total:  # a lost connection reads like the end
+        if total and file.tell() != total:  # a lost connection looks like the end of the file
             raise FileError(f'only {file.tell()} of {total} bytes came')
         if md5 and digest.hexdigest() != md5:
-            raise FileError(f'what came has the md5 {digest.hexdigest()}')
+            raise FileError(f'what came has the md5 {digest.hexdigest()}, expected {md5}')
+        if named and not sha256.hexdigest().startswith(named[1]):
+            raise FileError(
+                f'the SHA-256 of what came begins with {sha256.hexdigest()[:8]}, not with '
+                f'{named[1]} as its name says'
+            )
 
 
 def _md5(path: Path) -> str:
@@ -156,16 +235,23 @@ def _md5(path: Path) -> str:
 
 
 def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module, str]:
-    """Build a refiner, with random weights, from a name of the zoo, the path of a config, or a
-    config.
+    """Build a refiner with random weights.
+
+    Args:
+        model: Name of a refiner, path of a config, or a config.
 
     Returns:
-        The module, and what to call it.
+        The refiner and its name.
 
     Raises:
-        ValueError: an unknown name, or a config without a model.
-        TypeError: the model is no refiner.
-        OSError: no such config file.
+        InvalidValueError: The name is unknown, or the config has no model.
+        InvalidTypeError: The model is no refiner.
+        MissingFileError: There is no such config file.
+
+    Example:
+        >>> model, name = build_model('lite')
+        >>> type(model).__name__, name
+        ('CascadePSP', 'lite')
     """
     if isinstance(model, (str, os.PathLike)):
         label = os.fspath(model)
@@ -190,19 +276,123 @@ def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module,
     cfg = model.get('model', model)
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise InvalidValueError(f'model: the config {label} has no model with a type.')
-    # The scope is set for this build alone.
+    # Sets MMEngine's default scope during this call only.
     module = MODELS.build({**cfg, '_scope_': 'mmseg'})
     check_refiner(module, label)
     return module, label
 
 
+def load_refiner(
+    model: str | os.PathLike | Config | Mapping | nn.Module | Network = 'lite',
+    checkpoint: str | os.PathLike | None = None,
+    device: str | torch.device | None = None,
+    precision: str = 'auto',
+) -> tuple[Network, str]:
+    """Load a refiner with its weights.
+
+    Args:
+        model, checkpoint, device, precision: See :class:`~mmseg_cascadepsp.Refiner`.
+
+    Returns:
+        The network and its name.
+
+    Raises:
+        InvalidValueError: The name, precision or device is unknown, or the weights do not fit.
+        InvalidTypeError: The model is no refiner.
+        FileError: A config, weights or an ONNX file cannot be read or downloaded.
+        MissingPackageError: The model is an ONNX file, and onnx or onnxruntime is missing.
+
+    Example:
+        >>> network, name = load_refiner('lite')
+        >>> name, network.strides
+        ('lite', (8, 4, 1))
+    """
+    check_precision(precision)
+    if is_exported(model):
+        model = OnnxRefiner(model)
+    if isinstance(model, OnnxRefiner):
+        model.check_settings(checkpoint, device, precision)
+        return model, model.name
+    if isinstance(model, Network):
+        if checkpoint is not None or device is not None:
+            raise InvalidValueError(
+                f'checkpoint and device are those of the {type(model).__name__} given: leave '
+                'them out.'
+            )
+        return model, type(model).__name__
+    if isinstance(model, nn.Module):
+        name = type(model).__name__
+        check_refiner(model, name)
+        device = device or next((value.device for value in model.parameters()), 'cpu')
+    else:
+        named = is_name(model)
+        model, name = build_model(model)
+        if checkpoint is None and not named:
+            raise InvalidValueError(
+                f'checkpoint must be given for {name}; only the names '
+                f'{", ".join(map(repr, ZOO))} know their weights.'
+            )
+        checkpoint = checkpoint or find_weights(name)
+    if checkpoint is not None:
+        load_weights(model, read_state_dict(checkpoint), checkpoint, name)
+    device = _check_device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    on_cpu = device.type == 'cpu'
+    if on_cpu and any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+        model = revert_sync_batchnorm(copy.deepcopy(model))  # leaves the given module as it is
+    model.to(device, memory_format=torch.channels_last)
+    return CascadeNetwork(model.eval(), precision), name
+
+
+def _check_device(device: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch built without CUDA
+        raise InvalidValueError(
+            f'device {str(device)!r} cannot be used: {str(error).splitlines()[0]}'
+        ) from None
+    return device
+
+
 def check_refiner(module: nn.Module, label: str) -> None:
-    """Raise ``TypeError`` unless ``module`` has what the cascade calls."""
-    lacks = [
-        name for name in ('refine_pass', 'normalize') if not callable(getattr(module, name, None))
-    ]
-    if lacks:
+    """Check that a module is a refiner.
+
+    Args:
+        module: The module.
+        label: Its name, for the error message.
+
+    Raises:
+        InvalidTypeError: It is none.
+
+    Example:
+        >>> check_refiner(build_model('lite')[0], 'lite')
+    """
+    if not isinstance(module, CascadePSP | Network):
         raise InvalidTypeError(
-            f'model {label} is a {type(module).__name__} without '
-            f'{" and ".join(lacks)}; expected a refiner such as CascadePSP.'
+            f'model {label} is a {type(module).__name__}, expected a CascadePSP or a '
+            'subclass of mmseg_cascadepsp.cascade.Network.'
         )
+
+
+def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Convert the checkpoint of the authors' release to one of this package.
+
+    The weights must fit the network of ``cascadepsp_r50``. ``target`` is written atomically and
+    replaces an existing file.
+
+    Args:
+        source: The authors' file.
+        target: File to write.
+
+    Raises:
+        FileError: ``source`` cannot be read or ``target`` cannot be written.
+        InvalidValueError: The weights do not fit. The message names the first ones.
+
+    Example:
+        >>> convert_checkpoint('model', 'cascadepsp_r50.pth')  # doctest: +SKIP
+    """
+    state_dict = read_state_dict(source)
+    load_weights(build_model('r50')[0], state_dict, source, 'r50')
+    meta = {'source': Path(source).name, 'mmseg_cascadepsp': __version__}
+    with atomic_open(target) as file:
+        torch.save({'meta': meta, 'state_dict': state_dict}, file)

@@ -86,5 +86,7 @@ class TestPixels:
         write_picture(tmp_path / 'other.png', self.photo[:50])
         model = chained(self.coarse * 1)
         sample = sample_of(self.truth.shape, img_path=str(tmp_path / 'other.png'))
-        with pytest.raises(ValueError, match=r'none will do.*other.png is of shape.*KeepOriginal'):
+        with pytest.raises(
+            ValueError, match=r'and found none.*other.png is of shape.*KeepOriginal'
+        ):
             model.predict(torch.zeros(1, 6, 96, 128), [sample])

@@ -55,8 +55,8 @@ class TestLabels:
     @pytest.mark.parametrize(
         'certainty, size, moved',
         [
-            # One-hot logits times 20 leave the refiner no say under such a weight; those of another
-            # size than the label map do not count.
+            # One-hot logits times 20 leave the refiner no say under such a weight. Those of
+            # another size than the label map do not count.
             (0, (96, 128), True),
             (20, (96, 128), False),
             (20, (48, 64), True),
@@ -278,8 +278,8 @@ def test_training_is_refused_with_directions():
 
 def test_arguments_are_checked():
     for options, sentence in (
-        (dict(enlarge='nearest'), 'enlarge must be one of logits, labels'),
-        (dict(precision='int8'), 'precision must be one of fp32'),
+        (dict(enlarge='nearest'), "enlarge must be 'logits' or 'labels', got 'nearest'"),
+        (dict(precision='int8'), "precision must be one of 'fp32'"),
     ):
         with pytest.raises(ValueError, match=sentence):
             chained(0, **options)
@@ -336,7 +336,11 @@ def test_a_config_file_of_mmseg_as_segmentor():
     ('strategy', 'error', 'words'),
     [
         ('foo', ValueError, "strategy must be 'auto', 'scene'"),
-        ({'type': 'scene', 'pading': 0.5}, TypeError, "'scene' has no setting pading; it has .*L"),
+        (
+            {'type': 'scene', 'pading': 0.5},
+            TypeError,
+            'SceneParsingStrategy has no setting pading; it has stuff, .* L',
+        ),
     ],
 )
 def test_strategies_are_checked_before_weights_and_data_are_loaded(strategy, error, words):

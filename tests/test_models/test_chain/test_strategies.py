@@ -6,7 +6,6 @@ import torch
 from mmengine.config import ConfigDict
 from mmseg.registry import DATASETS, TASK_UTILS
 
-from mmseg_cascadepsp.cascade import refine_classes, refine_scene
 from mmseg_cascadepsp.models.chain import (
     STUFF,
     BinaryStrategy,
@@ -17,6 +16,7 @@ from mmseg_cascadepsp.models.chain import (
     find_background,
     stuff_ids,
 )
+from tests.test_cascade.toy_refiner import Toy, refine_classes, refine_scene
 
 ADE_STUFF_1_BASED = (
     1,
@@ -69,15 +69,8 @@ def shrunk(image, masks, strides):
 
 
 def run(strategy, labels, network=shrunk, classes=None, **options):
-    return strategy.refine(
-        network,
-        torch.zeros(3, *labels.shape),
-        labels,
-        normalize=None,
-        strides=(8, 4, 1),
-        classes=classes,
-        **options,
-    )
+    image = torch.zeros(3, *labels.shape)
+    return strategy.refine(Toy(network, None), image, labels, classes=classes, **options)
 
 
 @pytest.fixture
@@ -186,11 +179,12 @@ def test_auto_without_names(number, name):
 def test_strategies_are_registered(kind):
     config = ConfigDict(type=kind.__name__, L=321, stuff=['sky'], threshold=0.4)
     built = TASK_UTILS.build(config)
-    assert type(built) is kind and (built.L, built.stuff, built.threshold) == (321, ['sky'], 0.4)
+    assert type(built) is kind and built.stuff == ['sky']
+    assert built.settings == {'L': 321, 'threshold': 0.4}
     assert build_strategy(config) == built
     assert build_strategy(dict(config, type=kind)) == built
     assert build_strategy(built) is built
-    assert 'L=321' in repr(built)
+    assert 'L=321' in repr(built) and built != build_strategy(dict(config, L=322))
 
 
 @pytest.mark.parametrize(
@@ -198,8 +192,14 @@ def test_strategies_are_registered(kind):
     [
         ('panoptic', ValueError, "'scene', 'semantic', 'binary'"),
         ({'type': 'scene', 'minarea': 3}, TypeError, 'minarea'),
+        (
+            {'type': 'scene', 'fast': True},
+            TypeError,
+            "fast has been renamed. Give steps='global'",
+        ),
+        ({'type': 'semantic', 'local': 'auto'}, TypeError, 'local has been renamed'),
         (None, TypeError, 'NoneType'),
-        (SceneParsingStrategy, TypeError, 'type'),
+        (SceneParsingStrategy, TypeError, 'ABCMeta'),
     ],
 )
 def test_strategies_that_there_are_not(strategy, error, words):
@@ -223,7 +223,9 @@ def test_scene_passes_its_settings_on(labels):
         bucket=16,
     )
     result = run(SceneParsingStrategy(stuff=['Background'], **settings), labels, classes=PETS)
-    expected = refine_scene(shrunk, torch.zeros(3, *labels.shape), labels, stuff=[0], **settings)
+    expected = refine_scene(
+        shrunk, torch.zeros(3, *labels.shape), labels, stuff=[0], steps='auto', **settings
+    )
     assert np.array_equal(result.labels, expected.labels)
     assert np.array_equal(result.confidence, expected.confidence)
     assert result.found == 3 and len(result.components) == 2
@@ -231,18 +233,18 @@ def test_scene_passes_its_settings_on(labels):
 
 
 def test_semantic_gives_to_background_what_classes_give_up(labels):
-    result = run(SemanticStrategy(fast=True, L=112), labels, classes=PETS)
+    result = run(SemanticStrategy(steps='global', L=112), labels, classes=PETS)
     expected = refine_classes(
-        shrunk, torch.zeros(3, *labels.shape), labels, background=0, fast=True, L=112
+        shrunk, torch.zeros(3, *labels.shape), labels, background=0, steps='global', L=112
     )
     assert np.array_equal(result.labels, expected.labels)
     before, after = (labels == 2).sum(), (result.labels == 2).sum()
     assert before - 2 * (50 + 54) <= after < before
     assert set(np.unique(result.labels[labels != result.labels])) == {0}
     assert {part.label for part in result.components} == {1, 2}
-    kept = run(SemanticStrategy(fast=True, L=112, background=None), labels, classes=PETS)
+    kept = run(SemanticStrategy(steps='global', L=112, background=None), labels, classes=PETS)
     assert {part.label for part in kept.components} == {0, 1, 2}
-    named = run(SemanticStrategy(fast=True, L=112, background='cat'), labels, classes=PETS)
+    named = run(SemanticStrategy(steps='global', L=112, background='cat'), labels, classes=PETS)
     assert {part.label for part in named.components} == {0, 2}
 
 
@@ -260,7 +262,7 @@ def test_semantic_gives_to_background_what_classes_give_up(labels):
 )
 def test_binary_refines_the_foreground(labels, classes, settings, foreground):
     labels = np.where(labels == 2, foreground, np.where(labels == 255, 255, 1 - foreground))
-    result = run(BinaryStrategy(fast=True, L=112, **settings), labels, classes=classes)
+    result = run(BinaryStrategy(steps='global', L=112, **settings), labels, classes=classes)
     assert [part.label for part in result.components] == [foreground]
     shrunken = (result.labels == foreground).sum()
     assert 0 < shrunken < (labels == foreground).sum()

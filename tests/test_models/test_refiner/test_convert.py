@@ -123,7 +123,7 @@ def test_only_theirs_is_taken_for_theirs(theirs, r50):
     assert is_release_state_dict({key.removeprefix('module.'): theirs[key] for key in theirs})
     assert not is_release_state_dict(r50.state_dict())
     assert rename_release_key('feats2.conv1.weight') is None
-    with pytest.raises(ValueError, match='1 of 2 keys are strange to it, first head.bias'):
+    with pytest.raises(ValueError, match='1 of 2 keys do not belong to it, first head.bias'):
         convert_release_state_dict(
             {'module.final_21.bias': theirs['module.final_21.bias'], 'head.bias': torch.zeros(1)}
         )

@@ -1,7 +1,9 @@
 """What is computed faster is the same function."""
 
 import copy
+import functools
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -10,9 +12,9 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_cascadepsp.cascade import FinishedPass, run_cascade
-from mmseg_cascadepsp.models import inference, winograd
-from mmseg_cascadepsp.models.refiner.inference import FastNetwork, InferencePass
+from mmseg_cascadepsp.cascade import run_cascade
+from mmseg_cascadepsp.models.refiner import inference, winograd
+from mmseg_cascadepsp.models.refiner.inference import CascadeNetwork, FastNetwork
 from mmseg_cascadepsp.models.refiner.winograd import WinogradConv2d
 from tests.test_models.test_refiner.test_network import build
 
@@ -40,7 +42,6 @@ def model(request):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     model.double().eval()
-    model.overview = None
     image, mask = tensors()
     with torch.no_grad():  # the spread of logits where they decide
         outputs = model.refine_pass(image, mask.expand(-1, 3, -1, -1), (8, 4, 1))
@@ -49,6 +50,13 @@ def model(request):
             last.weight /= logits.std()
             last.bias -= logits.mean() / logits.std()
     return model
+
+
+def passes_of(network, image, mask, strides=(8, 4, 1)):
+    """All passes of a cascade, of a network or of a model's own passes."""
+    if isinstance(network, CascadeNetwork):
+        return run_cascade(network.for_image(image), mask, strides)
+    return run_cascade(functools.partial(network, image), mask, strides)
 
 
 def tensors(height=40, width=72, batch=1):
@@ -73,17 +81,14 @@ def test_passes_are_the_models(model, strides, wide, monkeypatch):
     monkeypatch.setattr(winograd, 'MIN_CHANNELS', wide)
     monkeypatch.setattr(winograd, 'MIN_TILES', 1)
     image, mask = tensors(batch=2)
-    model.overview = 0.5 if wide == 4 else None
     with torch.inference_mode():
-        run = InferencePass(model)
+        run = CascadeNetwork(model)
         network = run.prepare(image.device)
         kinds = {type(module) for module in network.modules()}
         assert (WinogradConv2d in kinds) == (wide == 4)
         assert_same(
-            run_cascade(run, image, mask, strides),
-            run_cascade(
-                FinishedPass(model.refine_pass, overview=model.overview), image, mask, strides
-            ),
+            passes_of(run, image, mask, strides),
+            passes_of(model.refine_pass, image, mask, strides),
         )
 
 
@@ -99,7 +104,7 @@ def test_the_model_stays_as_it_is(model):
     before = copy.deepcopy(model.state_dict())
     image, mask = tensors()
     with torch.inference_mode():
-        run_cascade(InferencePass(model), image, mask)
+        passes_of(CascadeNetwork(model), image, mask)
     after = model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
@@ -112,12 +117,12 @@ def test_the_image_goes_through_the_stem_once_for_all_passes(model):
     image, mask = tensors()
     calls = {'image': 0, 'mask': 0}
     with torch.inference_mode():
-        run = InferencePass(model)
+        run = CascadeNetwork(model)
         network = run.prepare(image.device)
         for name in calls:
             stem = getattr(network, f'{name}_stem')
             stem.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
-        run_cascade(run, image, mask)
+        passes_of(run, image, mask)
     assert calls == {'image': 1, 'mask': 3}
 
 
@@ -137,7 +142,7 @@ def test_the_image_goes_through_the_stem_once_for_all_passes(model):
 )
 def test_changed_weights_are_followed(model, change):
     image, mask = tensors()
-    run = InferencePass(model)
+    run = CascadeNetwork(model)
     with torch.no_grad():
         first = run.prepare(image.device)
         assert run.prepare(image.device) is first
@@ -145,13 +150,13 @@ def test_changed_weights_are_followed(model, change):
         assert run.prepare(image.device) is not first
         dtype = next(model.parameters()).dtype
         image, mask = image.to(dtype), mask.to(dtype)
-        passes = run_cascade(run, image, mask)
-        assert_same(passes, run_cascade(model.refine_pass, image, mask), atol=1e-3)
+        passes = passes_of(run, image, mask)
+        assert_same(passes, passes_of(model.refine_pass, image, mask), atol=1e-3)
 
 
 def test_training_that_leaves_no_trace_in_the_tensors_is_followed(model):
     image, mask = tensors()
-    run = InferencePass(model)
+    run = CascadeNetwork(model)
     with torch.no_grad():
         first = run.prepare(image.device)
         model.train()
@@ -161,20 +166,20 @@ def test_training_that_leaves_no_trace_in_the_tensors_is_followed(model):
         assert bias._version == version
         model.eval()
         assert run.prepare(image.device) is not first
-        passes = run_cascade(run, image, mask)
-        assert_same(passes, run_cascade(model.refine_pass, image, mask), atol=1e-3)
+        passes = passes_of(run, image, mask)
+        assert_same(passes, passes_of(model.refine_pass, image, mask), atol=1e-3)
 
 
 def test_a_model_in_training_refines_as_in_evaluation_and_keeps_its_statistics(model):
     image, mask = tensors()
-    run = InferencePass(model)
+    run = CascadeNetwork(model)
     with torch.no_grad():
-        expected = run_cascade(run, image, mask)
+        expected = passes_of(run, image, mask)
         state = {key: value.clone() for key, value in model.state_dict().items()}
         model.train()
         model.backbone.eval()  # as with norm_eval
         modes = [module.training for module in model.modules()]
-        assert_same(run_cascade(run, image, mask), expected, atol=1e-3)
+        assert_same(passes_of(run, image, mask), expected, atol=1e-3)
     assert [module.training for module in model.modules()] == modes
     for key, value in model.state_dict().items():
         torch.testing.assert_close(value, state[key], rtol=0, atol=0)
@@ -182,8 +187,8 @@ def test_a_model_in_training_refines_as_in_evaluation_and_keeps_its_statistics(m
 
 def test_gradients_and_training_go_through_the_model_itself(model):
     image, mask = tensors()
-    run = InferencePass(model)
-    logits = run(image, mask.expand(-1, 3, -1, -1), (8,))[8]
+    run = CascadeNetwork(model)
+    logits = run.for_image(image)(mask.expand(-1, 3, -1, -1), (8,))[8]
     logits.sum().backward()
     assert model.decode_head.outputs['8'][-1].bias.grad is not None
     model.train()
@@ -192,19 +197,19 @@ def test_gradients_and_training_go_through_the_model_itself(model):
 
 
 def test_it_can_be_copied_and_pickled(model):
-    run = InferencePass(model)
+    run = CascadeNetwork(model)
     image, mask = tensors()
     with torch.inference_mode():
-        expected = run_cascade(run, image, mask)
+        expected = passes_of(run, image, mask)
         for other in (copy.deepcopy(run), pickle.loads(pickle.dumps(run))):
-            assert_same(run_cascade(other, image, mask), expected)
+            assert_same(passes_of(other, image, mask), expected)
 
 
 @pytest.mark.parametrize(
     ('precision', 'fast', 'backbone', 'head'),
     [
         ('fp32', True, torch.float32, torch.float32),
-        ('bf16', False, torch.bfloat16, torch.bfloat16),
+        ('bf16', True, torch.bfloat16, torch.bfloat16),
         ('auto', True, torch.float32, torch.bfloat16),
         ('auto', False, torch.float32, torch.float32),
     ],
@@ -214,7 +219,7 @@ def test_precision_of_the_parts(model, precision, fast, backbone, head, monkeypa
     monkeypatch.setattr(winograd, 'MIN_CHANNELS', 4)
     image, mask = tensors()
     model.float()
-    run = InferencePass(model, precision)
+    run = CascadeNetwork(model, precision)
     seen = {}
 
     def note(name):
@@ -225,7 +230,7 @@ def test_precision_of_the_parts(model, precision, fast, backbone, head, monkeypa
         network.mask_stem.register_forward_hook(note('stem'))
         network.decode_head.psp.register_forward_hook(note('pyramid'))
         network.decode_head.outputs['1'].register_forward_hook(note('output'))
-        passes = run_cascade(run, image.float(), mask.float())
+        passes = passes_of(run, image.float(), mask.float())
     assert seen == dict(stem=backbone, pyramid=head, output=head)
     assert all(value.dtype == torch.float32 for logits in passes for value in logits.values())
     parts = {
@@ -238,9 +243,38 @@ def test_precision_of_the_parts(model, precision, fast, backbone, head, monkeypa
     assert 'backbone' not in parts or backbone == torch.float32
 
 
-def test_models_of_others_stay_in_float32_with_auto(monkeypatch):
-    monkeypatch.setattr(inference, 'has_fast_bf16', lambda device: True)
-    assert InferencePass(nn.Identity(), 'auto').dtype(torch.device('cpu')) is None
+def test_bf16_is_left_out_where_it_would_be_slow(model, monkeypatch):
+    monkeypatch.setattr(inference, 'has_fast_bf16', lambda device: False)
+    image, mask = tensors()
+    image, mask = image.float(), mask.float()
+    model.float()
+    network = CascadeNetwork(model, 'bf16')
+    with pytest.warns(UserWarning, match="about ten times as long .*'fp32' is used"):
+        passes = passes_of(network, image, mask)
+    assert_same(passes, passes_of(CascadeNetwork(model, 'fp32'), image, mask))
+    assert network.dtype(torch.device('cpu')) is None
+    assert network.describe()['precision'] == 'fp32'
+    with pytest.warns(UserWarning, match="'fp16' is for GPUs"):
+        CascadeNetwork(model, 'fp16').for_image(image)
+    with pytest.raises(ValueError, match="precision must be one of 'fp32', .*, got 'int8'"):
+        CascadeNetwork(model, 'int8')
+
+
+def test_precision_is_that_of_the_device_that_a_model_is_moved_to(model, monkeypatch):
+    monkeypatch.setattr(inference, 'has_fast_bf16', lambda device: device.type == 'cuda')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        networks = {name: CascadeNetwork(model, name) for name in ('bf16', 'fp16', 'auto')}
+    found = {name: network.dtype(torch.device('cuda')) for name, network in networks.items()}
+    assert found == dict(bf16=torch.bfloat16, fp16=torch.float16, auto=torch.bfloat16)
+
+
+def test_networks_with_other_defaults_share_what_was_made(model):
+    network = CascadeNetwork(model)
+    other = network.with_defaults(network.defaults.replace(L=100))
+    with torch.inference_mode():
+        assert other.prepare(torch.device('cpu')) is network.prepare(torch.device('cpu'))
+    assert (other.defaults.L, network.defaults.L) == (100, 900)
 
 
 @pytest.mark.parametrize('dilation', [1, 2, 4])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg_cascadepsp.apis import OnnxRefiner, Refiner, export_refiner
-from mmseg_cascadepsp.cascade import GuidedFilter
+from mmseg_cascadepsp.apis import OnnxRefiner, Refiner
+from mmseg_cascadepsp.cascade import GuidedFilter, Network
 from mmseg_cascadepsp.models import RefinedSegmentor
 from mmseg_cascadepsp.models.refiner import onnx as export
 from tests.chaining import Scripted, red_disc
@@ -25,15 +25,7 @@ STRIDES = [(8,), (8, 4), (4,), (1,), (8, 4, 1)]
 def tiny_onnx(refiner, tmp_path_factory):
     """Path of the tiny refiner as ONNX."""
     path = tmp_path_factory.mktemp('onnx') / 'tiny.onnx'
-    export_refiner(refiner, path)
-    return path
-
-
-@pytest.fixture(scope='module')
-def tiny_program(refiner, tmp_path_factory):
-    """Path of the tiny refiner as a program of torch.export."""
-    path = tmp_path_factory.mktemp('program') / 'tiny.pt2'
-    export_refiner(refiner, path)
+    refiner.export(path)
     return path
 
 
@@ -62,21 +54,21 @@ def assert_same(found, expected):
 def test_passes_are_the_models(refiner, exported, size, strides):
     image, masks = inputs(*size)
     with torch.inference_mode():
-        expected = refiner.model.refine_pass(image, masks, strides)
+        expected = refiner.network.model.refine_pass(image, masks, strides)
         image = image.to(memory_format=torch.channels_last)
-        assert_same(exported.model.refine_pass(image, masks, strides), expected)
+        assert_same(exported.network.refine_pass(image, masks, strides), expected)
 
 
 @pytest.mark.slow
 def test_settings_of_the_refiner_go_along(refiner, tmp_path):
     """Not those of its model, which it may have been told to leave out."""
-    model = copy.deepcopy(refiner.model)
-    model.guided_filter, model.overview = GuidedFilter(), 0.5
-    for settings in (dict(overview=0, guided_filter=False), dict(overview=0.25)):
+    model = copy.deepcopy(refiner.network.model)
+    model.guided_filter, model.overview, model.remove_detached = GuidedFilter(), 0.5, True
+    for settings in (dict(overview=None, guided_filter=False), dict(overview=0.25)):
         own = Refiner(model, precision='fp32', **settings)
-        export_refiner(own, tmp_path / 'own.onnx')
+        own.export(tmp_path / 'own.onnx')
         exported = Refiner(tmp_path / 'own.onnx')
-        for name in ('guided_filter', 'overview'):
+        for name in ('guided_filter', 'overview', 'remove_detached'):
             assert exported.settings()[name] == own.settings()[name]
         assert exported.settings()['overview'] == str(settings['overview'])
 
@@ -84,14 +76,14 @@ def test_settings_of_the_refiner_go_along(refiner, tmp_path):
 @pytest.mark.slow
 def test_shipped_refiner(tmp_path):
     lite = Refiner('lite', device='cpu', precision='fp32')
-    export_refiner(lite, tmp_path / 'lite.onnx')
+    lite.export(tmp_path / 'lite.onnx')
     exported = Refiner(tmp_path / 'lite.onnx')
     assert exported.name == 'lite'
     with torch.inference_mode():
         for size in ((1, 8, 24), (1, 200, 136), (2, 64, 104)):
             image, masks = inputs(*size)
-            expected = lite.model.refine_pass(image, masks, (8, 4, 1))
-            assert_same(exported.model.refine_pass(image, masks, (8, 4, 1)), expected)
+            expected = lite.network.model.refine_pass(image, masks, (8, 4, 1))
+            assert_same(exported.network.refine_pass(image, masks, (8, 4, 1)), expected)
     photo, mask = inputs(1, 64, 80)[0][0].permute(1, 2, 0).numpy(), np.zeros((64, 80), bool)
     photo, mask[20:50, 20:60] = (photo * 50 + 128).clip(0, 255).astype(np.uint8), True
     found, expected = (one.refine(photo, mask, L=80).astype(int) for one in (exported, lite))
@@ -103,7 +95,7 @@ def test_shipped_refiner(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('fast', [True, False])
 def test_refiner_gives_the_same_masks(refiner, exported, photo, mask, fast):
-    assert exported.strides == refiner.strides
+    assert exported.network.strides == refiner.network.strides
     expected = refiner.refine(photo, mask, fast=fast, L=80)
     assert 20 < expected.mean() < 235
     found = exported.refine(photo, mask, fast=fast, L=80)
@@ -130,11 +122,11 @@ def test_file_is_a_plain_graph_with_what_a_cascade_needs(refiner, tiny_onnx):
     names = [f'logits_{stride}' for stride in strides]
     found = dict(zip(strides, map(torch.from_numpy, session.run(names, feeds)), strict=True))
     with torch.inference_mode():
-        assert_same(found, refiner.model.refine_pass(image, masks, strides))
+        assert_same(found, refiner.network.model.refine_pass(image, masks, strides))
         photo = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
         mean, std = (torch.tensor(json.loads(facts[key])) for key in ('mean', 'std'))
         normalised = ((photo.movedim(1, -1) - mean) / std).movedim(-1, 1)
-        torch.testing.assert_close(normalised, refiner.model.normalize(photo))
+        torch.testing.assert_close(normalised, refiner.network.model.normalize(photo))
         assert torch.equal(OnnxRefiner(tiny_onnx).normalize(photo), normalised)
 
 
@@ -184,8 +176,8 @@ def test_tensors_tell_files_apart_and_copies_are_the_same(exported, tiny_onnx, t
         assert other.settings() == exported.settings()
         image, masks = inputs(1, 16, 24)
         assert_same(
-            other.model.refine_pass(image, masks, (1,)),
-            exported.model.refine_pass(image, masks, (1,)),
+            other.network.refine_pass(image, masks, (1,)),
+            exported.network.refine_pass(image, masks, (1,)),
         )
     model = onnx.load(tiny_onnx)
     weight = next(value for value in model.graph.initializer if len(value.dims) == 4)
@@ -203,7 +195,6 @@ def test_tensors_tell_files_apart_and_copies_are_the_same(exported, tiny_onnx, t
         (dict(checkpoint='a.pth'), 'checkpoint must not be given .*a.pth'),
         (dict(device='cuda'), "device must be 'cpu' .* 'cuda'"),
         (dict(precision='bf16'), "precision must be 'auto' or 'fp32' .* 'bf16'"),
-        (dict(max_memory='1GB'), "max_memory must not be given .* '1GB'"),
     ],
 )
 def test_settings_that_do_not_go_with_it(tiny_onnx, kwargs, told):
@@ -227,33 +218,6 @@ def test_files_that_are_none(tiny_onnx, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('size', SIZES[1:], ids=str)
-def test_program_needs_torch_alone(refiner, tiny_program, size):
-    facts = dict.fromkeys(('name', 'strides', 'mean', 'std'), '')
-    run = torch.export.load(tiny_program, extra_files=facts).module()
-    strides = json.loads(facts['strides'])
-    assert json.loads(facts['std']) == refiner.model.data_preprocessor.std.flatten().tolist()
-    image, masks = inputs(*size)
-    with torch.inference_mode():
-        found = dict(zip(strides, run(image, masks), strict=True))
-        assert_same(found, refiner.model.refine_pass(image, masks, strides))
-
-
-@pytest.mark.slow
-def test_shipped_program_takes_all_sizes(tmp_path):
-    """It pads to 32 and crops; guards of the traced size refused multiples of that."""
-    lite = Refiner('lite', device='cpu', precision='fp32')
-    export_refiner(lite, tmp_path / 'lite.pt2')
-    run = torch.export.load(tmp_path / 'lite.pt2').module()
-    with torch.inference_mode():
-        for size in ((1, 16, 16), (1, 24, 40), (2, 64, 96), (1, 128, 72), (1, 48, 160)):
-            image, masks = inputs(*size)
-            expected = lite.model.refine_pass(image, masks, (8, 4, 1))
-            for found, logits in zip(run(image, masks), expected.values(), strict=True):
-                torch.testing.assert_close(found, logits, atol=1e-3, rtol=0)  # 4e-5 was seen
-
-
-@pytest.mark.slow
 def test_graphs_that_are_not_the_model_are_not_written(refiner, tmp_path, monkeypatch):
     pool = export.PortableNetwork.__init__.__globals__['pool_by_products']
     monkeypatch.setitem(
@@ -262,24 +226,24 @@ def test_graphs_that_are_not_the_model_are_not_written(refiner, tmp_path, monkey
         lambda x, size: pool(x, size) + 1,
     )
     with pytest.raises(RuntimeError, match='the logits of stride 8 are off by'):
-        export_refiner(refiner, tmp_path / 'wrong.pt2')
+        refiner.export(tmp_path / 'wrong.onnx')
     assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_exported(refiner, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match=r'target must end with .onnx or .pt2, got .*a.trt'):
-        export_refiner(refiner, tmp_path / 'a.trt')
+    with pytest.raises(ValueError, match=r'target must end with .onnx, got .*a.trt'):
+        refiner.export(tmp_path / 'a.trt')
 
-    class Other(torch.nn.Module):
-        def refine_pass(self, image, masks, strides): ...
+    class Other(Network):
+        def for_image(self, image): ...
 
         def normalize(self, image): ...
 
     with pytest.raises(TypeError, match='model Other cannot be exported: expected a CascadePSP'):
-        export_refiner(Refiner(Other()), tmp_path / 'a.onnx')
+        Refiner(Other()).export(tmp_path / 'a.onnx')
     monkeypatch.setitem(sys.modules, 'onnxscript', None)
     with pytest.raises(ImportError, match='onnxscript is not .*pip install onnx onnxruntime onnx'):
-        export_refiner(refiner, tmp_path / 'a.onnx')
+        refiner.export(tmp_path / 'a.onnx')
     monkeypatch.setitem(sys.modules, 'onnx', None)
     with pytest.raises(ImportError, match='onnx is not .*pip install onnx onnxruntime onnxscript'):
         Refiner(tmp_path / 'a.onnx')
@@ -301,3 +265,14 @@ def test_an_exported_refiner_behind_a_segmentor(tiny_onnx, tiny_config, tiny_che
     assert (labels[0] == labels[1]).float().mean() > 0.999
     with pytest.raises(ValueError, match='checkpoint must not be given for an exported refiner'):
         RefinedSegmentor(Scripted(0), refiner=str(tiny_onnx), refiner_checkpoint='a.pth')
+
+
+@pytest.mark.slow  # the export
+def test_other_settings_do_not_read_the_file_again(tiny_onnx, tmp_path):
+    path = tmp_path / 'moved.onnx'
+    path.write_bytes(tiny_onnx.read_bytes())
+    refiner = Refiner(path)
+    path.unlink()
+    other = refiner.with_settings(L=300)
+    assert other.network._stages is refiner.network._stages
+    assert (other.cascade.L, refiner.cascade.L) == (300, 900)

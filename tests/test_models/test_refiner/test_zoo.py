@@ -45,7 +45,9 @@ def test_configs_of_an_installed_wheel(tmp_path, monkeypatch):
     assert find_config('a.py') == inside
     with pytest.raises(OSError, match='b.py is not in .*not complete'):
         find_config('b.py')
-    (package.parent / 'setup.py').write_text('')
+    (package.parent / 'setup.py').write_text('')  # such as a package leaves in site-packages
+    assert find_config('a.py') == inside
+    (package.parent / 'configs' / 'cascadepsp_lite.py').write_text('')  # a checkout
     assert find_config('a.py') == stranger
 
 
@@ -85,7 +87,7 @@ def test_a_damaged_cache_is_told(served):
     _, cached = served
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b'half')
-    with pytest.raises(OSError, match='tiny.pth is damaged: its md5 .*delete it'):
+    with pytest.raises(OSError, match='tiny.pth is damaged: its md5 .*Delete it'):
         find_weights('served')
 
 
@@ -130,3 +132,19 @@ def test_weights_that_did_not_come_with_the_package(tmp_path, monkeypatch):
 def test_the_shipped_weights_load_and_are_small():
     assert find_weights('lite').stat().st_size <= 16 * 2**20
     assert Refiner('lite', device='cpu').name == 'lite'
+
+
+@pytest.mark.parametrize('right', [True, False])
+def test_the_hash_in_the_name_of_segmentor_weights_is_checked(tmp_path, right):
+    content = b'weights' * 1000
+    digest = hashlib.sha256(content).hexdigest() if right else '0123abcd'
+    source = tmp_path / f'fcn_20200614-{digest[:8]}.pth'
+    source.write_bytes(content)
+    target = tmp_path / 'cache' / source.name
+    if right:
+        download(source.as_uri(), target, progress=False)
+        assert target.read_bytes() == content
+    else:
+        with pytest.raises(OSError, match='SHA-256 of what came begins with .* not with 0123abcd'):
+            download(source.as_uri(), target, progress=False)
+        assert not target.exists()

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmseg_cascadepsp.apis import Refiner, refine_files, refine_files_with_ray
-from mmseg_cascadepsp.files import ray_run as ray_data
+from mmseg_cascadepsp.apis import Refiner, ray_data, refine_files, refine_files_with_ray
 from mmseg_cascadepsp.files import read_mask, write_image, write_png
 
 L = 80
@@ -49,33 +48,34 @@ def no_cluster(monkeypatch):
 def test_what_would_spoil_results_is_told_before_the_work(no_cluster, folders, tmp_path):
     photos, masks, out = folders
     with pytest.raises(ValueError, match='probability of a, .*rename that folder'):
-        refine_files_with_ray({}, *folders, workers=2, L=L, extras=['probability'])
+        refine_files_with_ray({'L': L}, *folders, workers=2, extras=['probability'])
     paths = photos / 'a.jpg', masks / 'a.png', tmp_path / 'x.tif'
     with pytest.raises(ValueError, match='windowed must be True or left open .*x.tif, got False'):
-        refine_files_with_ray({}, *paths, workers=2, L=L, windowed=False)
+        refine_files_with_ray({'L': L}, *paths, workers=2, windowed=False)
     assert not out.exists()
     (tmp_path / 'file').write_text('')
     with pytest.raises(OSError, match='out: .*file/out cannot be written to: Not a directory'):
-        refine_files_with_ray({}, photos, masks, tmp_path / 'file' / 'out', workers=2, L=L)
+        refine_files_with_ray({'L': L}, photos, masks, tmp_path / 'file' / 'out', workers=2)
     with pytest.raises(Started):
-        refine_files_with_ray({}, *folders, workers=2, L=L)
+        refine_files_with_ray({'L': L}, *folders, workers=2)
 
 
 def test_outputs_of_other_settings_are_told_before_the_work(
     no_cluster, refiner, folders, monkeypatch
 ):
     refine_files(refiner, *folders, L=L)
-    for change in ({'fast': True}, {'threshold': 0.4}, {'L': L + 8}):
-        changed = {'L': L, **change}
+    for change in ({'steps': 'global'}, {'threshold': 0.4}, {'L': L + 8}):
+        own = {'L': L, **{key: value for key, value in change.items() if key != 'threshold'}}
+        options = {key: value for key, value in change.items() if key == 'threshold'}
         with pytest.raises(ValueError, match=f'a.png was made with another {[*change][0]}, and 1'):
-            refine_files_with_ray({}, *folders, workers=2, **changed)
+            refine_files_with_ray(own, *folders, workers=2, **options)
         with pytest.raises(Started):
-            refine_files_with_ray({}, *folders, workers=2, **changed, overwrite=True)
+            refine_files_with_ray(own, *folders, workers=2, **options, overwrite=True)
     with pytest.raises(Started):  # its workers alone know what the refiner is
-        refine_files_with_ray({'crops': 'adaptive'}, *folders, workers=2, L=L)
+        refine_files_with_ray({'crops': 'adaptive', 'L': L}, *folders, workers=2)
     shutil.copy(folders[1] / 'a.png', folders[2] / 'a.png')
     with pytest.raises(ValueError, match='a.png is no output of this tool; give another name'):
-        refine_files_with_ray({}, *folders, workers=2, L=L)
+        refine_files_with_ray({'L': L}, *folders, workers=2)
 
 
 @pytest.fixture(scope='module')
@@ -101,7 +101,7 @@ def test_two_workers_give_what_one_process_gives(
     arguments |= {'precision': 'fp32'}
 
     def run(**own):
-        return refine_files_with_ray(arguments | own, photos, masks, out, workers=2, L=L)
+        return refine_files_with_ray(arguments | own | {'L': L}, photos, masks, out, workers=2)
 
     report = run()
     assert report.refined == ['a', 'b', 'd', 'e', 'f'] and set(report.failed) == {'alone', 'c'}
@@ -122,7 +122,7 @@ def test_bad_arguments(cluster, tmp_path):
     with pytest.raises(ValueError, match='workers must be at least 1, got 0'):
         refine_files_with_ray({}, tmp_path, tmp_path, tmp_path, workers=0)
     with pytest.raises(ValueError, match='L must be at least 66'):
-        refine_files_with_ray({}, tmp_path, tmp_path, tmp_path, workers=2, L=3)
+        refine_files_with_ray({'L': 3}, tmp_path, tmp_path, tmp_path, workers=2)
 
 
 def test_workers_find_the_refiner_from_their_own_folder(tmp_path, monkeypatch):

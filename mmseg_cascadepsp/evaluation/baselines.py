@@ -1,17 +1,37 @@
-"""What people sharpen masks with when they train nothing: GrabCut, guided filter, DenseCRF.
+"""Methods that sharpen masks without training: GrabCut, guided filter, DenseCRF.
 
-Each is a function (RGB uint8 (H, W, 3), coarse mask bool (H, W)) -> bool (H, W), compared with the
-refiner by ``python tools/measure.py --baselines grabcut,guided,densecrf``.
+``python tools/measure.py --baselines grabcut,guided,densecrf`` measures them beside a refiner.
 """
 
 import cv2
 import numpy as np
 
+from mmseg_cascadepsp.errors import MissingPackageError
+
 
 def grabcut(
     image: np.ndarray, mask: np.ndarray, band: float = 0.015, iterations: int = 3
 ) -> np.ndarray:
-    """GrabCut (Rother et al. 2004) free to move the boundary by ``band`` of the longer side."""
+    """Sharpen a mask by GrabCut (Rother et al. 2004).
+
+    Args:
+        image: RGB uint8 ``(H, W, 3)``.
+        mask: Coarse mask, bool ``(H, W)``.
+        band: How far the boundary may move, as a share of the longer side.
+        iterations: Rounds of GrabCut.
+
+    Returns:
+        bool ``(H, W)``. An empty or full mask stays as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.baselines import grabcut
+        >>> truth = np.zeros((60, 80), bool)
+        >>> truth[20:40, 20:60] = True
+        >>> image = np.where(truth[..., None], (200, 20, 20), (20, 150, 20)).astype(np.uint8)
+        >>> bool((grabcut(image, np.roll(truth, 1, axis=1)) == truth).all())
+        True
+    """
     if mask.all() or not mask.any():
         return mask
     width = band * max(mask.shape)
@@ -39,13 +59,25 @@ def grabcut(
 def guided(
     image: np.ndarray, mask: np.ndarray, radius: float = 0.04, eps: float = 1e-4
 ) -> np.ndarray:
-    """Guided filter (He et al. 2010) of the mask with the colour photo as guide, above 0.5.
+    """Sharpen a mask by the guided filter (He et al. 2010), cut at 0.5.
 
     Args:
-        image: The guide.
-        mask: What is filtered.
-        radius: Of the square windows, as share of the longer side.
+        image: The guide, RGB uint8 ``(H, W, 3)``.
+        mask: Coarse mask, bool ``(H, W)``.
+        radius: Radius of the square windows, as a share of the longer side.
         eps: Regularisation, for colours in [0, 1].
+
+    Returns:
+        bool ``(H, W)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.baselines import guided
+        >>> truth = np.zeros((60, 80), bool)
+        >>> truth[20:40, 20:60] = True
+        >>> image = np.where(truth[..., None], (200, 20, 20), (20, 150, 20)).astype(np.uint8)
+        >>> bool((guided(image, np.roll(truth, 1, axis=1)) == truth).all())
+        True
     """
     size = (2 * max(1, round(radius * max(mask.shape))) + 1,) * 2
 
@@ -71,27 +103,34 @@ def densecrf(
     distance: float = 50,
     iterations: int = 5,
 ) -> np.ndarray:
-    """Fully connected CRF (Kraehenbuehl and Koltun 2011), binary.
+    """Sharpen a mask by a fully connected CRF (Kraehenbuehl and Koltun 2011).
 
     Its kernels are narrower than those of pydensecrf's examples (13 and 80), which lost IoU on
     photos of persons.
 
     Args:
-        image: The photo.
-        mask: Gives the unary term.
+        image: RGB uint8 ``(H, W, 3)``.
+        mask: Coarse mask, bool ``(H, W)``. It gives the unary term.
         confidence: Probability that a pixel of the mask is right.
         colour: Standard deviation of the bilateral kernel in colour, 0 to 255.
-        distance: And in pixels.
-        iterations: Of mean field.
+        distance: Standard deviation of the bilateral kernel in pixels.
+        iterations: Rounds of mean field inference.
+
+    Returns:
+        bool ``(H, W)``. An empty or full mask stays as it is.
 
     Raises:
-        ImportError: ``pydensecrf2`` is not installed; it is optional.
+        MissingPackageError: The optional package ``pydensecrf2`` is not installed.
+
+    Example:
+        >>> from mmseg_cascadepsp.evaluation.baselines import densecrf
+        >>> refined = densecrf(image, mask)  # doctest: +SKIP
     """
     try:
         from pydensecrf import densecrf as crf
         from pydensecrf.utils import unary_from_labels
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             'densecrf needs the optional package pydensecrf2 (pip install '
             'pydensecrf2); leave it out of --baselines to go without.'
         ) from error
@@ -109,3 +148,4 @@ def densecrf(
 
 
 BASELINES = {'grabcut': grabcut, 'guided': guided, 'densecrf': densecrf}
+"""Name -> method: (RGB uint8 ``(H, W, 3)``, coarse mask bool ``(H, W)``) -> bool ``(H, W)``."""

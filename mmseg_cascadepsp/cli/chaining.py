@@ -1,46 +1,33 @@
-"""Testing a segmentor with a refiner behind it: what ``tools/test.py`` does with a config."""
+"""What ``test`` does with a config: a refiner behind its model, stored predictions, test sets."""
 
 import os
 import os.path as osp
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.logging import print_log
-from mmengine.runner import Runner
-from mmseg.registry import DATASETS
 from prettytable import PrettyTable
 
-from mmseg_cascadepsp.cli.training import inner_datasets
-from mmseg_cascadepsp.datasets import ClassAgnosticDataset
 from mmseg_cascadepsp.engine import prepare_processes
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.models.refiner.zoo import PACKAGE, download
+from mmseg_cascadepsp.models.refiner.zoo import download
+
+from .configs import QuietRunner, inner_datasets, type_of
+from .data import choose_root, missing_of
 
 BEFORE_AND_AFTER = ('BoundarySegMetric', 'RefinementMetric')
+OF_TRAINING = (
+    'train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler',
+    'val_cfg', 'val_dataloader', 'val_evaluator',
+)  # fmt: skip
 DATA_HELP = 'docs/chaining.md says what to download and where to put it'
-
-
-def read_config(path: str, options: Mapping | None = None) -> Config:
-    """Read a config file, or one of a package, as
-    ``mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py``.
-
-    Raises:
-        OSError: There is no such file.
-    """
-    if '::' not in path and not osp.isfile(path):
-        raise MissingFileError(f'config: there is no file {path}')
-    cfg = get_config(path) if '::' in path else Config.fromfile(path)
-    cfg.merge_from_dict(dict(options or {}))
-    return cfg
 
 
 def is_chained(cfg: Config) -> bool:
     """Whether the config's model has a refiner behind it."""
-    return _type(cfg.model) == 'RefinedSegmentor'
+    return type_of(cfg.model) == 'RefinedSegmentor'
 
 
 def chain(
@@ -78,23 +65,17 @@ def chain(
         cfg.model.pop('refiner_checkpoint', None)
     cfg.model.update(options)
     hooks = cfg.get('custom_hooks') or []
-    if not any(_type(hook) == 'RefinedResultsHook' for hook in hooks):
+    if not any(type_of(hook) == 'RefinedResultsHook' for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type='mmseg.RefinedResultsHook')]
     _measure_before_and_after(cfg)
     return cfg
-
-
-def _type(cfg: Mapping) -> str:
-    """Name of the class that a config builds, without scope."""
-    name = cfg.get('type', '')
-    return (name if isinstance(name, str) else name.__name__).rpartition('.')[2]
 
 
 def _measure_before_and_after(cfg: Config) -> None:
     metrics = cfg.get('test_evaluator') or []
     metrics = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
     without_truth = any(metric.get('format_only') for metric in metrics)
-    if without_truth or any(_type(metric) in BEFORE_AND_AFTER for metric in metrics):
+    if without_truth or any(type_of(metric) in BEFORE_AND_AFTER for metric in metrics):
         return
     ignore_index = next(
         (metric.ignore_index for metric in metrics if 'ignore_index' in metric), 255
@@ -107,7 +88,8 @@ def _measure_before_and_after(cfg: Config) -> None:
 
 def use_stored_predictions(cfg: Config, pred_dir: str, ids: str = 'dataset') -> Config:
     """Let predictions in a folder take the place of a chained config's segmentor, see
-    :class:`~mmseg_cascadepsp.models.StoredPredictions`."""
+    :class:`~mmseg_cascadepsp.models.StoredPredictions`.
+    """
     segmentor = cfg.model.segmentor  # may be the name of a config file
     own = segmentor.get('data_preprocessor') if isinstance(segmentor, Mapping) else None
     preprocessor = own or cfg.get('data_preprocessor')
@@ -141,11 +123,17 @@ def use_tta(cfg: Config) -> Config:
 
 def write_results(cfg: Config, out_dir: str | None = None, show_dir: str | None = None) -> Config:
     """Have label maps and pictures written, see
-    :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`."""
+    :class:`~mmseg_cascadepsp.engine.RefinedResultsHook`.
+    """
     if show_dir and not is_chained(cfg):  # nothing was refined: MMSeg's own pictures
-        cfg.default_hooks.visualization.draw = True
-        cfg.visualizer.save_dir, show_dir = show_dir, None
-    hooks = [hook for hook in cfg.get('custom_hooks') or () if _type(hook) != 'RefinedResultsHook']
+        draw_pictures(cfg)
+        cfg.visualizer.update(save_dir=show_dir)
+        if 'vis_backends' not in cfg.visualizer:
+            cfg.visualizer.vis_backends = [dict(type='mmseg.LocalVisBackend')]
+        show_dir = None
+    hooks = [
+        hook for hook in cfg.get('custom_hooks') or () if type_of(hook) != 'RefinedResultsHook'
+    ]
     hook = dict(type='mmseg.RefinedResultsHook', out_dir=out_dir, show_dir=show_dir)
     cfg.custom_hooks = [*hooks, hook]
     return cfg
@@ -175,35 +163,15 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
                 f'--data-root: {cfg.filename} tests on {len(inner)} sets; change the data_root of '
                 'each by --cfg-options'
             )
-        inner[0].data_root = data_root
+        usual = osp.basename(osp.normpath(inner[0].get('data_root') or ''))
+        inner[0].data_root = choose_root(inner[0], data_root, osp.join(data_root, usual))
     for dataset in inner:
-        _check_set(cfg, dataset)
-
-
-def _check_set(cfg: Config, dataset: Mapping) -> None:
-    root = dataset.get('data_root')
-    folders = []
-    kind = dataset.type if isinstance(dataset.type, type) else DATASETS.get(dataset.type)
-    if kind is None:
-        raise InvalidValueError(
-            f'dataset {dataset.type} is not registered; name its module in custom_imports'
-        )
-    # Their own dataset looks for sets side by side in sub-folders, and tells what is missing.
-    if not issubclass(kind, ClassAgnosticDataset):
-        folders = [
-            osp.join(root or '', folder)
-            for folder in dataset.get('data_prefix', {}).values()
-            if folder is not None
-        ]
-    missing = [folder for folder in ([root] if root else []) + folders if not osp.isdir(folder)]
-    if dataset.get('ann_file') and not missing:
-        files = [osp.join(root or '', dataset.ann_file)]
-        missing = [file for file in files if not osp.exists(file)]
-    if missing:
-        raise MissingFileError(
-            f'the test set is not there: {missing[0]} is missing; '
-            f'{cfg.get("data_help", DATA_HELP)}, or name your folder with --data-root'
-        )
+        missing = missing_of(dataset, dataset.get('data_root'))
+        if missing:
+            raise MissingFileError(
+                f'the test set is not there: {missing[0]} is missing; '
+                f'{cfg.get("data_help", DATA_HELP)}, or name your folder with --data-root'
+            )
 
 
 def find_checkpoint(cfg: Config, checkpoint: str | None = None) -> str | None:
@@ -249,58 +217,54 @@ def fetch(url: str) -> Path:
     return path
 
 
-def sentence_of(error: BaseException) -> str | None:
-    """What to tell a user about an error: the sentence, if this package raised it knowingly; None
-    for all others, which want their traceback."""
-    chain = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    for error in chain:
-        frames = traceback.extract_tb(error.__traceback__)
-        if (
-            frames
-            and isinstance(error, (OSError, ValueError))
-            and Path(frames[-1].filename).is_relative_to(PACKAGE)
-        ):
-            return str(error)
-    return None
+def before_and_after(metrics: Mapping[str, float]) -> str:
+    """A table of the metrics that come as ``NAME_before`` and ``NAME``.
+
+    >>> print(before_and_after({'mBA': 57.25, 'mBA_before': 55.5}))
+    +-----+--------+-------+------------+
+    |     | before | after | difference |
+    +-----+--------+-------+------------+
+    | mBA | 55.50  | 57.25 |   +1.75    |
+    +-----+--------+-------+------------+
+    """
+    table = PrettyTable(['', 'before', 'after', 'difference'])
+    for name, after in metrics.items():
+        before = metrics.get(f'{name}_before')
+        if before is not None:
+            values = f'{before:.2f}', f'{after:.2f}', f'{after - before:+.2f}'
+            table.add_row([name.rpartition('/')[2], *values])
+    return table.get_string() if table.rows else ''
 
 
-def run_test(cfg: Config) -> dict[str, float]:
+def run_test(cfg) -> dict[str, float]:
     """Test as the config says and print what was before and after.
 
     Returns:
         All metrics by name.
     """
+    for name in OF_TRAINING:  # MMEngine would build it, data and all, to ask for its iteration
+        cfg[name] = None
     prepare_processes(cfg)
     os.makedirs(cfg.work_dir, exist_ok=True)
-    metrics = Runner.from_cfg(cfg).test()
+    metrics = QuietRunner.from_cfg(cfg).test()
     table = before_and_after(metrics)
     if table:
         print_log(f'before and after refinement:\n{table}', logger='current')
     return metrics
 
 
-def before_and_after(metrics: Mapping[str, float]) -> str:
-    """A table of the metrics that come as ``NAME_before``, ``NAME`` and ``NAME_gain``.
+def draw_pictures(cfg: Config, **options) -> None:
+    """Let MMSegmentation's own hook draw each photo. A hook and a visualizer are added to a config
+    that has none.
 
-    >>> print(before_and_after({'mBA': 57.25, 'mBA_before': 55.5, 'mBA_gain': 1.75}))
-    +-----+--------+-------+------------+
-    |     | before | after | difference |
-    +-----+--------+-------+------------+
-    | mBA |  55.50 | 57.25 |   +1.75    |
-    +-----+--------+-------+------------+
+    Args:
+        cfg: The config, changed in place.
+        options: Other settings of ``SegVisualizationHook``.
     """
-    table = PrettyTable(['', 'before', 'after', 'difference'])
-    for name, after in metrics.items():
-        if f'{name}_before' in metrics:
-            table.add_row(
-                [
-                    name.rpartition('/')[2],
-                    f'{metrics[f"{name}_before"]:.2f}',
-                    f'{after:.2f}',
-                    f'{metrics[f"{name}_gain"]:+.2f}',
-                ]
-            )
-    return table.get_string() if table.rows else ''
+    if cfg.get('visualizer') is None:
+        cfg.visualizer = dict(type='mmseg.SegLocalVisualizer')
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = dict()
+    if cfg.default_hooks.get('visualization') is None:
+        cfg.default_hooks.visualization = dict(type='mmseg.SegVisualizationHook')
+    cfg.default_hooks.visualization.update(draw=True, interval=1, **options)

@@ -1,26 +1,29 @@
 """Refining two folders on a cluster, with Ray Data (the extra ``ray``)."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from mmseg_cascadepsp.apis.refiner import Refiner
+from mmseg_cascadepsp.cascade import CascadeSettings
 from mmseg_cascadepsp.errors import InvalidValueError, MissingPackageError
-from mmseg_cascadepsp.files.folder_run import Report, check_run, process_pair
-from mmseg_cascadepsp.files.pairs import Pair, check_settings, find_pairs
+from mmseg_cascadepsp.files.folder_run import Report, check_run, process_pair, run_settings
+from mmseg_cascadepsp.files.pairs import Pair, RunOptions, find_pairs
 from mmseg_cascadepsp.models.refiner.zoo import is_name
+
+from .refiner import Refiner
 
 
 class _Worker:
     """Lives in a process of the cluster and holds one refiner."""
 
-    def __init__(self, refiner: Mapping[str, Any], pairs: list[Pair], options: dict) -> None:
+    def __init__(self, refiner: Mapping[str, Any], pairs: list[Pair], options: RunOptions) -> None:
         self.refiner, self.pairs, self.options = Refiner(**refiner), pairs, options
-        self.settings = self.refiner.settings()
+        self.settings = run_settings(self.refiner, options)
 
     def __call__(self, row: dict) -> dict:
         pair = self.pairs[int(row['id'])]
-        state, sentence = process_pair(self.refiner, self.settings, pair, **self.options)
+        state, sentence = process_pair(self.refiner, self.settings, pair, self.options)
         return {'name': pair.name, 'state': state, 'sentence': sentence}
 
 
@@ -31,26 +34,23 @@ def refine_files_with_ray(
     out: str | os.PathLike,
     *,
     workers: int,
-    fast: bool | None = None,
-    L: int = 900,
-    threshold: float = 0.5,
-    extras: Collection[str] = (),
-    windowed: bool | None = None,
-    overwrite: bool = False,
     cpus: float = 1,
     gpus: float = 0,
+    **options,
 ) -> Report:
     """:func:`~mmseg_cascadepsp.apis.refine_files` by the workers of a Ray cluster: that of
     ``RAY_ADDRESS`` or of ``ray.init``, or one on this machine. All see the folders under the same
     paths.
 
     Args:
-        refiner: Arguments of :class:`~mmseg_cascadepsp.Refiner`; each worker makes its own.
-        images, masks, out, fast, L, threshold, extras, windowed, overwrite: As of
-            ``refine_files``; an output of another refiner is a failure of its pair.
+        refiner: Arguments of :class:`~mmseg_cascadepsp.Refiner`, settings such as ``L`` among
+            them; each worker makes its own.
+        images, masks, out: As of ``refine_files``. An output of another refiner is a failure of
+            its pair.
         workers: How many processes.
         cpus: Cores of each; its threads, too.
         gpus: Share of a GPU of each.
+        options: Fields of :class:`~mmseg_cascadepsp.files.pairs.RunOptions`.
 
     Returns:
         Names of what was refined, skipped, and what failed.
@@ -67,18 +67,13 @@ def refine_files_with_ray(
         ) from error
     if workers < 1:
         raise InvalidValueError(f'workers must be at least 1, got {workers}.')
-    options = {
-        'fast': fast,
-        'L': check_settings(L, threshold, extras),
-        'threshold': threshold,
-        'extras': tuple(extras),
-        'windowed': windowed,
-        'overwrite': overwrite,
-    }
-    pairs, faults = find_pairs(*(_absolute(path) for path in (images, masks, out)))
+    options = RunOptions(**options)
+    names = {field.name for field in fields(CascadeSettings)} - {'guided_filter'}
+    CascadeSettings(**{name: refiner[name] for name in names & refiner.keys()})  # told now
+    pairs, faults, lone = find_pairs(*(_absolute(path) for path in (images, masks, out)))
     # What the refiner's own settings are, its workers know alone.
-    known = {name: options[name] for name in ('fast', 'L', 'threshold')}
-    check_run(pairs, known, options['extras'], windowed, overwrite, partial=True)
+    known = {name: str(refiner[name]) for name in ('L', 'steps') if name in refiner}
+    check_run(pairs, {**known, 'threshold': options.threshold}, options, partial=True)
     # Many small blocks: a worker that is done takes the next one.
     rows = ray.data.range(len(pairs), override_num_blocks=min(len(pairs), 16 * workers))
     rows = rows.map(
@@ -88,7 +83,7 @@ def refine_files_with_ray(
         num_cpus=cpus,
         num_gpus=gpus,
     )
-    report = Report(failed=faults)
+    report = Report(failed=faults, without_mask=lone)
     for row in sorted(rows.take_all(), key=lambda row: row['name']):
         if row['state'] == 'failed':
             report.failed[row['name']] = row['sentence']

@@ -1,0 +1,75 @@
+"""The command ``mmseg-cascadepsp``: one sub-command for each thing to do."""
+
+import argparse
+import importlib
+import importlib.metadata
+import platform
+import signal
+import sys
+from collections.abc import Sequence
+
+from mmseg_cascadepsp.version import __version__
+
+from .running import EXIT_CODES, run
+
+#: Sub-command -> module of this room, and what it does.
+COMMANDS = {
+    'refine': ('refine', 'sharpen the mask of a photo, or the masks of a folder of photos'),
+    'measure': ('measure', 'IoU and boundary accuracy before and after, on your own masks'),
+    'test': ('test', 'put a refiner behind an MMSegmentation model and test it on a data set'),
+    'train': ('train', 'train a refiner on your own photos'),
+    'export': ('export', 'write a refiner as an ONNX file'),
+    'models': ('models', 'list the refiners that have a name'),
+    'demo': ('demo', 'refine sample photos and write pictures'),
+}
+#: What results depend on.
+STACK = ('torch', 'mmsegmentation', 'mmcv', 'mmcv-lite', 'mmengine', 'numpy', 'opencv-python')
+
+
+def versions() -> str:
+    """Versions of the package and of what it runs on, one a line.
+
+    Example:
+        >>> versions().splitlines()[0].split()[0]
+        'mmseg_cascadepsp'
+    """
+    lines = [f'mmseg_cascadepsp {__version__}', f'python {platform.python_version()}']
+    for name in STACK:
+        try:
+            lines.append(f'{name} {importlib.metadata.version(name)}')
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    return '\n'.join(lines)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line, up to the sub-command."""
+    commands = '\n'.join(f'  {name:9} {text}' for name, (_, text) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog='mmseg-cascadepsp',
+        usage='mmseg-cascadepsp COMMAND ...',
+        description='Masks whose boundaries follow the photo.',
+        epilog=f'commands:\n{commands}\n\n`mmseg-cascadepsp COMMAND --help` has the arguments of '
+        f'one and examples.\n{EXIT_CODES}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action='version', version=versions())
+    parser.add_argument('command', choices=COMMANDS, metavar='COMMAND', help='see below')
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``mmseg-cascadepsp``; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    name = build_parser().parse_args(argv[:1]).command
+    module = importlib.import_module(f'.{COMMANDS[name][0]}', __package__)
+    sys.argv[0] = f'mmseg-cascadepsp {name}'  # what argparse calls the program
+    return run_as_program(module.main, sys.argv[0], argv[1:])
+
+
+def run_as_program(main, name: str, argv: Sequence[str] | None = None) -> int:
+    """:func:`run` for a process of its own: SIGTERM, which batch systems send first, lets go of
+    half-written files as Ctrl-C does.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    return run(main, name, argv)

@@ -1,0 +1,160 @@
+"""Measure a refiner on photos, true masks and coarse masks: IoU and mBA before and after.
+
+python tools/measure.py --images DIR --masks DIR --coarse DIR
+python tools/measure.py --root DATA_ROOT --baselines grabcut,guided
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmseg_cascadepsp.errors import InvalidValueError
+
+from .running import import_package, parser_of
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = parser_of(__doc__)
+    parser.add_argument('--images', help='folder of photos')
+    parser.add_argument('--masks', help='folder of true masks, same stems as the photos')
+    parser.add_argument(
+        '--coarse',
+        action='append',
+        default=[],
+        help='folder of coarse masks, same stems; may be given several times',
+    )
+    parser.add_argument(
+        '--root',
+        help='folder that holds [val/]<set>/{images,masks,coarse_*}, in '
+        'place of the three; default: MMSEG_CASCADEPSP_DATA',
+    )
+    parser.add_argument(
+        '--refiner',
+        default='lite',
+        help="name or config of the refiner, or 'none' (default: lite)",
+    )
+    parser.add_argument('--checkpoint', help='its weights')
+    parser.add_argument('--device', help='where it runs, such as cpu or cuda:0')
+    parser.add_argument(
+        '--precision', default='auto', help='fp32, bf16, fp16 (GPUs alone) or auto'
+    )
+    parser.add_argument(
+        '--guided-filter',
+        action=argparse.BooleanOptionalAction,
+        help="at the refiner's end (default: as its config says)",
+    )
+    parser.add_argument(
+        '--overview',
+        type=float,
+        help='share of L of a first look; 0: none (default: as its config says)',
+    )
+    steps = parser.add_mutually_exclusive_group()
+    steps.add_argument(
+        '--fast', action='store_const', const=True, help='Global step alone, for large photos too'
+    )
+    steps.add_argument(
+        '--full',
+        dest='fast',
+        action='store_const',
+        const=False,
+        help='Local step for photos smaller than L too',
+    )
+    parser.add_argument('--L', type=int, default=900, help='longer side of the Global step')
+    parser.add_argument(
+        '--baselines',
+        default='',
+        help='of grabcut, guided, densecrf, separated by commas: measured beside it',
+    )
+    parser.add_argument('--r0', type=int, default=1, help='smallest radius of mBA')
+    parser.add_argument(
+        '--min-masks',
+        type=int,
+        default=10,
+        help='sets of fewer masks are not named as the one with the least gain',
+    )
+    parser.add_argument(
+        '--every',
+        type=int,
+        default=1,
+        metavar='N',
+        help='every Nth coarse mask alone, from the first: quicker, less sure',
+    )
+    parser.add_argument('--json', help='also write all rows to this file')
+    parser.add_argument('--markdown', help='also write the tables to this file')
+    return parser
+
+
+def load_methods(args: argparse.Namespace) -> dict:
+    """What is measured, by its name: functions (RGB uint8, mask bool) -> mask bool."""
+    from mmseg_cascadepsp.apis import Refiner
+    from mmseg_cascadepsp.cascade import call_settings
+    from mmseg_cascadepsp.compat.memory import keep_freed_memory
+    from mmseg_cascadepsp.evaluation import folders
+    from mmseg_cascadepsp.evaluation.baselines import BASELINES
+
+    methods = {}
+    if args.refiner != 'none':
+        keep_freed_memory()
+        names = ('guided_filter', 'overview')
+        own = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+        own |= call_settings(args.fast, args.L)
+        refiner = Refiner(args.refiner, args.checkpoint, args.device, args.precision, **own)
+        methods[Path(args.refiner).stem] = lambda image, mask: (
+            refiner.refine(image, mask) > folders.THRESHOLD
+        )
+    for name in filter(None, args.baselines.split(',')):
+        if name not in BASELINES:
+            raise InvalidValueError(f'--baselines knows {", ".join(BASELINES)}, got {name!r}.')
+        methods[name] = BASELINES[name]
+    if not methods:
+        raise InvalidValueError('Nothing to measure: give a --refiner or some --baselines.')
+    return methods
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    import_package()
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mmseg_cascadepsp.cascade import check_crop_size
+    from mmseg_cascadepsp.evaluation import boundary_radii, folders
+    from mmseg_cascadepsp.files import atomic_open
+
+    if args.every < 1:
+        raise InvalidValueError(f'--every must be 1 (all masks) or more, got {args.every}.')
+    boundary_radii(1, 1, args.r0)  # its error, before the work and not once for each mask
+    check_crop_size(args.L)
+    if args.images or args.masks or args.coarse:
+        if not (args.images and args.masks and args.coarse) or args.root:
+            raise InvalidValueError(
+                'Give --images, --masks and --coarse together, or --root alone.'
+            )
+        examples = folders.find_examples(args.images, args.masks, args.coarse)
+    else:
+        examples = folders.find_sets(args.root)
+    examples = examples[:: args.every]
+    methods = load_methods(args)
+    records, failures = [], []
+    with Progress(console=Console(stderr=True)) as progress:
+        for example in progress.track(examples, description='measuring'):
+            try:
+                records += folders.measure(example, methods, args.r0)
+            except (OSError, ValueError, RuntimeError, MemoryError) as error:
+                failures.append(error)
+                said = (str(error).splitlines() or [type(error).__name__])[0]
+                progress.console.print(
+                    f'skipped {example.coarse}: {said}', style='red', markup=False
+                )
+    rows = folders.summarise(records)
+    print(folders.to_markdown(rows, args.min_masks))
+    for path, text in ((args.json, folders.to_json), (args.markdown, None)):
+        if path:
+            content = text(rows) if text else folders.to_markdown(rows, args.min_masks)
+            with atomic_open(path) as file:
+                file.write(content.encode())
+    if failures:
+        print(f'{len(failures)} of {len(examples)} masks could not be measured.', file=sys.stderr)
+    return 1 if failures else 0

@@ -1,0 +1,28 @@
+"""Keep the weights of a training checkpoint alone, in fp16, ready to hand on; of several
+checkpoints of one network their mean.
+"""
+
+from .running import import_package, parser_of
+
+EPILOG = """\
+examples:
+  python tools/model_converters/publish_weights.py work_dirs/cascadepsp_lite/iter_2200.pth lite.pth
+  python tools/model_converters/publish_weights.py first.pth second.pth mean.pth
+      trainings that went on from the same weights: their mean is often better than each
+
+With EMA in the config, the averaged weights are kept: those that validation measured."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = parser_of(__doc__, EPILOG)
+    parser.add_argument('src', nargs='+', help='checkpoint of tools/train.py')
+    parser.add_argument('dst', help='file to write')
+    args = parser.parse_args(argv)
+
+    import_package()
+    from mmseg_cascadepsp.apis import publish_checkpoint
+
+    publish_checkpoint(args.src, args.dst)
+    print(f'{args.dst} written')
+    return 0

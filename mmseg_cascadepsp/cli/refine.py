@@ -1,0 +1,173 @@
+"""Sharpen coarse masks: one photo and its mask, or two folders of the same names."""
+
+import argparse
+import sys
+
+from .running import import_package, parser_of
+
+EPILOG = """\
+examples:
+  one photo, with a picture of before and after (out.png, out_before_after.jpg):
+    python tools/refine.py photo.jpg mask.png -o out.png --before-after
+
+  two folders, photos/a.jpg with masks/a.png and so on (out/a.png, out/overlay/a.jpg);
+  run the same command again after an interruption, and it goes on where it stopped:
+    python tools/refine.py photos masks -o out --overlay
+
+  a quick look at large photos (Global step alone), and full detail with less memory:
+    python tools/refine.py photos masks -o quick --fast
+    python tools/refine.py photos masks -o sharp --L 500
+
+  the paper's network with the authors' weights, or a refiner that you trained:
+    python tools/refine.py photos masks -o out --model r50
+    python tools/refine.py photos masks -o out --model my_config.py --checkpoint iter_3000.pth
+
+  a huge photo by rows, in little memory, with the photo's georeferencing:
+    python tools/refine.py orthophoto.tif mask.tif -o sharp.tif --crops adaptive
+
+  several processes, or GPUs:
+    torchrun --nproc-per-node 4 tools/refine.py photos masks -o out
+    python tools/refine.py photos masks -o out --ray 16
+
+masks may be 0/255, 0/1, 1-bit, 16-bit, palette or transparent PNG, or greyscale JPEG; one object
+each. Results are PNG, 0 and 255, of the photo's size; of a single pair .tif and .npy, too."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = parser_of(__doc__, EPILOG)
+    parser.add_argument('image', help='photo, or folder of photos (subfolders too)')
+    parser.add_argument('mask', help='its coarse mask, or folder of masks with the same stems')
+    parser.add_argument('-o', '--out', required=True, help='PNG (or TIFF, .npy) file, or folder')
+    more = parser.add_argument_group('what is written besides the mask')
+    more.add_argument('--probability', action='store_true', help='255 times the probability, PNG')
+    more.add_argument('--overlay', action='store_true', help='photo with the tinted mask, JPEG')
+    more.add_argument(
+        '--before-after',
+        action='store_true',
+        help='coarse and refined side by side, the most changed place enlarged, JPEG',
+    )
+    how = parser.add_argument_group('how masks are refined')
+    steps = how.add_mutually_exclusive_group()
+    steps.add_argument(
+        '--fast',
+        action='store_const',
+        const=True,
+        help='Global step alone, for large photos too: quicker, less detail',
+    )
+    steps.add_argument(
+        '--full',
+        dest='fast',
+        action='store_const',
+        const=False,
+        help="Local step for photos smaller than L too, as the authors' package",
+    )
+    how.add_argument(
+        '--L',
+        type=int,
+        default=900,
+        metavar='N',
+        help='side of what the network sees at once, at least 66; smaller needs less memory '
+        '(default: 900, as the paper)',
+    )
+    how.add_argument(
+        '--crops',
+        default='uniform',
+        choices=('uniform', 'adaptive'),
+        help="crops of the Local step: the paper's grid, or as few as cover the boundary, several "
+        'times quicker on large photos (default: uniform)',
+    )
+    how.add_argument(
+        '--guided-filter',
+        action=argparse.BooleanOptionalAction,
+        help='make the boundary follow the edges of the photo (default: as the model says)',
+    )
+    how.add_argument(
+        '--overview',
+        type=float,
+        metavar='SHARE',
+        help='look over the whole photo at this share of L first, to mend larger errors; 0: stay '
+        'closer to the given mask (default: as the model says; lite: 0.5)',
+    )
+    how.add_argument(
+        '--windowed',
+        action='store_const',
+        const=True,
+        help='read, refine and write by rows, in little memory: TIFF and .npy (by default photos '
+        'of more than 100 megapixels)',
+    )
+    how.add_argument(
+        '--threshold',
+        type=float,
+        default=0.5,
+        metavar='P',
+        help='probability above which a pixel is object (default: 0.5)',
+    )
+    how.add_argument(
+        '--model',
+        default='lite',
+        help="lite (shipped), r50 (the paper's), a config file or an exported refiner (.onnx) "
+        '(default: lite)',
+    )
+    how.add_argument('--checkpoint', metavar='FILE', help="weights, ours or the authors' own")
+    how.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    how.add_argument(
+        '--precision',
+        default='auto',
+        choices=('auto', 'fp32', 'bf16', 'fp16'),
+        help='number format of the network, fp16 on GPUs alone (default: auto)',
+    )
+    parser.add_argument(
+        '--ray',
+        type=int,
+        metavar='N',
+        help='N workers of a Ray cluster, that of RAY_ADDRESS or one on this machine; on GPUs '
+        'with --device cuda, one each',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='make outputs anew that are there already'
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    import_package()
+    from rich.console import Console
+
+    from mmseg_cascadepsp import apis
+    from mmseg_cascadepsp.cascade import call_settings
+
+    apis.keep_freed_memory()
+    paths = (args.image, args.mask, args.out)
+    options = {
+        'threshold': args.threshold,
+        'extras': [kind for kind in apis.EXTRAS if getattr(args, kind)],
+        'windowed': args.windowed,
+        'overwrite': args.overwrite,
+    }
+    names = ('model', 'checkpoint', 'device', 'precision', 'crops', 'guided_filter', 'overview')
+    refiner = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    refiner |= call_settings(args.fast, args.L)
+    apis.find_pairs(*paths)  # before a model is loaded or fetched
+    rank = 0
+    try:
+        if args.ray is not None:
+            gpus = int((args.device or '').startswith('cuda'))
+            report = apis.refine_files_with_ray(
+                refiner, *paths, workers=args.ray, gpus=gpus, **options
+            )
+            for name, sentence in report.failed.items():
+                print(f'failed {name}: {sentence}', file=sys.stderr)
+        else:
+            rank, _ = apis.join_processes()
+            console = Console(stderr=True, soft_wrap=True)
+            report = apis.refine_files(apis.Refiner(**refiner), *paths, console=console, **options)
+    except KeyboardInterrupt:
+        print('interrupted; the same command goes on where it stopped.', file=sys.stderr)
+        return 130
+    if rank:  # the first process tells
+        return 0
+    print(f'{report}: {args.out}')
+    return 1 if report.failed else 0

@@ -1,0 +1,111 @@
+"""How a command line ends, and what several of them share."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from mmseg_cascadepsp.errors import MissingPackageError, UserError
+
+EXIT_CODES = 'exit status: 0 all done, 1 an error or some failed, 2 wrong usage, 130 interrupted.'
+
+
+def run(
+    main: Callable[[Sequence[str] | None], int | None],
+    name: str,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run the ``main`` of a command line and turn what a user can mend into one sentence.
+
+    Every other error keeps its traceback.
+
+    Args:
+        main: Takes the arguments, returns the exit status.
+        name: Of the command, which the sentence begins with.
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit status: that of ``main``, 1 after an error, 130 after Ctrl-C.
+
+    Example:
+        >>> run(lambda argv: 0, 'refine', [])
+        0
+    """
+    try:
+        return main(argv) or 0
+    except (UserError, OSError) as error:
+        print(f'{name}: {sentence(error)}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f'{name}: interrupted.', file=sys.stderr)
+        return 130
+
+
+def sentence(error: BaseException) -> str:
+    """What an error says; of the system's own errors the reason and the file.
+
+    Example:
+        >>> sentence(FileNotFoundError(2, 'No such file or directory', 'a.png'))
+        'No such file or directory: a.png'
+    """
+    reason = getattr(error, 'strerror', None)
+    if not reason:
+        return str(error) or type(error).__name__
+    return f'{reason}: {error.filename}' if error.filename else reason
+
+
+def parser_of(description: str, epilog: str = '', **options) -> argparse.ArgumentParser:
+    """A parser whose description and examples keep their lines."""
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=f'{epilog.rstrip()}\n\n{EXIT_CODES}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **options,
+    )
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """Add an argument of MMEngine's form KEY=VALUE, which :func:`cfg_options` reads later: the
+    module that knows the form takes seconds to import.
+    """
+    parser.add_argument(name, nargs='+', metavar='KEY=VALUE', help=text)
+
+
+def cfg_options(pairs: Sequence[str] | None) -> dict:
+    """Read ``KEY=VALUE`` as MMEngine's scripts do.
+
+    Raises:
+        InvalidValueError: One of them has no ``=``.
+
+    Example:
+        >>> cfg_options(['train_cfg.max_iters=10', 'model.init_cfg=None'])
+        {'train_cfg.max_iters': 10, 'model.init_cfg': None}
+    """
+    from mmengine.config import DictAction
+
+    from mmseg_cascadepsp.errors import InvalidValueError
+
+    if not pairs:
+        return {}
+    for pair in pairs:
+        if '=' not in pair:
+            raise InvalidValueError(f'settings of a config must be KEY=VALUE, got {pair!r}.')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction)
+    return parser.parse_args(['--options', *pairs]).options
+
+
+def import_package() -> None:
+    """Import what registers the package with MMSegmentation.
+
+    Raises:
+        MissingPackageError: MMSegmentation or what it needs is not installed.
+    """
+    try:
+        import mmseg_cascadepsp.models  # noqa: F401
+    except ImportError as error:
+        if isinstance(error, UserError):
+            raise
+        raise MissingPackageError(
+            f'{error}. After `make env`: source .venv/bin/activate; README.md, "Install", has the '
+            'other ways.'
+        ) from error

@@ -1,0 +1,30 @@
+"""What files are refined with."""
+
+from typing import Protocol
+
+import numpy as np
+
+from mmseg_cascadepsp.cascade import CascadeSettings, Network
+
+
+class MaskRefiner(Protocol):
+    """The parts of a :class:`~mmseg_cascadepsp.Refiner` that work on files needs.
+
+    Attributes:
+        network: The network behind it.
+        cascade: The settings in force.
+        progress: Whether to show a bar over the crops.
+    """
+
+    network: Network
+    cascade: CascadeSettings
+    progress: bool
+
+    def refine(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """See :meth:`mmseg_cascadepsp.Refiner.refine`."""
+
+    def settings(self) -> dict[str, str]:
+        """See :meth:`mmseg_cascadepsp.Refiner.settings`."""
+
+    def with_settings(self, **settings) -> 'MaskRefiner':
+        """See :meth:`mmseg_cascadepsp.Refiner.with_settings`."""

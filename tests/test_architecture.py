@@ -1,0 +1,88 @@
+"""The house: imports between rooms go down only, and no two rooms import each other."""
+
+import ast
+
+from tests.architecture import FLOOR, NAME, PACKAGE, imports_of, modules, picture, room_of
+
+
+def test_every_room_has_a_floor_and_says_what_it_is_for():
+    for module, path in modules():
+        assert room_of(module) in FLOOR, f'{module} is in a room without a floor'
+        if path.stem == '__init__':
+            docstring = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
+            assert docstring, f'{path} does not say in its first line what the room is for'
+
+
+def test_imports_go_down():
+    wrong = []
+    for module, path in modules():
+        own = room_of(module)
+        if own == '':  # the front door
+            continue
+        for imported in imports_of(module, path):
+            other = room_of(imported)
+            if other != own and FLOOR.get(other, 99) >= FLOOR[own]:
+                wrong.append(f'{module} imports {imported or NAME}')
+    assert not wrong, '\n'.join(sorted(set(wrong)))
+
+
+def test_there_is_no_circle():
+    arrows = {module: set(imports_of(module, path)) - {module, ''} for module, path in modules()}
+    # A room's __init__ gathers its modules: within the room, arrows to it are no imports of them.
+    for module in arrows:
+        arrows[module] = {name for name in arrows[module] if not module.startswith(f'{name}.')}
+    done, way = set(), []
+
+    def visit(module):
+        assert module not in way, ' -> '.join([*way[way.index(module) :], module])
+        if module in done:
+            return
+        way.append(module)
+        for name in sorted(arrows[module]):
+            visit(name)
+        way.pop()
+        done.add(module)
+
+    for module in arrows:
+        visit(module)
+
+
+def test_the_core_knows_torch_numpy_and_opencv_alone():
+    allowed = {'torch', 'numpy', 'cv2', NAME}
+    standard = {'abc', 'collections', 'copy', 'dataclasses', 'functools', 'math', 'typing'}
+    for path in sorted((PACKAGE / 'cascade').glob('*.py')):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in names:
+                assert name.partition('.')[0] in allowed | standard, f'{path.name}: {name}'
+
+
+def test_scripts_load_no_scripts():
+    root = PACKAGE.parent
+    for path in [*PACKAGE.rglob('*.py'), *(root / 'tools').rglob('*.py')]:
+        assert 'spec_from_file_location' not in path.read_text(encoding='utf-8'), path
+
+
+def test_signatures_stay_short():
+    """More than about eight parameters ask for an object; constructors are MMEngine's."""
+    long = []
+    for module, path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.FunctionDef) and node.name != '__init__':
+                arguments = node.args
+                named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+                count = len(
+                    [argument for argument in named if argument.arg not in ('self', 'cls')]
+                )
+                if count > 8:
+                    long.append(f'{module}.{node.name}: {count}')
+    assert not long, '\n'.join(long)
+
+
+def test_the_picture_in_the_docs_is_todays():
+    drawn = PACKAGE.parent / 'docs' / 'images' / 'architecture.svg'
+    assert drawn.read_text(encoding='utf-8') == picture(), 'python tests/architecture.py'
