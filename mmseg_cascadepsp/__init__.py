@@ -22,8 +22,8 @@ REGISTERED = {
     'mmseg.evaluation': ('evaluation',),
 }
 ROOMS = (
-    'annotations', 'apis', 'cascade', 'compat', 'datasets', 'engine', 'evaluation', 'files', 'models',
-    'visualization',
+    'annotations', 'apis', 'cascade', 'compat', 'datasets', 'engine', 'evaluation', 'files',
+    'models', 'visualization',
 )  # fmt: skip
 #: Name -> module that has it, imported when it is asked for.
 FRONT_DOORS = {

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, refine_regions
-from mmseg_cascadepsp.cascade.regions import MIN_SIDE, are_small, object_regions
+from mmseg_cascadepsp.cascade.regions import MAX_REGIONS, MIN_SIDE, object_regions
 from mmseg_cascadepsp.errors import FileError, InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.files.paths import hidden_name
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
@@ -29,6 +29,10 @@ from .report import write_report
 from .results import AnnotationReport, ObjectResult
 from .truth import scores
 
+#: In photos larger than the network sees, regions are looked at where the longest is at most this
+#: share of the photo's longer side: more than ``cascade.refine`` has for one object, which costs
+#: the whole photo once. A set would pay that for every object.
+SHARE = 0.5
 #: What is reported of a photo or an object while the others go on.
 FAULTS = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
 
@@ -88,10 +92,18 @@ class AnnotationOptions:
 
 
 def _components(mask: ObjectMask, size: tuple[int, int], settings) -> tuple[list[Component], bool]:
-    """What ``cascade.refine`` looks at: parts, and whether they are regions around the object."""
+    """What is looked at: parts of an object, and whether they are regions around it."""
     whole = mask.whole(size)
     boxes = [] if settings.region == 'photo' else object_regions(whole)
-    regions = bool(boxes) and (settings.region == 'object' or are_small(boxes, size, settings.L))
+    sides = [max(box.bottom - box.top, box.right - box.left) for box in boxes]
+    regions = bool(boxes) and (
+        settings.region == 'object'
+        or (
+            max(size) > settings.L
+            and len(boxes) <= MAX_REGIONS
+            and max(sides) <= SHARE * max(size)
+        )
+    )
     if not regions:
         boxes = [Box(0, 0, *size)]
     area = int(np.count_nonzero(mask.mask))
@@ -103,7 +115,8 @@ def probabilities(
 ) -> Iterator[tuple[int, list[tuple[Box, np.ndarray]]]]:
     """Refine the objects of a photo, each in its own region or regions, in batches.
 
-    The regions are those of :func:`mmseg_cascadepsp.cascade.refine`, by the setting ``region``.
+    The regions are those of :func:`mmseg_cascadepsp.cascade.refine`, by the setting ``region``,
+    which ``'auto'`` takes for objects of up to :data:`SHARE` of the photo.
 
     Args:
         refiner: Does the work.
