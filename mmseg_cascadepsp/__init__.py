@@ -22,12 +22,13 @@ REGISTERED = {
     'mmseg.evaluation': ('evaluation',),
 }
 ROOMS = (
-    'apis', 'cascade', 'compat', 'datasets', 'engine', 'evaluation', 'files', 'models',
-    'visualization',
+    'annotations', 'apis', 'cascade', 'compat', 'datasets', 'engine', 'evaluation', 'files',
+    'models', 'visualization',
 )  # fmt: skip
 #: Name -> module that has it, imported when it is asked for.
 FRONT_DOORS = {
     'Refiner': 'apis',
+    'refine_annotations': 'apis',
     'refine_files': 'apis',
     'find_config': 'apis',
     'CascadeSettings': 'cascade',

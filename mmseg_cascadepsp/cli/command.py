@@ -15,6 +15,7 @@ from .running import EXIT_CODES, run
 #: Sub-command -> module of this room, and what it does.
 COMMANDS = {
     'refine': ('refine', 'sharpen the mask of a photo, or the masks of a folder of photos'),
+    'annotations': ('annotations', 'refine a set of COCO, YOLO, LabelMe, CVAT, VOC or Cityscapes'),
     'measure': ('measure', 'IoU and boundary accuracy before and after, on your own masks'),
     'test': ('test', 'put a refiner behind an MMSegmentation model and test it on a data set'),
     'train': ('train', 'train a refiner on your own photos'),
@@ -44,7 +45,7 @@ def versions() -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line, up to the sub-command."""
-    commands = '\n'.join(f'  {name:9} {text}' for name, (_, text) in COMMANDS.items())
+    commands = '\n'.join(f'  {name:11} {text}' for name, (_, text) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog='mmseg-cascadepsp',
         usage='mmseg-cascadepsp COMMAND ...',

@@ -1,0 +1,27 @@
+"""Annotation sets in, annotation sets out: COCO, YOLO, LabelMe, CVAT, PASCAL VOC, Cityscapes and
+label maps, refined object by object, all else untouched.
+"""
+
+from .base import AnnotationSet, Entry, FolderSet, Photo
+from .formats import FORMATS, open_annotations
+from .masks import ObjectMask
+from .report import write_report
+from .results import AnnotationReport, ObjectResult
+from .run import AnnotationOptions, refine_annotations
+from .truth import scores
+
+__all__ = [
+    'FORMATS',
+    'AnnotationOptions',
+    'AnnotationReport',
+    'AnnotationSet',
+    'Entry',
+    'FolderSet',
+    'ObjectMask',
+    'ObjectResult',
+    'Photo',
+    'open_annotations',
+    'refine_annotations',
+    'scores',
+    'write_report',
+]

@@ -1,0 +1,222 @@
+"""How much an object changed, and what keeps a change from doing harm."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .masks import ObjectMask, cut_out, union
+
+#: Pieces and holes that only the refiner sees are specks below this share of the object ...
+SPECK_SHARE = 0.0005
+#: ... or below so many pixels.
+SPECK_PIXELS = 8
+#: Where two objects claim the same pixels, who is surer is seen over so many pixels (sigma).
+SMOOTH = 2.0
+
+
+class Change(NamedTuple):
+    """The change of an object.
+
+    Attributes:
+        iou: IoU of the old and the new mask, 0 to 1.
+        shift: How far a pixel that was lost or won lies from the other mask, at most, in pixels.
+        parts: Connected parts before and after.
+        sureness: Mean of ``|2p - 1|`` over the pixels that were lost or won, 0 to 1: how sure the
+            refiner is of the change. 1 without a change.
+    """
+
+    iou: float
+    shift: float
+    parts: tuple[int, int]
+    sureness: float
+
+
+def change_of(old: ObjectMask, new: ObjectMask, sureness: float = 1.0) -> Change:
+    """Compare two masks of an object.
+
+    Args:
+        old, new: The masks.
+        sureness: See :class:`Change`.
+
+    Example:
+        >>> old, new = cut_out(np.array([[1, 1, 0, 0]])), cut_out(np.array([[1, 1, 1, 1]]))
+        >>> change_of(old, new)
+        Change(iou=0.5, shift=2.0, parts=(1, 1), sureness=1.0)
+    """
+    box = union(old.box, new.box)
+    before, after = old.inside(box), new.inside(box)
+    area = np.count_nonzero(before | after)
+    iou = np.count_nonzero(before & after) / area if area else 1.0
+    shift = max(_farthest(after & ~before, before), _farthest(before & ~after, after))
+    parts = tuple(
+        cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
+        for mask in (before, after)
+    )
+    return Change(float(iou), round(shift, 2), parts, sureness)
+
+
+def _farthest(pixels: np.ndarray, mask: np.ndarray) -> float:
+    """The largest distance of the pixels to the mask; the longest side where it is empty."""
+    if not pixels.any():
+        return 0.0
+    if not mask.any():
+        return float(max(mask.shape))
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    return float(distance[pixels].max())
+
+
+def without_specks(old: ObjectMask, new: np.ndarray, box) -> np.ndarray:
+    """Take away tiny pieces and fill tiny holes that the old mask does not have.
+
+    Args:
+        old: The old mask.
+        new: ``(h, w)`` bool, the new mask in ``box``.
+        box: A part of the photo.
+
+    Returns:
+        ``(h, w)`` bool.
+
+    Example:
+        >>> new = np.ones((20, 20), bool)
+        >>> new[5, 5] = False
+        >>> bool(without_specks(cut_out(np.ones((20, 20))), new, cut_out(new).box).all())
+        True
+    """
+    before = old.inside(box)
+    result = new.copy()
+    limit = max(SPECK_PIXELS, SPECK_SHARE * np.count_nonzero(new))
+    pieces = _small(new, 8, limit, before)
+    if (new & ~pieces).any():  # they are not all that there is
+        result &= ~pieces
+    return result | _small(_holes(result), 4, limit, _holes(before))
+
+
+def _holes(mask: np.ndarray) -> np.ndarray:
+    """Background that is cut off from the outside, bool."""
+    ground = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, places = cv2.connectedComponents(ground, connectivity=4)
+    return ((ground > 0) & (places != places[0, 0]))[1:-1, 1:-1]
+
+
+def _small(mask: np.ndarray, connectivity: int, limit: float, known: np.ndarray) -> np.ndarray:
+    """The connected parts below ``limit`` pixels that have none of what is known, bool."""
+    _, places, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=connectivity
+    )
+    areas = stats[:, cv2.CC_STAT_AREA]
+    small = areas < limit
+    small[0] = False
+    small[np.unique(places[known & mask])] = False
+    return small[places]
+
+
+def settle_overlaps(
+    olds: list[ObjectMask], news: list[ObjectMask], probabilities: list[np.ndarray]
+) -> list[ObjectMask]:
+    """Where two refined objects claim a pixel that neither had before, the surer one takes it.
+
+    Objects of which one lay in the other before, such as a wheel and its car, share pixels.
+
+    Args:
+        olds: The masks before.
+        news: The masks after.
+        probabilities: Of every object, ``(h, w)`` in the box of its new mask.
+
+    Returns:
+        The new masks, changed where needed. None becomes empty.
+
+    Example:
+        >>> olds = [cut_out(np.array([[1, 0, 0]])), cut_out(np.array([[0, 0, 1]]))]
+        >>> news = [cut_out(np.array([[1, 1, 0]])), cut_out(np.array([[0, 1, 1]]))]
+        >>> first, second = settle_overlaps(
+        ...     olds, news, [np.array([[1, 0.6]]), np.array([[0.9, 1]])]
+        ... )
+        >>> first.mask.tolist(), second.mask.tolist()
+        ([[True, False]], [[True, True]])
+    """
+    masks = [new.mask.copy() for new in news]
+    boxes = np.array([new.box for new in news]).reshape(-1, 4)
+    for i, box in enumerate(boxes):
+        low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+        for j in np.flatnonzero((low < high).all(axis=1)):
+            if j <= i or _nested(olds[i], olds[j]):
+                continue
+            shared = type(news[i].box)(*low[j].tolist(), *high[j].tolist())
+            own, other = (tuple(s for s in shared.relative_to(news[k].box).slices) for k in (i, j))
+            claimed = masks[i][own] & masks[j][other]
+            claimed &= ~olds[i].inside(shared) & ~olds[j].inside(shared)
+            if not claimed.any():
+                continue
+            # Smooth, or two that are equally sure would share the pixels as salt and pepper.
+            lead = probabilities[i][own].astype(np.float32) - probabilities[j][other]
+            surer = cv2.GaussianBlur(lead, (0, 0), SMOOTH) >= 0
+            masks[i][own] &= ~(claimed & ~surer)
+            masks[j][other] &= ~(claimed & surer)
+    return [
+        ObjectMask(new.box, mask) if mask.any() else new
+        for new, mask in zip(news, masks, strict=True)
+    ]
+
+
+def _nested(old: ObjectMask, other: ObjectMask) -> bool:
+    """Whether at least half of the smaller one lies in the larger one."""
+    smaller, larger = sorted((old, other), key=lambda mask: np.count_nonzero(mask.mask))
+    inside = smaller.mask & larger.inside(smaller.box)
+    return 2 * np.count_nonzero(inside) >= np.count_nonzero(smaller.mask)
+
+
+def give_way(
+    olds: list[ObjectMask],
+    news: list[ObjectMask],
+    probabilities: list[np.ndarray],
+    refined: list[bool],
+    free: np.ndarray,
+) -> list[ObjectMask]:
+    """For maps, in which a pixel belongs to one object: who takes what another one had.
+
+    A pixel that an object had and still has stays its own. Where several claim what is free or was
+    given up, the surer one takes it.
+
+    Args:
+        olds, news, probabilities: See :func:`settle_overlaps`.
+        refined: Whether an object was refined. If not, its new mask is its old one.
+        free: ``(H, W)`` bool, pixels of no object that everyone may take.
+
+    Returns:
+        The new masks, which do not overlap.
+
+    Example:
+        >>> olds = [cut_out(np.array([[1, 0, 0]])), cut_out(np.array([[0, 1, 1]]))]
+        >>> news = [cut_out(np.array([[1, 1, 0]])), olds[1]]
+        >>> sure = [np.ones((1, 2)), np.ones((1, 2))]
+        >>> free = np.zeros((1, 3), bool)
+        >>> give_way(olds, news, sure, [True, False], free)[0].mask.tolist()
+        [[True]]
+    """
+    best = np.zeros(free.shape, np.float32)
+    owner = np.full(free.shape, -1, np.int32)
+    allowed = free.copy()
+    for index, (old, new) in enumerate(zip(olds, news, strict=True)):
+        held = old.mask & new.inside(old.box) if refined[index] else old.mask
+        allowed[old.box.slices] |= old.mask
+        best[old.box.slices][held] = np.inf
+        owner[old.box.slices][held] = index
+    for index, (new, probability) in enumerate(zip(news, probabilities, strict=True)):
+        place = new.box.slices
+        takes = new.mask & allowed[place] & (probability > best[place])
+        best[place][takes] = probability[takes]
+        owner[place][takes] = index
+    result = []
+    for index, new in enumerate(news):
+        mask = owner[new.box.slices] == index if refined[index] else new.mask
+        if not mask.any() and olds[index].mask.any():  # swallowed: it stays as it was
+            refined = [own and other != index for other, own in enumerate(refined)]
+            news = [olds[index] if other == index else own for other, own in enumerate(news)]
+            likely = [
+                olds[index].mask.astype(np.float32) if other == index else own
+                for other, own in enumerate(probabilities)
+            ]
+            return give_way(olds, news, likely, refined, free)
+        result.append(cut_out(mask, new.box.top, new.box.left))
+    return result

@@ -1,0 +1,63 @@
+"""The formats, and which of them a path is in."""
+
+import os
+from pathlib import Path
+
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+
+from .base import AnnotationSet
+from .coco import CocoSet
+from .cvat import CvatSet
+from .labelme import LabelMeSet
+from .maps import CityscapesSet, LabelMapSet, VocSet
+from .masks import require_packages
+from .yolo import YoloSet
+
+#: In the order in which they are asked: the one that is surest comes first.
+FORMATS: tuple[type[AnnotationSet], ...] = (
+    CocoSet,
+    CvatSet,
+    VocSet,
+    LabelMeSet,
+    YoloSet,
+    CityscapesSet,
+    LabelMapSet,
+)
+
+
+def open_annotations(
+    path: str | os.PathLike, images: str | os.PathLike | None = None
+) -> AnnotationSet:
+    """Open a set of annotations, whatever its format.
+
+    Args:
+        path: A file of COCO, CVAT or LabelMe, the ``data.yaml`` of YOLO, or a folder of YOLO,
+            LabelMe, PASCAL VOC, Cityscapes or label maps.
+        images: The folder of its photos. None: where the format has them.
+
+    Returns:
+        The adapter of its format.
+
+    Raises:
+        MissingPackageError: pycocotools or shapely is not installed.
+        MissingFileError: ``path`` does not exist.
+        InvalidValueError: No format knows it.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / 'set.json').write_text('{"images": [], "annotations": []}')
+        >>> open_annotations(folder / 'set.json', folder).name
+        'COCO'
+    """
+    require_packages()
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f'annotations: {path} does not exist.')
+    for kind in FORMATS:
+        if kind.recognises(path):
+            return kind(path, None if images is None else Path(images))
+    raise InvalidValueError(
+        f'annotations: {path} is in none of the formats {", ".join(k.name for k in FORMATS)}; '
+        'name a JSON or XML file, data.yaml, or a folder of annotations.'
+    )

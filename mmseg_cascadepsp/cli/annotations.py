@@ -1,0 +1,157 @@
+"""Refine an annotation set: COCO, YOLO, LabelMe, CVAT, PASCAL VOC, Cityscapes or label maps in,
+the same set with better outlines out.
+"""
+
+import argparse
+import sys
+
+from .running import import_package, parser_of
+
+EPILOG = """\
+examples:
+  a COCO file, with a page that shows every object before and after:
+    python tools/refine_annotations.py instances.json --images photos -o refined.json \\
+      --report report.html
+
+  YOLO (data.yaml, or a folder of labels), LabelMe, CVAT for images 1.1:
+    python tools/refine_annotations.py data.yaml -o refined
+    python tools/refine_annotations.py labelme -o refined
+    python tools/refine_annotations.py annotations.xml --images photos -o refined.xml
+
+  PASCAL VOC, Cityscapes, a folder of label maps:
+    python tools/refine_annotations.py VOC2012 -o refined
+    python tools/refine_annotations.py gtFine --images leftImg8bit -o refined
+    python tools/refine_annotations.py labels --images photos -o refined
+
+  read everything, name what is broken, and write the set as it is:
+    python tools/refine_annotations.py instances.json --images photos -o same.json --dry-run
+
+  scores before and after, where true outlines are known:
+    python tools/refine_annotations.py instances.json --images photos -o refined.json \\
+      --truth true.json
+
+only outlines change, and what follows. After an interruption the same command goes on."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = parser_of(__doc__, EPILOG)
+    parser.add_argument('annotations', help='file or folder; its format is recognised')
+    parser.add_argument(
+        '--images', metavar='DIR', help='folder of the photos (default: where the format has them)'
+    )
+    parser.add_argument('-o', '--out', required=True, help='a file for a file, else a folder')
+    parser.add_argument('--report', metavar='HTML', help='page with every object before and after')
+    parser.add_argument('--truth', metavar='SET', help='true annotations, for scores')
+    how = parser.add_argument_group('what becomes of objects')
+    how.add_argument(
+        '--simplify',
+        type=float,
+        metavar='PIXELS',
+        help='polygons get as few points as keep them so near to the refined outline; 0: every '
+        'corner (default: 0.5)',
+    )
+    how.add_argument(
+        '--overlap',
+        choices=('resolve', 'keep'),
+        help='a pixel that two refined objects claim and neither had: the surer one takes it, or '
+        'both have it (default: resolve)',
+    )
+    how.add_argument(
+        '--max-change',
+        type=float,
+        metavar='SHARE',
+        help='objects that would change more (1 - IoU of old and new) keep their outline and are '
+        'listed; 1: none (default: 0.5)',
+    )
+    how.add_argument(
+        '--min-sureness',
+        type=float,
+        metavar='SHARE',
+        help='objects of whose change the refiner is less sure, 0 to 1, keep their outline and '
+        'are listed; 0: none (default: 0.35)',
+    )
+    how.add_argument(
+        '--min-gain',
+        type=float,
+        metavar='SHARE',
+        help='objects of which the refiner expects less gain (change times sureness) keep their '
+        'outline; 0: none (default: 0.02)',
+    )
+    how.add_argument(
+        '--min-side',
+        type=int,
+        metavar='PIXELS',
+        help='objects with a shorter longer side stay (default: 8)',
+    )
+    how.add_argument('--dry-run', action='store_true', help='read everything, refine nothing')
+    refiner = parser.add_argument_group('the refiner')
+    refiner.add_argument('--model', default='lite', help='see tools/refine.py (default: lite)')
+    refiner.add_argument('--checkpoint', metavar='FILE', help="weights, ours or the authors' own")
+    refiner.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    refiner.add_argument(
+        '--precision',
+        default='auto',
+        choices=('auto', 'fp32', 'bf16', 'fp16'),
+        help='see refine.py',
+    )
+    refiner.add_argument(
+        '--region',
+        default='auto',
+        choices=('auto', 'object', 'photo'),
+        help='what the network sees: auto: a region around the object in photos larger than L, '
+        'else the whole photo; object: a region always, several times quicker where photos are '
+        'small and have many objects, but it mends less of what an outline lacks (default: auto)',
+    )
+    refiner.add_argument('--L', type=int, default=900, metavar='N', help='see refine.py')
+    parser.add_argument('--overwrite', action='store_true', help='write over a result')
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    import_package()
+    from rich.console import Console
+
+    from mmseg_cascadepsp import apis
+    from mmseg_cascadepsp.annotations import open_annotations, refine_annotations
+
+    open_annotations(args.annotations, args.images)  # before a model is loaded or fetched
+    names = ('simplify', 'overlap', 'max_change', 'min_sureness', 'min_gain', 'min_side')
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    rank = 0
+    try:
+        rank, _ = apis.join_processes()
+        refiner = None
+        if not args.dry_run:
+            apis.keep_freed_memory()
+            refiner = apis.Refiner(
+                args.model,
+                args.checkpoint,
+                args.device,
+                args.precision,
+                L=args.L,
+                region=args.region,
+            )
+        report = refine_annotations(
+            refiner,
+            args.annotations,
+            out=args.out,
+            images=args.images,
+            report=args.report,
+            truth=args.truth,
+            console=Console(stderr=True, soft_wrap=True),
+            dry_run=args.dry_run,
+            overwrite=args.overwrite,
+            **options,
+        )
+    except KeyboardInterrupt:
+        print('interrupted; the same command goes on where it stopped.', file=sys.stderr)
+        return 130
+    if rank:  # the first process tells
+        return 0
+    for name, (before, after) in report.scores.items():
+        print(f'{name:13} {before:6.2f} -> {after:6.2f}')
+    print(f'{report.format}: {report}: {args.out}')
+    return 1 if report.failed else 0
