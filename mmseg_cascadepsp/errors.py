@@ -38,3 +38,14 @@ class DeniedFileError(FileError, PermissionError):
 
 class MissingPackageError(UserError, ImportError):
     """An optional package is not installed."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line; of the system's own errors the reason alone.
+
+    Example:
+        >>> one_line(OSError(28, 'No space left on device'))
+        'No space left on device'
+    """
+    text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
+    return text.splitlines()[0]

@@ -4,6 +4,7 @@ A pixel belongs to one object. What an object gives up goes to its nearest neigh
 """
 
 import io
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -166,9 +167,9 @@ class MapSet(FolderSet):
         """The name of the photo of a file."""
         return str(Path(self.key(path)).with_suffix(''))
 
+    @abstractmethod
     def entries(self, path: Path) -> list[Entry]:
         """The objects of a file. The geometry of each is its :class:`ObjectMask`."""
-        raise NotImplementedError
 
     def ids(self, path: Path) -> dict[str, int]:
         """Key of each object of a file -> its id."""

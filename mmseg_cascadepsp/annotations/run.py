@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, refine_regions
-from mmseg_cascadepsp.cascade.regions import MAX_REGIONS, MIN_SIDE, object_regions
-from mmseg_cascadepsp.errors import FileError, InvalidTypeError, InvalidValueError
+from mmseg_cascadepsp.cascade.regions import MIN_SIDE, are_small, object_regions
+from mmseg_cascadepsp.errors import FileError, InvalidTypeError, InvalidValueError, one_line
 from mmseg_cascadepsp.files.paths import hidden_name
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
 
@@ -95,14 +95,8 @@ def _components(mask: ObjectMask, size: tuple[int, int], settings) -> tuple[list
     """What is looked at: parts of an object, and whether they are regions around it."""
     whole = mask.whole(size)
     boxes = [] if settings.region == 'photo' else object_regions(whole)
-    sides = [max(box.bottom - box.top, box.right - box.left) for box in boxes]
     regions = bool(boxes) and (
-        settings.region == 'object'
-        or (
-            max(size) > settings.L
-            and len(boxes) <= MAX_REGIONS
-            and max(sides) <= SHARE * max(size)
-        )
+        settings.region == 'object' or are_small(boxes, size, settings.L, SHARE)
     )
     if not regions:
         boxes = [Box(0, 0, *size)]
@@ -495,7 +489,7 @@ def _run(
 
     def failed(photo: Photo, error: Exception) -> None:
         name = photo.file or photo.key
-        faults[photo.key] = sentence = f'{name}: {_sentence(error)}'
+        faults[photo.key] = sentence = f'{name}: {one_line(error)}'
         console.print(f'[red]failed[/] {escape(sentence)}', highlight=False)
 
     with (
@@ -530,8 +524,3 @@ def _run(
                         )
             bar.advance(task)
     return faults
-
-
-def _sentence(error: Exception) -> str:
-    text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-    return text.splitlines()[0]

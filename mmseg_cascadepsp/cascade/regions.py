@@ -76,7 +76,7 @@ def _merged(boxes: list[Box]) -> list[Box]:
     return found
 
 
-def are_small(boxes: list[Box], size: tuple[int, int], L: int) -> bool:
+def are_small(boxes: list[Box], size: tuple[int, int], L: int, share: float = SHARE) -> bool:
     """Whether an object with these regions is small enough in its photo to be looked at in them.
 
     A photo that the network sees at full resolution is looked at as a whole: there a coarse mask
@@ -86,6 +86,7 @@ def are_small(boxes: list[Box], size: tuple[int, int], L: int) -> bool:
         boxes: What :func:`object_regions` gives.
         size: (H, W) of the photo.
         L: Longer side that the network sees.
+        share: Most that the longest region may have of the photo's longer side.
 
     Example:
         >>> are_small([Box(0, 0, 50, 50)], (100, 200), 90)
@@ -96,4 +97,4 @@ def are_small(boxes: list[Box], size: tuple[int, int], L: int) -> bool:
     if not boxes or len(boxes) > MAX_REGIONS or max(size) <= L:
         return False
     longest = max(max(box.bottom - box.top, box.right - box.left) for box in boxes)
-    return longest <= SHARE * max(size)
+    return longest <= share * max(size)

@@ -118,6 +118,8 @@ class CascadeSettings:
             )
         for name in ('levels', 'batch_size'):
             _within(name, getattr(self, name), 1)
+            if getattr(self, name) % 1:
+                raise InvalidTypeError(f'{name} must be an integer, got {getattr(self, name)!r}.')
         for name in ('enlarge', 'remove_detached'):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidTypeError(

@@ -45,6 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="at the refiner's end (default: as its config says)",
     )
     parser.add_argument(
+        '--region',
+        choices=('auto', 'photo', 'object'),
+        help='look at the whole photo, at a region around the object, or at regions where the '
+        'object is small in a photo larger than L (default: auto)',
+    )
+    parser.add_argument(
         '--overview',
         type=float,
         help='share of L of a first look; 0: none (default: as its config says)',
@@ -96,7 +102,7 @@ def load_methods(args: argparse.Namespace) -> dict:
     methods = {}
     if args.refiner != 'none':
         keep_freed_memory()
-        names = ('guided_filter', 'overview')
+        names = ('guided_filter', 'overview', 'region')
         own = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
         own |= call_settings(args.fast, args.L)
         refiner = Refiner(args.refiner, args.checkpoint, args.device, args.precision, **own)

@@ -83,6 +83,12 @@ def build_parser() -> argparse.ArgumentParser:
         help='make the boundary follow the edges of the photo (default: as the model says)',
     )
     how.add_argument(
+        '--region',
+        choices=('auto', 'photo', 'object'),
+        help='look at the whole photo, at a region around the object, or at regions where the '
+        'object is small in a photo larger than L (default: auto)',
+    )
+    how.add_argument(
         '--overview',
         type=float,
         metavar='SHARE',
@@ -147,7 +153,16 @@ def main(argv: list[str] | None = None) -> int:
         'windowed': args.windowed,
         'overwrite': args.overwrite,
     }
-    names = ('model', 'checkpoint', 'device', 'precision', 'crops', 'guided_filter', 'overview')
+    names = (
+        'model',
+        'checkpoint',
+        'device',
+        'precision',
+        'crops',
+        'guided_filter',
+        'overview',
+        'region',
+    )
     refiner = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     refiner |= call_settings(args.fast, args.L)
     apis.find_pairs(*paths)  # before a model is loaded or fetched

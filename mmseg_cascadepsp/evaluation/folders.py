@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files.reading import IMAGE_SUFFIXES, read_image, read_mask
+from mmseg_cascadepsp.files.reading import read_image, read_mask
+from mmseg_cascadepsp.files.stems import files_by_stem, one_by_stem
 
 from .functional.scores import (
     MASK_SCORES,
@@ -229,19 +230,9 @@ def find_sets(root: str | os.PathLike | None = None) -> list[Example]:
 
 
 def _by_stem(folder: str | os.PathLike) -> dict[str, Path]:
-    folder = Path(folder)
-    if not folder.is_dir():
+    if not Path(folder).is_dir():
         raise FileError(f'{folder} is no folder.')
-    paths: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            if path.stem in paths:
-                raise InvalidValueError(
-                    f'{paths[path.stem]} and {path} have the same stem; which one is '
-                    'meant cannot be told.'
-                )
-            paths[path.stem] = path
-    return paths
+    return one_by_stem(files_by_stem(folder))
 
 
 def _warn_of_lone(

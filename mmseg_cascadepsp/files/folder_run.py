@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmseg_cascadepsp.cascade import call_settings
-from mmseg_cascadepsp.errors import FileError, InvalidValueError
+from mmseg_cascadepsp.errors import FileError, InvalidValueError, one_line
 
 from .pairs import (
     Job,
@@ -94,7 +94,7 @@ def process_pair(
     except FAULTS as error:
         if getattr(error, 'errno', None) in HOPELESS:
             raise
-        return 'failed', _sentence(error)
+        return 'failed', one_line(error)
     return 'refined', ''
 
 
@@ -321,7 +321,7 @@ class _Run:
         except FAULTS as error:
             if getattr(error, 'errno', None) in HOPELESS:
                 raise
-            self.report.failed[pair.name] = sentence = _sentence(error)
+            self.report.failed[pair.name] = sentence = one_line(error)
             self.bar.advance(self.pairs)
             _tell_failure(self.console, pair.name, sentence)
         return None
@@ -349,9 +349,3 @@ def _tell_failure(console: Console, name: str, sentence: str) -> None:
 def _without_mask(names: list[str]) -> str:
     shown = ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
     return f'{len(names)} photos have no mask and are left out: {shown}'
-
-
-def _sentence(error: Exception) -> str:
-    """What an error says, in one line."""
-    text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-    return text.splitlines()[0]

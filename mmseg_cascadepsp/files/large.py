@@ -337,7 +337,7 @@ def shrink(rows: ImageRows | MaskRows, side: int) -> Tensor:
     per_read = max(1, STRIP_PIXELS * new_height // (width * height))
     for first in range(0, new_height, per_read):
         group = ends[first : first + per_read]
-        values = torch.from_numpy(rows.read(group[0][0], group[-1][1]))
+        values = torch.from_numpy(np.require(rows.read(group[0][0], group[-1][1]), None, 'W'))
         values = values[None] if values.ndim == 2 else values.permute(2, 0, 1)
         means = [
             values[:, start - group[0][0] : stop - group[0][0]].float().mean(1)

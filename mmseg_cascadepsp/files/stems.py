@@ -1,7 +1,7 @@
 """Which files of folders belong together: those whose paths agree but for the suffix."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mmseg_cascadepsp.errors import InvalidValueError
@@ -87,31 +87,3 @@ def one_by_stem(found: Mapping[str, list[Path]], name: str = '') -> dict[str, Pa
                 'is meant cannot be told.'
             )
     return {stem: paths[0] for stem, paths in found.items() if paths}
-
-
-def lone_sentence(
-    found: Mapping[str, object], partners: Iterable[str], what: str, partner: str
-) -> str:
-    """Tell how many files have no partner.
-
-    Args:
-        found: Files by their stems.
-        partners: Stems of the files that they may belong to.
-        what: What the files are, in the plural.
-        partner: What they lack.
-
-    Returns:
-        A sentence. Empty where every file has a partner.
-
-    Example:
-        >>> lone_sentence({'a': 'a.jpg', 'b': 'b.jpg', 'c': 'c.jpg'}, ['a'], 'photos', 'mask')
-        '2 of 3 photos have no mask of the same stem and are left out, first b.'
-    """
-    partners = set(partners)
-    lone = [stem for stem in found if stem not in partners]
-    if not lone:
-        return ''
-    return (
-        f'{len(lone)} of {len(found)} {what} have no {partner} of the same stem and are left out, '
-        f'first {lone[0]}.'
-    )

@@ -333,6 +333,7 @@ def test_half_precision_outputs_become_float32():
         ({'steps': 'never'}, ValueError, "steps must be one of .*got 'never'"),
         ({'levels': 0}, ValueError, 'levels must be at least 1, got 0'),
         ({'batch_size': 0}, ValueError, 'batch_size must be at least 1, got 0'),
+        ({'batch_size': 1.5}, TypeError, 'batch_size must be an integer, got 1.5'),
         (
             {'image': torch.zeros(1, 9, 9)},
             ValueError,

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.files.stems import files_by_stem, lone_sentence, one_by_stem
+from mmseg_cascadepsp.files.stems import files_by_stem, one_by_stem
 
 
 def make(folder, *names):
@@ -48,10 +48,8 @@ def test_the_longest_suffix_is_cut(tmp_path):
     }
 
 
-def test_doubles_are_refused_and_lone_files_told(tmp_path):
+def test_doubles_are_refused(tmp_path):
     make(tmp_path, 'a.png', 'a.jpg', 'b.png', 'c.png')
     found = files_by_stem(tmp_path)
     with pytest.raises(InvalidValueError, match=r'masks: .*a\.jpg and .*a\.png have the same'):
         one_by_stem(found, 'masks')
-    assert lone_sentence(found, 'abc', 'photos', 'mask') == ''
-    assert lone_sentence(found, 'a', 'photos', 'mask').startswith('2 of 3 photos have no mask')

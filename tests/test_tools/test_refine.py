@@ -217,3 +217,10 @@ def test_a_terminated_run_leaves_nothing_half_written(model, inputs, tmp_path):
     run = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True)
     assert run.returncode == 143, run.stderr[-2000:]
     assert not list((tmp_path / 'out').glob('.*.tmp'))
+
+
+def test_the_region_is_a_setting(model, inputs, tmp_path, capsys):
+    pair = [f'{inputs[0]}/a.jpg', f'{inputs[1]}/a.png', '-o', str(tmp_path / 'x.png')]
+    assert refine.main([*pair, *model, '--region', 'object']) == 0
+    assert refine.main([*pair, *model, '--region', 'photo']) == 1
+    assert 'was made with another region' in capsys.readouterr().err

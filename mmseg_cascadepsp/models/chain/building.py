@@ -101,18 +101,8 @@ def build_refiner(
         refiner = zoo.OnnxRefiner(refiner)
         refiner.check_settings(checkpoint, None, 'auto')
         return refiner.eval(), True
-    if isinstance(refiner, nn.Module):
-        model, label, loaded = refiner, type(refiner).__name__, True
-        zoo.check_refiner(model, label)
-    else:
-        model, label = zoo.build_model(refiner)
-        loaded = False
-        if checkpoint is None and zoo.is_name(refiner):
-            checkpoint = zoo.find_weights(label)
-    if checkpoint is not None:
-        zoo.load_weights(model, zoo.read_state_dict(checkpoint), checkpoint, label)
-        loaded = True
-    return model.eval(), loaded
+    model, _, has_weights = zoo.load_module(refiner, checkpoint)
+    return model.eval(), has_weights
 
 
 def as_network(refiner: nn.Module, precision: str) -> Network:

@@ -282,6 +282,44 @@ def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module,
     return module, label
 
 
+def load_module(
+    model: str | os.PathLike | Config | Mapping | nn.Module,
+    checkpoint: str | os.PathLike | None = None,
+) -> tuple[nn.Module, str, bool]:
+    """Build a refiner and load its weights, where they are known.
+
+    Args:
+        model: A name of the zoo, a config or its path, or a module, which is returned.
+        checkpoint: Its weights. Named refiners load their own by default.
+
+    Returns:
+        The module, its name, and whether it has its weights.
+
+    Raises:
+        InvalidValueError: The name is unknown, or the weights do not fit.
+        InvalidTypeError: The model is no refiner.
+        FileError: A config or weights cannot be read or downloaded.
+
+    Example:
+        >>> module, name, has_weights = load_module('lite')
+        >>> type(module).__name__, name, has_weights
+        ('CascadePSP', 'lite', True)
+    """
+    has_weights = isinstance(model, nn.Module)
+    if has_weights:
+        name = type(model).__name__
+        check_refiner(model, name)
+    else:
+        named = is_name(model)
+        model, name = build_model(model)
+        if checkpoint is None and named:
+            checkpoint = find_weights(name)
+    if checkpoint is not None:
+        load_weights(model, read_state_dict(checkpoint), checkpoint, name)
+        has_weights = True
+    return model, name, has_weights
+
+
 def load_refiner(
     model: str | os.PathLike | Config | Mapping | nn.Module | Network = 'lite',
     checkpoint: str | os.PathLike | None = None,
@@ -321,20 +359,13 @@ def load_refiner(
             )
         return model, type(model).__name__
     if isinstance(model, nn.Module):
-        name = type(model).__name__
-        check_refiner(model, name)
         device = device or next((value.device for value in model.parameters()), 'cpu')
-    else:
-        named = is_name(model)
-        model, name = build_model(model)
-        if checkpoint is None and not named:
-            raise InvalidValueError(
-                f'checkpoint must be given for {name}; only the names '
-                f'{", ".join(map(repr, ZOO))} know their weights.'
-            )
-        checkpoint = checkpoint or find_weights(name)
-    if checkpoint is not None:
-        load_weights(model, read_state_dict(checkpoint), checkpoint, name)
+    model, name, has_weights = load_module(model, checkpoint)
+    if not has_weights:
+        raise InvalidValueError(
+            f'checkpoint must be given for {name}; only the names '
+            f'{", ".join(map(repr, ZOO))} know their weights.'
+        )
     device = _check_device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     on_cpu = device.type == 'cpu'
     if on_cpu and any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
