@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files import IMAGE_SUFFIXES, atomic_open, read_image
-from mmseg_cascadepsp.files.paths import files_below
+from mmseg_cascadepsp.files import atomic_open, read_image
+from mmseg_cascadepsp.files.stems import files_by_stem
 
 from .masks import ObjectMask
 
@@ -72,14 +72,12 @@ class PhotoFolder:
     def _look(self) -> None:
         """Note every photo under its path, with and without its ending, and under its name."""
         bare: dict[str, Path | None] = {}
-        for path in files_below(self.folder):
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
-                continue
-            place = path.relative_to(self.folder)
-            self._places[place.as_posix()] = path
-            self._places.setdefault(place.with_suffix('').as_posix(), path)
-            for name in {path.name, path.stem}:
-                bare[name] = None if name in bare else path  # two have it
+        for stem, paths in files_by_stem(self.folder).items():
+            self._places.setdefault(stem, paths[0])
+            for path in paths:
+                self._places[path.relative_to(self.folder).as_posix()] = path
+                for name in {path.name, path.stem}:
+                    bare[name] = None if name in bare else path  # two have it
         for name, path in bare.items():
             self._places.setdefault(name, path)
 

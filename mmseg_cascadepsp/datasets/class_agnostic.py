@@ -9,8 +9,9 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+from mmseg_cascadepsp.errors import MissingFileError
 from mmseg_cascadepsp.files import IMAGE_SUFFIXES
+from mmseg_cascadepsp.files.stems import names_by_stem, one_by_stem
 
 
 def files_by_stem(folder: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, str]:
@@ -36,19 +37,12 @@ def files_by_stem(folder: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> di
         >>> list(files_by_stem(folder))
         ['cats/a']
     """
-    found: dict[str, str] = {}
-    for name in sorted(list_dir_or_file(folder, list_dir=False, recursive=True)):
-        suffix = next((s for s in suffixes if name.lower().endswith(s)), None)
-        if suffix is None:
-            continue
-        stem, path = name[: -len(suffix)], osp.join(folder, name)
-        if stem in found:
-            raise InvalidValueError(
-                f'data_root: {found[stem]} and {path} have the same stem; which one is meant '
-                'cannot be told'
-            )
-        found[stem] = path
-    return found
+    names = list_dir_or_file(folder, list_dir=False, recursive=True)
+    paths = {
+        stem: [osp.join(folder, name) for name in same]
+        for stem, same in names_by_stem(names, suffixes).items()
+    }
+    return one_by_stem(paths, 'data_root')
 
 
 def warn_of_lone(photos: Mapping[str, str], masks: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from prettytable import PrettyTable
 
 from mmseg_cascadepsp.errors import MissingFileError
 from mmseg_cascadepsp.files.paths import atomic_open, files_below
+from mmseg_cascadepsp.files.stems import files_by_stem
 
 from .paper_sets import TRAINING_SETS, TrainingSet
 
@@ -203,21 +204,15 @@ def _each(
 
 def _laid_out(folder: Path) -> Pairs:
     """The pictures of a set that lie under the data root."""
-    found: Pairs = {}
-    for path in _pictures(folder, files_below(folder)):
-        stem = path.relative_to(folder).with_suffix('').as_posix()
-        found.setdefault(stem, {})[KINDS[path.suffix.lower()]] = path
-    return found
+    return {
+        stem: {KINDS[path.suffix.lower()]: path for path in paths}
+        for stem, paths in files_by_stem(folder, KINDS).items()
+    }
 
 
-def _pictures(folder: Path, files: Iterable[Path]) -> list[Path]:
-    """Those of the files that may be of the sets. Hidden ones and macOS's doubles are not."""
-    return [
-        path
-        for path in files
-        if path.suffix.lower() in KINDS
-        and not any(p.startswith(('.', '__MACOSX')) for p in path.relative_to(folder).parts)
-    ]
+def _pictures(folder: Path) -> list[Path]:
+    """Those of a folder's files that may be of the sets."""
+    return [path for paths in files_by_stem(folder, KINDS).values() for path in paths]
 
 
 def _unpack(
@@ -237,9 +232,9 @@ def _unpack(
                 continue
             number += 1
             name = re.sub(r'(\.tar)?\.\w+$', '', path.relative_to(around).as_posix())
-            yield name, folder, _pictures(folder, files_below(folder))
+            yield name, folder, _pictures(folder)
         if source.is_dir():
-            pictures = _pictures(source, files)
+            pictures = _pictures(source)
             if not archives and not pictures:
                 faults.append(f'{source} holds no zip or tar archive and no picture')
             yield source.resolve().name, source, pictures

@@ -15,9 +15,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files import IMAGE_SUFFIXES, from_dataset_ids, read_labels, read_mask
+from mmseg_cascadepsp.files import from_dataset_ids, read_labels, read_mask
 from mmseg_cascadepsp.files.label_ids import VOID
-from mmseg_cascadepsp.files.paths import files_below
+from mmseg_cascadepsp.files.stems import files_by_stem
 
 SHOWN = 3
 
@@ -74,9 +74,8 @@ class StoredPredictions(BaseSegmentor):
         if not os.path.isdir(pred_dir):
             raise MissingFileError(f'pred_dir: there is no folder {pred_dir}')
         self._files: dict[str, list[Path]] = {}
-        for path in files_below(pred_dir):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                self._files.setdefault(path.stem, []).append(path)
+        for stem, paths in files_by_stem(pred_dir).items():
+            self._files.setdefault(PurePath(stem).name, []).extend(paths)
         if not self._files:
             raise MissingFileError(f'pred_dir: {pred_dir} holds no pictures')
         self._warned = False
