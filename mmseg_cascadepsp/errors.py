@@ -40,12 +40,20 @@ class MissingPackageError(UserError, ImportError):
     """An optional package is not installed."""
 
 
+#: Errors whose text says what went wrong without the name of their class.
+_TELLING = (UserError, OSError, ValueError, TypeError, RuntimeError, ImportError)
+
+
 def one_line(error: BaseException) -> str:
     """What an error says, in one line; of the system's own errors the reason alone.
 
     Example:
-        >>> one_line(OSError(28, 'No space left on device'))
-        'No space left on device'
+        >>> one_line(OSError(28, 'No space left on device')), one_line(KeyError('stride'))
+        ('No space left on device', "KeyError: 'stride'")
     """
-    text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-    return text.splitlines()[0]
+    reason = error.strerror if isinstance(error, OSError) else None
+    lines = str(reason or error).strip().splitlines()
+    name = type(error).__name__
+    if not lines:
+        return name
+    return lines[0] if isinstance(error, _TELLING) else f'{name}: {lines[0]}'

@@ -33,8 +33,6 @@ from .truth import scores
 #: share of the photo's longer side: more than ``cascade.refine`` has for one object, which costs
 #: the whole photo once. A set would pay that for every object.
 SHARE = 0.5
-#: What is reported of a photo or an object while the others go on.
-FAULTS = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -511,7 +509,7 @@ def _run(
                     ]
                 else:
                     results = refine_photo(refiner, source, photo, reading.result(), options)
-            except FAULTS as error:
+            except Exception as error:  # decoders and networks raise whatever they like
                 failed(photo, error)
             else:
                 journal.add(photo.key, results)

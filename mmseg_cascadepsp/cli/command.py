@@ -7,10 +7,11 @@ import platform
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 
 from mmseg_cascadepsp.version import __version__
 
-from .running import EXIT_CODES, run
+from .running import EXIT_CODES, Patient, run
 
 #: Sub-command -> module of this room, and what it does.
 COMMANDS = {
@@ -70,7 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_as_program(main, name: str, argv: Sequence[str] | None = None) -> int:
     """:func:`run` for a process of its own: SIGTERM, which batch systems send first, lets go of
-    half-written files as Ctrl-C does.
+    half-written files as Ctrl-C does, and what cannot be printed does not end the work.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    return run(main, name, argv)
+    out, told = Patient(sys.stdout), Patient(sys.stderr)
+    with redirect_stdout(out), redirect_stderr(told):
+        try:
+            return run(main, name, argv)
+        finally:
+            out.flush()
+            told.flush()

@@ -6,12 +6,12 @@ import os.path as osp
 from collections.abc import Iterator, Mapping
 
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner
 
-from mmseg_cascadepsp.errors import MissingFileError
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 from mmseg_cascadepsp.evaluation.folders import ROOT_VARIABLE
+from mmseg_cascadepsp.models.refiner.configs import building, load_config
 
 #: Of these names in ``default_hooks`` MMEngine itself takes None, of no other.
 MMENGINE_HOOKS = {
@@ -44,6 +44,7 @@ def read_config(path: str, options: Mapping | None = None, data_root: str | None
 
     Raises:
         MissingFileError: There is no such file.
+        InvalidValueError: The config has a mistake, or no model.
 
     Example:
         >>> from mmseg_cascadepsp.models.refiner.zoo import find_config
@@ -59,11 +60,14 @@ def read_config(path: str, options: Mapping | None = None, data_root: str | None
         text = root.replace('\\', '\\\\\\\\').replace("'", "\\\\'")
         os.environ[ROOT_VARIABLE] = text
     try:
-        cfg = get_config(path) if '::' in path else Config.fromfile(path)
+        cfg = load_config(path)
     finally:
         if root:
             os.environ[ROOT_VARIABLE] = root
-    cfg.merge_from_dict(dict(options or {}))
+    with building(f'the config {path} with the given options'):
+        cfg.merge_from_dict(dict(options or {}))
+    if not isinstance(cfg.get('model'), Mapping):
+        raise InvalidValueError(f'config {path} has no model.')
     hooks = cfg.get('default_hooks', {})
     for name in [name for name, hook in hooks.items() if hook is None]:
         if name not in MMENGINE_HOOKS:
@@ -136,7 +140,8 @@ class QuietRunner(Runner):
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'QuietRunner':
         """See MMEngine."""
-        runner = super().from_cfg(cfg)
+        with building(f'the run of {cfg.filename}'):
+            runner = super().from_cfg(cfg)
         weights = list(runner.model.parameters())
         count = sum(weight.numel() for weight in weights)
         for line in (
@@ -147,6 +152,21 @@ class QuietRunner(Runner):
         ):
             print_log(line, logger='current')
         return runner
+
+    def build_train_loop(self, loop):
+        """See MMEngine."""
+        with building('train_dataloader or train_cfg'):
+            return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop):
+        """See MMEngine."""
+        with building('val_dataloader, val_evaluator or val_cfg'):
+            return super().build_val_loop(loop)
+
+    def build_test_loop(self, loop):
+        """See MMEngine."""
+        with building('test_dataloader, test_evaluator or test_cfg'):
+            return super().build_test_loop(loop)
 
 
 def data_roots(cfg: Mapping) -> list[str]:

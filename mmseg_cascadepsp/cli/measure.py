@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.errors import InvalidValueError, one_line
 
 from .running import import_package, parser_of
 
@@ -148,12 +148,10 @@ def main(argv: list[str] | None = None) -> int:
         for example in progress.track(examples, description='measuring'):
             try:
                 records += folders.measure(example, methods, args.r0)
-            except (OSError, ValueError, RuntimeError, MemoryError) as error:
+            except Exception as error:  # decoders and methods raise whatever they like
                 failures.append(error)
-                said = (str(error).splitlines() or [type(error).__name__])[0]
-                progress.console.print(
-                    f'skipped {example.coarse}: {said}', style='red', markup=False
-                )
+                said = f'skipped {example.coarse}: {one_line(error)}'
+                progress.console.print(said, style='red', markup=False)
     rows = folders.summarise(records)
     print(folders.to_markdown(rows, args.min_masks))
     for path, text in ((args.json, folders.to_json), (args.markdown, None)):

@@ -1,8 +1,10 @@
 """How a command line ends, and what several of them share."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from mmseg_cascadepsp.errors import MissingPackageError, UserError
 
@@ -47,10 +49,53 @@ def sentence(error: BaseException) -> str:
         >>> sentence(FileNotFoundError(2, 'No such file or directory', 'a.png'))
         'No such file or directory: a.png'
     """
-    reason = getattr(error, 'strerror', None)
-    if not reason:
+    if not isinstance(error, OSError) or not error.strerror:
         return str(error) or type(error).__name__
-    return f'{reason}: {error.filename}' if error.filename else reason
+    return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
+
+
+class Patient:
+    """A text stream that never ends the work.
+
+    What its encoding lacks is written as an escape. Once its reader is gone, the rest goes
+    nowhere.
+
+    Args:
+        stream: What is written to, such as ``sys.stdout``.
+
+    Example:
+        >>> import io
+        >>> stream = io.TextIOWrapper(io.BytesIO(), 'cp1252')
+        >>> print(chr(0x732B), file=Patient(stream), flush=True)
+        >>> len(stream.buffer.getvalue().strip())
+        6
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        try:
+            stream.reconfigure(errors='backslashreplace')
+        except (AttributeError, ValueError):  # a stream of another kind, which takes all letters
+            pass
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        return self._try(self.stream.write, text) or len(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self._try(self.stream.flush)
+
+    def _try(self, work: Callable, *arguments):
+        try:
+            return work(*arguments)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
 
 
 def parser_of(description: str, epilog: str = '', **options) -> argparse.ArgumentParser:

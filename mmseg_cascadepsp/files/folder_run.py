@@ -32,8 +32,6 @@ from .pairs import (
 )
 from .refiner_protocol import MaskRefiner
 
-FAULTS = (OSError, ValueError, TypeError, MemoryError, RuntimeError)
-"""What is reported of a pair while the others go on."""
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """Faults of the disk that the next pair would meet again."""
 
@@ -91,11 +89,37 @@ def process_pair(
         if not options.overwrite and is_done(pair, settings, options.extras):
             return 'skipped', ''
         refine_pair(refiner, pair, options, note=make_note(pair, settings, options.extras))
-    except FAULTS as error:
-        if getattr(error, 'errno', None) in HOPELESS:
-            raise
-        return 'failed', one_line(error)
+    except Exception as error:
+        return 'failed', fault_of(pair, error)
     return 'refined', ''
+
+
+def fault_of(pair: Pair, error: Exception) -> str:
+    """What is reported of a pair that failed, while the others go on.
+
+    Args:
+        pair: The pair.
+        error: What was raised. Decoders and networks raise whatever they stumble over.
+
+    Returns:
+        A sentence that names a file of the pair.
+
+    Raises:
+        OSError: ``error``, if the next pair would meet it again: the disk is full or read-only.
+
+    Example:
+        >>> pair = Pair('a', Path('a.jpg'), Path('a.png'), Path('out/a.png'))
+        >>> fault_of(pair, ZeroDivisionError('division by zero'))
+        'a.jpg with mask a.png: ZeroDivisionError: division by zero'
+        >>> fault_of(pair, ValueError('a.png is empty.'))
+        'a.png is empty.'
+    """
+    if isinstance(error, OSError) and error.errno in HOPELESS:
+        raise error
+    sentence = one_line(error)
+    if any(str(path) in sentence for path in (pair.image, pair.mask, pair.target)):
+        return sentence
+    return f'{pair.image} with mask {pair.mask}: {sentence}'
 
 
 def join_processes() -> tuple[int, int]:
@@ -182,7 +206,7 @@ def refine_files(
     report = Report(failed=faults, skipped=done, without_mask=lone)
     console = console or Console(quiet=True)
     if lone:
-        console.print(escape(_without_mask(lone)), highlight=False)
+        _say(console, escape(_without_mask(lone)))
     for name, sentence in faults.items():
         _tell_failure(console, name, sentence)
     refiner.progress = False  # one bar in one terminal: that of the run
@@ -318,10 +342,8 @@ class _Run:
         """What ``work`` returns, or None where the pair failed."""
         try:
             return work(*arguments)
-        except FAULTS as error:
-            if getattr(error, 'errno', None) in HOPELESS:
-                raise
-            self.report.failed[pair.name] = sentence = one_line(error)
+        except Exception as error:
+            self.report.failed[pair.name] = sentence = fault_of(pair, error)
             self.bar.advance(self.pairs)
             _tell_failure(self.console, pair.name, sentence)
         return None
@@ -336,14 +358,20 @@ class _Run:
         self.bar.advance(self.pairs)
         if not self.live:
             task, seconds = self.bar.tasks[0], time.perf_counter() - start
-            self.console.print(
-                f'{int(task.completed)}/{int(task.total)} {escape(pair.name)} {seconds:.1f} s',
-                highlight=False,
-            )
+            count = f'{int(task.completed)}/{int(task.total)}'
+            _say(self.console, f'{count} {escape(pair.name)} {seconds:.1f} s')
 
 
 def _tell_failure(console: Console, name: str, sentence: str) -> None:
-    console.print(f'[red]failed[/] {escape(name)}: {escape(sentence)}', highlight=False)
+    _say(console, f'[red]failed[/] {escape(name)}: {escape(sentence)}')
+
+
+def _say(console: Console, text: str) -> None:
+    """Print what must not end the run: the terminal may lack a letter, or be gone."""
+    try:
+        console.print(text, highlight=False)
+    except (OSError, UnicodeError):
+        pass
 
 
 def _without_mask(names: list[str]) -> str:

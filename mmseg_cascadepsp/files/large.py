@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from .refiner_protocol import MaskRefiner
 from .row_writers import appended, check_format, write_result
 from .rows import ImageRows, MaskRows, row_ranges
 
-ROWS, MASK, LOCK = 'rows.bin', 'mask.bin', 'lock'
+ROWS, MASK, LOCK, GLOBAL = 'rows.bin', 'mask.bin', 'lock', 'global.npz'
 
 
 def refine_file(
@@ -148,20 +148,30 @@ def _refine_rows(
     progress: Progress,
 ) -> None:
     """Append the probabilities, uint8, to the folder's rows until all are there."""
-    if _read_state(folder / 'state.json') != state:
-        for path in set(folder.iterdir()) - {folder / LOCK}:  # of other settings
+    settings, network = refiner.cascade, refiner.network
+    wanted = 2 if settings.with_local_step(photo.shape) else 1
+    strides = network.strides[: -wanted - 1 : -1]
+    is_known = _read_state(folder / 'state.json') == state
+    outputs = None
+    if is_known and (folder / GLOBAL).exists():
+        outputs = _read_outputs(folder / GLOBAL, strides)
+        is_known = outputs is not None
+    if not is_known:
+        for path in set(folder.iterdir()) - {folder / LOCK}:  # of other settings, or damaged
             path.unlink()
         with atomic_open(folder / 'state.json') as file:
             file.write(json.dumps(state).encode())
     height, width = photo.shape
-    settings, network = refiner.cascade, refiner.network
     with torch.inference_mode(), appended(folder / ROWS, width) as (file, start):
         if start >= height:
             return
         if coarse.is_empty or coarse.is_full:
             rows = [torch.full((1, width), float(coarse.is_full))] * (height - start)
         else:
-            outputs = _global_outputs(network, photo, coarse, settings, folder / 'global.npz')
+            if outputs is None:
+                outputs = _global_outputs(network, photo, coarse, settings, strides)
+                with atomic_open(folder / GLOBAL) as stored:
+                    np.savez(stored, **{str(key): value for key, value in outputs.items()})
             if settings.with_local_step(photo.shape):
                 rows = _local_rows(network, photo, outputs, settings, start, progress)
             else:
@@ -178,37 +188,41 @@ def _read_state(path: Path) -> dict | None:
         return None
 
 
-def _global_outputs(
-    network: Network, photo: ImageRows, mask: MaskRows, settings: CascadeSettings, path: Path
-) -> dict[int, Tensor]:
-    """Outputs of the Global step, stride -> (1, 1, h, w); those of the run before where it came so
-    far. Without a Local step the finest one has its final values, at the size the network saw or
-    at the photo's if that is smaller.
-    """
-    if path.exists():
+def _read_outputs(path: Path, strides: Sequence[int]) -> dict[int, Tensor] | None:
+    """What :func:`_global_outputs` gave the run before; None where the file is damaged."""
+    try:
         with np.load(path) as stored:
-            return {int(key): torch.from_numpy(stored[key]) for key in stored.files}
-    finest = network.strides[-1]
+            outputs = {stride: torch.from_numpy(stored[str(stride)]) for stride in strides}
+    except Exception:  # of a damaged archive: BadZipFile, EOFError, KeyError, zlib.error and more
+        return None
+    return outputs if all(value.ndim == 4 for value in outputs.values()) else None
+
+
+def _global_outputs(
+    network: Network,
+    photo: ImageRows,
+    mask: MaskRows,
+    settings: CascadeSettings,
+    strides: Sequence[int],
+) -> dict[int, Tensor]:
+    """Outputs of the Global step, stride -> (1, 1, h, w), of the ``strides`` wanted. Without a
+    Local step the finest one has its final values, at the size the network saw or at the photo's
+    if that is smaller.
+    """
+    last = not settings.with_local_step(photo.shape)
     if max(photo.shape) <= settings.L:  # small enough for the core
         image, whole = _whole(photo), _whole(mask)
-        if not settings.with_local_step(photo.shape):
-            outputs = {finest: refine(network, image, whole, settings)[None, None]}
-        else:
-            outputs = global_step(network, image, whole, settings, final=network.strides[:-3:-1])
-    else:
-        image = shrink(photo, settings.L)
-        whole = shrink(mask, settings.L) * 2 - 1
-        if settings.steps == 'local':
-            raise InvalidValueError(
-                "steps must not be 'local' for a photo refined by rows: its Local step starts "
-                'from what the Global step found.'
-            )
-        last = not settings.with_local_step(photo.shape)
-        final = (finest,) if last else network.strides[:-3:-1]
-        outputs = run_global(network, image, whole, settings, final=final, last=last)
-    with atomic_open(path) as file:
-        np.savez(file, **{str(stride): value.numpy() for stride, value in outputs.items()})
-    return outputs
+        if last:
+            probability = refine(network, image, whole, settings)
+            return {network.strides[-1]: probability[None, None]}
+        return global_step(network, image, whole, settings, final=strides)
+    if settings.steps == 'local':
+        raise InvalidValueError(
+            "steps must not be 'local' for a photo refined by rows: its Local step starts "
+            'from what the Global step found.'
+        )
+    image, whole = shrink(photo, settings.L), shrink(mask, settings.L) * 2 - 1
+    return run_global(network, image, whole, settings, final=strides, last=last)
 
 
 def _enlarged_rows(

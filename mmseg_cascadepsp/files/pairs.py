@@ -122,8 +122,8 @@ def find_pairs(
             pairs.append(Pair(name, found[0], paths[0], out / f'{name}.png', out))
         else:
             faults[name] = (
-                f'{len(found)} photos and {len(paths)} masks are named {name}; expected one of '
-                f'each in {images} and {masks}.'
+                f'{paths[0]}: {len(found)} photos and {len(paths)} masks are named {name}; '
+                f'expected one of each in {images} and {masks}.'
             )
     if not pairs:
         raise InvalidValueError(

@@ -6,14 +6,14 @@ that ``tifffile`` cannot decode) and ``.npy`` are read by rows. Any other format
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 
-from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
+from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError, one_line
 
 from .reading import _open_header, is_unknown_tiff, read_image, read_mask
 from .values import check_brightness, full_value, is_object, to_rgb
@@ -229,10 +229,23 @@ def _open_source(path: Path, opened: ExitStack) -> Source:
         raise MissingFileError(f'{path} does not exist.')
     if path.is_dir():
         raise FileError(f'{path} is a folder, where a file was expected.')
+    with _told(path):
+        source = _open_npy(path) if path.suffix.lower() == '.npy' else _open_tiff(path, opened)
+
+    def read(start: int, stop: int) -> np.ndarray:
+        with _told(path):
+            return source.read(start, stop)
+
+    return replace(source, read=read)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Name the file in what decoders raise, who raise whatever they stumble over."""
     try:
-        return _open_npy(path) if path.suffix.lower() == '.npy' else _open_tiff(path, opened)
-    except Exception as error:  # decoders raise whatever they stumble over
-        reason = str(error).rstrip('.') or type(error).__name__
+        yield
+    except Exception as error:
+        reason = one_line(error).rstrip('.')
         raise FileError(f'{path} cannot be read by rows: {reason}.') from error
 
 

@@ -1,6 +1,7 @@
 """The command mmseg-cascadepsp, and what all command lines have in common."""
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -76,6 +77,38 @@ def test_a_module_is_run_as_a_program():
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == 'mmseg-cascadepsp refine: image no.jpg does not exist.\n'
+
+
+SAYS_A_NAME = """
+import sys
+from mmseg_cascadepsp.cli.command import run_as_program
+
+def main(argv):
+    for index in range(3):
+        print('refined \u732b.png', 'x' * 10000)
+        print('refined \u732b.png', 'x' * 10000, file=sys.stderr)
+    open(sys.argv[1], 'w').close()
+    return 3
+
+sys.exit(run_as_program(main, 'name'))
+"""
+
+
+@pytest.mark.parametrize('gone', [False, True])
+def test_a_terminal_that_cannot_print_a_name_does_not_end_the_work(tmp_path, gone):
+    """One of another encoding, and a pipe that is closed at its other end."""
+    command = [sys.executable, '-c', SAYS_A_NAME, str(tmp_path / 'done')]
+    env = os.environ | {'PYTHONIOENCODING': 'cp1252', 'PYTHONUTF8': '0'}
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(command, env=env, **pipes) as process:
+        if gone:
+            process.stdout.close(), process.stderr.close()
+            said = []
+        else:
+            said = process.communicate()
+        assert process.wait() == 3 and (tmp_path / 'done').exists()
+    for text in said:
+        assert text.count(b'refined \\u732b.png x') == 3 and b'Traceback' not in text
 
 
 def test_models_lists_names_sizes_and_where_weights_are(capsys):

@@ -25,6 +25,14 @@ def write_set(folder, seeds, sources=('coarse_simulated',)):
     return found
 
 
+def test_doubles_that_macos_adds_to_archives_are_skipped(tmp_path):
+    write_set(tmp_path / 'cats', (1,))
+    for name in ('images/._photo1.png', 'masks/._photo1.png', 'coarse_simulated/._photo1.png'):
+        (tmp_path / 'cats' / name).write_bytes(b'Mac OS X')
+    (example,) = folders.find_sets(tmp_path)
+    assert example.image.name == 'photo1.png'
+
+
 def the_truth(found):
     """A stand-in for a refiner that makes no mistake: it knows a photo by its grey value."""
     return lambda image, mask: found[f'photo{image[0, 0, 0]}'][0]

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import zlib
 
 import cv2
 import numpy as np
@@ -231,11 +232,67 @@ def test_a_bad_pair_is_told_and_the_others_go_on(blur, pairs, photo, mask):
     assert files(pairs[2]) == ['b.png', 'deep/c.png']
 
 
-@pytest.mark.parametrize('fault', [RuntimeError('out of memory\nlong trace'), MemoryError()])
-def test_a_fault_of_the_network_is_one_line(blur, pairs, fault):
+@pytest.mark.parametrize(
+    ('fault', 'words'),
+    [
+        (RuntimeError('out of memory\nlong trace'), 'out of memory'),
+        (MemoryError(), 'MemoryError'),
+        (zlib.error('Error -3 while decompressing'), 'error: Error -3 while decompressing'),
+        (ZeroDivisionError('division by zero'), 'ZeroDivisionError: division by zero'),
+        (KeyError('stride'), "KeyError: 'stride'"),
+        (EOFError(), 'EOFError'),
+        (cv2.error('empty'), 'error: empty'),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_pair_meets_is_one_line_that_names_its_files(blur, pairs, fault, words):
     report = refine_files(Blur(fault, 2), *pairs, L=L)
     assert report.refined == ['a', 'deep/c']
-    assert report.failed == {'b': str(fault).partition('\n')[0] or 'MemoryError'}
+    assert report.failed == {'b': f'{pairs[0]}/b.jpg with mask {pairs[1]}/b.png: {words}'}
+
+
+def test_a_file_that_is_damaged_inside_fails_alone(refiner, pairs, photo):
+    """What Pillow and tifffile raise of it, read whole and by rows."""
+    for folder, name, values in zip(pairs, 'ab', (photo, photo[..., 0]), strict=False):
+        whole = pairs[0].parent / 'whole.tif'
+        tifffile.imwrite(whole, values, compression='zlib', rowsperstrip=8)
+        content = bytearray(whole.read_bytes())
+        with tifffile.TiffFile(whole) as file:  # an early strip, so that the header is sound
+            offset = file.pages[0].dataoffsets[3]
+        content[offset + 20 : offset + 28] = b'\xff' * 8
+        (folder / f'{name}.tif').write_bytes(content)
+        next(folder.glob(f'{name}.[jp]*')).unlink()
+    np.save(pairs[1] / 'deep/c.npy', np.zeros((70, 101), 'V0'))
+    (pairs[1] / 'deep/c.png').unlink()
+    for windowed in (True, None):
+        report = refine_files(refiner, *pairs, L=L, windowed=windowed)
+        assert not report.refined and set(report.failed) == {'a', 'b', 'deep/c'}
+        for name, file in (
+            ('a', pairs[0] / 'a.tif'),
+            ('b', pairs[1] / 'b.tif'),
+            ('deep/c', pairs[1] / 'deep/c.npy'),
+        ):
+            assert str(file) in report.failed[name] and '\n' not in report.failed[name]
+
+
+class Gone(io.StringIO):
+    """A terminal that cannot be written to any more, or lacks a letter."""
+
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+
+    def write(self, text):
+        raise self.fault
+
+
+@pytest.mark.parametrize(
+    'fault', [OSError(5, 'Input/output error'), UnicodeEncodeError('cp1252', 'x', 0, 1, 'no')]
+)
+def test_what_cannot_be_printed_does_not_end_the_run(blur, pairs, fault):
+    (pairs[0] / 'b.jpg').write_bytes(b'')
+    report = refine_files(blur, *pairs, L=L, console=Console(file=Gone(fault)))
+    assert report.refined == ['a', 'deep/c'] and list(report.failed) == ['b']
 
 
 @pytest.mark.parametrize('at', [1, 5])

@@ -143,6 +143,39 @@ def test_a_late_stop_leaves_little_to_do(inputs):
     np.testing.assert_array_equal(np.load(folder / 'out.npy'), np.load(folder / 'whole.npy'))
 
 
+DAMAGES = {
+    'cut': lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    'empty': lambda path: path.write_bytes(b''),
+    'no archive': lambda path: path.write_bytes(b'global'),
+    'other outputs': lambda path: np.savez(path.open('wb'), **{'64': np.zeros((1, 1, 2, 2))}),
+    'other shapes': lambda path: np.savez(path.open('wb'), **{'1': np.zeros(3), '4': 0}),
+    'flipped': lambda path: flip(path),
+}
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 64
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_a_photo_is_begun_anew_where_what_was_kept_of_it_is_damaged(inputs, damage):
+    photo, mask, folder = inputs
+    paths = save(folder, '.npy', photo, mask)
+    model = Soft()
+    refiner = Refiner(model, crop_filter='all', L=96)
+    refine_file(refiner, *paths, folder / 'whole.npy')
+    model.passes, model.fault_at = 0, 15
+    with pytest.raises(KeyboardInterrupt):
+        refine_file(refiner, *paths, folder / 'out.npy')
+    DAMAGES[damage](folder / '.out.npy.partial' / 'global.npz')
+    model.fault_at = None
+    refine_file(refiner, *paths, folder / 'out.npy')
+    np.testing.assert_array_equal(np.load(folder / 'out.npy'), np.load(folder / 'whole.npy'))
+    assert not (folder / '.out.npy.partial').exists()
+
+
 @pytest.mark.parametrize('change', ['settings', 'input', 'broken'])
 def test_what_was_done_with_other_settings_or_inputs_is_made_anew(inputs, change):
     photo, mask, folder = inputs

@@ -4,14 +4,14 @@ import copy
 import os
 from collections.abc import Mapping
 
-from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
+from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_cascadepsp.cascade import Network
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.models.refiner import zoo
+from mmseg_cascadepsp.models.refiner.configs import building, load_config
 from mmseg_cascadepsp.models.refiner.inference import CascadeNetwork
 
 
@@ -57,6 +57,9 @@ def build_segmentor(segmentor: dict | str | nn.Module, preprocessor: dict | None
         segmentor: A module, which is returned, a config, or a config file.
         preprocessor: Config of the data preprocessor, if the segmentor's config has none.
 
+    Raises:
+        InvalidValueError: The config file or config has a mistake.
+
     Example:
         >>> build_segmentor(nn.Identity(), None)
         Identity()
@@ -65,13 +68,16 @@ def build_segmentor(segmentor: dict | str | nn.Module, preprocessor: dict | None
         return segmentor
     if isinstance(segmentor, (str, os.PathLike)):
         path = os.fspath(segmentor)
-        cfg = get_config(path) if '::' in path else Config.fromfile(path)
+        cfg = load_config(path)
+        if 'model' not in cfg:
+            raise InvalidValueError(f'segmentor: the config {path} has no model.')
         segmentor, preprocessor = cfg.model, cfg.get('data_preprocessor', preprocessor)
     # Models of MMSeg read configs by attribute and change them.
     segmentor = ConfigDict(copy.deepcopy(segmentor))
     if preprocessor is not None:
         segmentor.setdefault('data_preprocessor', preprocessor)
-    return MODELS.build(segmentor)
+    with building('the segmentor'):
+        return MODELS.build(segmentor)
 
 
 def build_refiner(

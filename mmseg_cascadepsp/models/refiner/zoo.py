@@ -28,6 +28,7 @@ from mmseg_cascadepsp.version import __version__
 
 from .cascade_psp import CascadePSP
 from .checkpoint import load_weights, read_state_dict
+from .configs import building, load_config
 from .inference import CascadeNetwork, check_precision
 from .onnx import OnnxRefiner, is_exported
 
@@ -244,7 +245,7 @@ def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module,
         The refiner and its name.
 
     Raises:
-        InvalidValueError: The name is unknown, or the config has no model.
+        InvalidValueError: The name is unknown, the config has a mistake, or it has no model.
         InvalidTypeError: The model is no refiner.
         MissingFileError: There is no such config file.
 
@@ -266,7 +267,7 @@ def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module,
         elif not os.path.isfile(label):
             raise MissingFileError(f'model: the config {label} does not exist.')
         else:
-            model = Config.fromfile(label)
+            model = load_config(label)
     elif isinstance(model, (Config, Mapping)):
         label = Path(getattr(model, 'filename', None) or 'config').name
     else:
@@ -277,7 +278,8 @@ def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module,
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise InvalidValueError(f'model: the config {label} has no model with a type.')
     # Sets MMEngine's default scope during this call only.
-    module = MODELS.build({**cfg, '_scope_': 'mmseg'})
+    with building(f'the model of the config {label}'):
+        module = MODELS.build({**cfg, '_scope_': 'mmseg'})
     check_refiner(module, label)
     return module, label
 
