@@ -1,7 +1,12 @@
 """Sharpen coarse masks: one photo and its mask, or two folders of the same names."""
 
 import argparse
+import hashlib
+import json
 import sys
+from pathlib import Path
+
+from mmseg_cascadepsp.version import __version__
 
 from .running import import_package, parser_of
 
@@ -139,17 +144,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = build_parser().parse_args(argv)
-    import_package()
     from rich.console import Console
 
-    from mmseg_cascadepsp import apis
     from mmseg_cascadepsp.cascade import call_settings
+    from mmseg_cascadepsp.files import folder_run, pairs
 
-    apis.keep_freed_memory()
     paths = (args.image, args.mask, args.out)
     options = {
         'threshold': args.threshold,
-        'extras': [kind for kind in apis.EXTRAS if getattr(args, kind)],
+        'extras': [kind for kind in pairs.EXTRAS if getattr(args, kind)],
         'windowed': args.windowed,
         'overwrite': args.overwrite,
     }
@@ -165,10 +168,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     refiner = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     refiner |= call_settings(args.fast, args.L)
-    apis.find_pairs(*paths)  # before a model is loaded or fetched
+
+    def make():
+        import_package()
+        from mmseg_cascadepsp import apis
+
+        apis.keep_freed_memory()
+        return apis.Refiner(**refiner)
+
     rank = 0
     try:
         if args.ray is not None:
+            import_package()
+            from mmseg_cascadepsp import apis
+
             gpus = int((args.device or '').startswith('cuda'))
             report = apis.refine_files_with_ray(
                 refiner, *paths, workers=args.ray, gpus=gpus, **options
@@ -176,9 +189,11 @@ def main(argv: list[str] | None = None) -> int:
             for name, sentence in report.failed.items():
                 print(f'failed {name}: {sentence}', file=sys.stderr)
         else:
-            rank, _ = apis.join_processes()
+            rank, _ = folder_run.join_processes()
             console = Console(stderr=True, soft_wrap=True)
-            report = apis.refine_files(apis.Refiner(**refiner), *paths, console=console, **options)
+            report = folder_run.refine_files(
+                make, *paths, console=console, asked=_digest(args), **options
+            )
     except KeyboardInterrupt:
         print('interrupted; the same command goes on where it stopped.', file=sys.stderr)
         return 130
@@ -186,3 +201,29 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     print(f'{report}: {args.out}')
     return 1 if report.failed else 0
+
+
+def _digest(args: argparse.Namespace) -> str:
+    """Of the command and of the files behind it, but for photos and masks. Of a config, whose
+    other files are not known, none.
+    """
+    if args.model.endswith('.py'):
+        return ''
+    package = Path(__file__).resolve().parents[1]
+    behind = [Path(args.model), Path(args.checkpoint or ''), *package.glob('weights/*')]
+    for configs in (package.parent / 'configs', package / '.mim' / 'configs'):
+        behind += configs.glob('**/cascadepsp*.py')
+    stats = {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in behind
+        if path.is_file()
+    }
+    asked = {
+        key: value
+        for key, value in vars(args).items()
+        if key not in ('image', 'mask', 'out', 'overwrite', 'ray')
+    }
+    import torch
+
+    told = [asked, stats, __version__, torch.cuda.is_available()]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

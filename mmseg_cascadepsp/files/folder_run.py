@@ -29,6 +29,7 @@ from .pairs import (
     is_done,
     make_note,
     refine_pair,
+    were_asked,
 )
 from .refiner_protocol import MaskRefiner
 
@@ -88,7 +89,7 @@ def process_pair(
     try:
         if not options.overwrite and is_done(pair, settings, options.extras):
             return 'skipped', ''
-        refine_pair(refiner, pair, options, note=make_note(pair, settings, options.extras))
+        refine_pair(refiner, pair, options, note=make_note(pair, settings, options))
     except Exception as error:
         return 'failed', fault_of(pair, error)
     return 'refined', ''
@@ -154,7 +155,7 @@ def _merged(report: Report, world: int) -> Report:
 
 
 def refine_files(
-    refiner: MaskRefiner,
+    refiner: MaskRefiner | Callable[[], MaskRefiner],
     images: str | os.PathLike,
     masks: str | os.PathLike,
     out: str | os.PathLike,
@@ -173,7 +174,8 @@ def refine_files(
     return the report of all.
 
     Args:
-        refiner: Does the work; its own bar over the crops is not shown.
+        refiner: Does the work; its own bar over the crops is not shown. Or a function that makes
+            it, called when ``asked`` does not tell that all is done.
         images: A photo, or a folder of photos.
         masks: Its coarse mask, or a folder of masks with the same stems.
         out: PNG file, or folder: ``NAME.png`` is 0/255; extras are in folders of their kind. Of a
@@ -181,7 +183,7 @@ def refine_files(
         fast, L: See :meth:`Refiner.refine`.
         console: Where progress and failures are told; nothing is printed without.
         options: Fields of :class:`~mmseg_cascadepsp.files.pairs.RunOptions`: ``threshold``,
-            ``extras``, ``windowed``, ``overwrite``.
+            ``extras``, ``windowed``, ``overwrite``, ``asked``.
 
     Returns:
         Names of what was refined, skipped, and what failed, and photos without a mask.
@@ -194,21 +196,26 @@ def refine_files(
             settings without ``overwrite``.
     """
     options = RunOptions(**options)
-    refiner = refiner.with_settings(**call_settings(fast, L))
     pairs, faults, lone = find_pairs(images, masks, out)
     rank, world = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
     if rank > 0:  # one process tells it
         faults, lone = {}, []
-    settings = run_settings(refiner, options)
-    todo, done = check_run(pairs, settings, options, share=slice(rank, None, world))
-    report = Report(failed=faults, skipped=done, without_mask=lone)
+    share = slice(rank, None, world)
+    names = [pair.name for pair in pairs[share] if were_asked(pair, options)]
+    report = Report(failed=faults, skipped=names, without_mask=lone)
     console = console or Console(quiet=True)
     if lone:
         _say(console, escape(_without_mask(lone)))
     for name, sentence in faults.items():
         _tell_failure(console, name, sentence)
+    if len(names) == len(pairs[share]):
+        return _merged(report, world)
+    refiner = refiner() if callable(refiner) else refiner
+    refiner = refiner.with_settings(**call_settings(fast, L))
+    settings = run_settings(refiner, options)
+    todo, report.skipped = check_run(pairs, settings, options, share)
     refiner.progress = False  # one bar in one terminal: that of the run
     job = Job(refiner, options)
     live = console.is_terminal and rank == 0
@@ -326,12 +333,12 @@ class _Run:
 
     def _refined(self, pair: Pair, inputs: tuple) -> tuple:
         """What is to be written."""
-        note = make_note(pair, self.settings, self.job.options.extras)
+        note = make_note(pair, self.settings, self.job.options)
         return note, *self.job.refine(*inputs)
 
     def _by_rows(self, pair: Pair) -> tuple:
         """Nothing is left to be written."""
-        note = make_note(pair, self.settings, self.job.options.extras)
+        note = make_note(pair, self.settings, self.job.options)
         self.job.by_rows(pair, note, self._show_crops)
         return ()
 

@@ -157,6 +157,8 @@ class RunOptions:
             :func:`~mmseg_cascadepsp.apis.refine_file`; by default those of more than
             :data:`WINDOWED_PIXELS`. False: PNG alone.
         overwrite: Whether to make everything anew, also in the place of outputs of other settings.
+        asked: Digest of the command that asks for the outputs, kept in them for
+            :func:`were_asked`.
 
     Raises:
         InvalidValueError: A bad setting.
@@ -170,6 +172,7 @@ class RunOptions:
     extras: Collection[str] = ()
     windowed: bool | None = None
     overwrite: bool = False
+    asked: str = ''
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:
@@ -222,8 +225,23 @@ def is_done(pair: Pair, settings: dict, extras: Collection[str], partial: bool =
         keys = [key for key in sorted(settings) if other and other.get(key) != settings[key]]
         how = f'was made with another {", ".join(keys)}' if keys else 'is no output of this tool'
         raise InvalidValueError(f'{pair.target} {how}')
+    return _is_complete(pair, note, extras)
+
+
+def _is_complete(pair: Pair, note: dict, extras: Collection[str]) -> bool:
+    """Whether all extras are there, and the inputs are those of the note."""
     made = note.get('inputs') == _inputs(pair) and set(extras) <= set(note.get('extras', ()))
     return made and all(pair.extra(kind).exists() for kind in extras)
+
+
+def were_asked(pair: Pair, options: RunOptions) -> bool:
+    """Whether the outputs of ``pair`` are there, of these inputs and by the very same command.
+    Its settings are then the same, too, and no model is needed to know them.
+    """
+    if options.overwrite or not options.asked or not pair.target.exists():
+        return False
+    note = _read_note(pair.target)
+    return note.get('asked') == options.asked and _is_complete(pair, note, options.extras)
 
 
 def _read_note(path: Path) -> dict:
@@ -238,9 +256,10 @@ def _inputs(pair: Pair) -> list[list[int]]:
     return [[s.st_size, s.st_mtime_ns] for s in (pair.image.stat(), pair.mask.stat())]
 
 
-def make_note(pair: Pair, settings: dict, extras: Collection[str]) -> str:
-    """What the mask of ``pair`` keeps, for :func:`is_done`."""
-    return json.dumps({'settings': settings, 'inputs': _inputs(pair), 'extras': sorted(extras)})
+def make_note(pair: Pair, settings: dict, options: RunOptions) -> str:
+    """What the mask of ``pair`` keeps, for :func:`is_done` and :func:`were_asked`."""
+    note = {'settings': settings, 'inputs': _inputs(pair), 'extras': sorted(options.extras)}
+    return json.dumps({**note, 'asked': options.asked} if options.asked else note)
 
 
 def is_windowed(pair: Pair) -> bool:

@@ -155,9 +155,30 @@ def test_interruption_says_how_to_go_on(model, inputs, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('mmseg_cascadepsp.apis.refine_files', interrupted)
+    monkeypatch.setattr('mmseg_cascadepsp.files.folder_run.refine_files', interrupted)
     assert refine.main([*inputs, *model]) == 130
     assert 'the same command goes on' in capsys.readouterr().err
+
+
+def test_a_repeat_with_nothing_to_do_needs_no_model(inputs, capsys, monkeypatch):
+    class ModelNeeded(Exception):
+        pass
+
+    def refuse(**_):
+        raise ModelNeeded
+
+    command = [*inputs, '--fast', '--L', '80', '--device', 'cpu']
+    assert refine.main(command) == 0
+    monkeypatch.setattr('mmseg_cascadepsp.apis.Refiner', refuse)
+    capsys.readouterr()
+    assert refine.main(command) == 0
+    assert capsys.readouterr().out.startswith('0 refined, 4 were there already, 0 failed')
+    for other in (['--L', '90'], ['--overlay'], ['--checkpoint', 'x.pth'], ['--overwrite']):
+        with pytest.raises(ModelNeeded):
+            refine.main([*command, *other])
+    write_png(Path(inputs[1]) / 'b.png', np.eye(60, 80, dtype=np.uint8))
+    with pytest.raises(ModelNeeded):
+        refine.main(command)
 
 
 def test_a_killed_run_goes_on_where_it_stopped(model, inputs, tmp_path):
