@@ -22,7 +22,7 @@ REGISTERED = {
     'mmseg.evaluation': ('evaluation',),
 }
 ROOMS = (
-    'annotations', 'apis', 'cascade', 'compat', 'datasets', 'engine', 'evaluation', 'files',
+    'annotations', 'apis', 'app', 'cascade', 'compat', 'datasets', 'engine', 'evaluation', 'files',
     'models', 'visualization',
 )  # fmt: skip
 #: Name -> module that has it, imported when it is asked for.

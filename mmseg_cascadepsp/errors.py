@@ -40,6 +40,19 @@ class MissingPackageError(UserError, ImportError):
     """An optional package is not installed."""
 
 
+class BusyError(UserError, RuntimeError):
+    """There is too much to do at the moment.
+
+    Args:
+        message: The sentence.
+        retry_after: Seconds after which to try again.
+    """
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 #: Errors whose text says what went wrong without the name of their class.
 _TELLING = (UserError, OSError, ValueError, TypeError, RuntimeError, ImportError)
 

@@ -22,6 +22,7 @@ FLOORS = (
     ('models',),
     ('engine', 'annotations'),
     ('apis',),
+    ('app',),
     ('cli',),
     ('',),
 )

@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,11 +11,17 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from rich.progress import Progress
+from rich.progress import Progress as ProgressBar
 from torch import Tensor, nn
 
 from mmseg_cascadepsp import cascade
-from mmseg_cascadepsp.cascade import CascadeSettings, GuidedFilter, Network, call_settings
+from mmseg_cascadepsp.cascade import (
+    CascadeSettings,
+    GuidedFilter,
+    Network,
+    Progress,
+    call_settings,
+)
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.arrays import check_image, check_mask
 from mmseg_cascadepsp.models.chain import Strategy, build_strategy, choose_strategy
@@ -39,7 +46,8 @@ class Refiner:
             ``'auto'``: bf16 of the network's head and fp32 of its backbone, which gives fp32's
             masks, where the processor multiplies in bf16 (AMX, AVX512-BF16, GPUs since Ampere),
             and fp32 elsewhere.
-        progress: Whether to show a bar over the crops.
+        progress: Whether to show a bar over the crops, or what is called with (crops or parts
+            done, crops or parts to do) instead.
         settings: Fields of :class:`~mmseg_cascadepsp.cascade.CascadeSettings`, such as ``L``,
             ``steps``, ``crops``, ``overview``, ``batch_size`` and ``compat``, in the place of the
             model's own. ``guided_filter`` may also be True or False.
@@ -74,7 +82,7 @@ class Refiner:
         checkpoint: str | os.PathLike | None = None,
         device: str | torch.device | None = None,
         precision: str = 'auto',
-        progress: bool = False,
+        progress: bool | Progress = False,
         **settings,
     ) -> None:
         network, self.name = load_refiner(model, checkpoint, device, precision)
@@ -163,14 +171,13 @@ class Refiner:
         settings = _changed(self.cascade, call_settings(fast, L))
         if mask.all() or not mask.any():
             return mask.astype(np.uint8) * 255
-        with torch.inference_mode(), Progress(disable=not self.progress, transient=True) as bar:
-            task = bar.add_task('crops', total=None)
+        with torch.inference_mode(), self._telling('crops') as progress:
             probability = cascade.refine(
                 self.network,
                 _tensor(image).permute(2, 0, 1),
                 _tensor(mask)[None],
                 settings,
-                lambda done, total: bar.update(task, completed=done, total=total),
+                progress,
             )
             result = probability.mul_(255).to(torch.uint8).numpy()
         if settings.compat is None and result.max() <= 127:
@@ -237,8 +244,7 @@ class Refiner:
         # Strategies check the ids against the classes: for one, a single name is that of class 1.
         cascade.check_labels(labels, image.shape[:2], ignore_index=ignore_index)
         chosen = self._strategy(strategy, stuff, background, classes)
-        with torch.inference_mode(), Progress(disable=not self.progress, transient=True) as bar:
-            task = bar.add_task('parts', total=None)
+        with torch.inference_mode(), self._telling('parts') as progress:
             return chosen.refine(
                 self.network,
                 _tensor(image).permute(2, 0, 1),
@@ -246,7 +252,7 @@ class Refiner:
                 classes=classes,
                 ignore_index=ignore_index,
                 logits=logits,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=progress,
             ).labels
 
     def export(self, target: str | os.PathLike) -> None:
@@ -259,6 +265,15 @@ class Refiner:
             See :func:`mmseg_cascadepsp.models.refiner.onnx.export_network`.
         """
         export_network(self.network, target, self.name)
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[Progress]:
+        if callable(self.progress):
+            yield self.progress
+            return
+        with ProgressBar(disable=not self.progress, transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
 
     def _strategy(self, strategy, stuff, background, classes) -> Strategy:
         if not isinstance(strategy, str):

@@ -1,0 +1,249 @@
+"""A bounded queue with one worker: calls wait their turn, say how far they are, and can be given
+up. A refinement keeps all cores busy, so that two at once would only share them.
+"""
+
+import copy
+import math
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmseg_cascadepsp.apis import Refiner
+from mmseg_cascadepsp.cascade import Network, Passes
+from mmseg_cascadepsp.errors import BusyError
+
+
+class Job:
+    """A call that waits, runs, or has ended. :meth:`JobQueue.submit` makes it.
+
+    Attributes:
+        share: How much of it is done, from 0 to 1. It never falls.
+        text: The same in words: ``'waiting'``, ``'running'``, ``'3 of 12'``, ``'done'``,
+            ``'failed'`` or ``'cancelled'``.
+        warnings: What the call warned of, a sentence each.
+    """
+
+    def __init__(self, call: Callable[['Job'], Any]) -> None:
+        self.share = 0.0
+        self.text = 'waiting'
+        self.warnings: list[str] = []
+        self.future: Future = Future()
+        self._call: Callable[[Job], Any] | None = call
+        self._stopped = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the job has ended.
+
+        Args:
+            timeout: Seconds to wait at most. None: as long as it takes.
+
+        Returns:
+            Whether it has ended.
+        """
+        try:
+            self.future.exception(timeout)
+        except FutureTimeoutError:
+            return self.future.done()
+        except CancelledError:
+            pass
+        return True
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the call returned. It waits for it, and raises what the call raised.
+
+        Args:
+            timeout: See :meth:`wait`.
+
+        Raises:
+            concurrent.futures.CancelledError: The job was cancelled.
+            concurrent.futures.TimeoutError: It has not ended in time.
+        """
+        return self.future.result(timeout)
+
+    def cancel(self) -> None:
+        """Give the job up: one that waits never starts, one that runs ends before the network's
+        next pass over a crop.
+        """
+        self._stopped.set()
+        if self.future.cancel():
+            self._call, self.text = None, 'cancelled'
+
+    def check(self) -> None:
+        """Raise ``CancelledError`` if the job has been cancelled."""
+        if self._stopped.is_set():
+            raise CancelledError
+
+    def report(self, done: int, total: int) -> None:
+        """Note how far the call is, unless the job has been cancelled.
+
+        Args:
+            done: Crops or parts that are done.
+            total: Crops or parts to do.
+        """
+        self.check()
+        # A call may count anew, in the next region or at the next scale.
+        self.share, self.text = max(self.share, done / max(total, 1)), f'{done} of {total}'
+
+    def watch(self, refiner: Refiner) -> Refiner:
+        """The same refiner, network shared, that reports to this job and stops with it.
+
+        Args:
+            refiner: A refiner, which stays as it is.
+
+        Returns:
+            Its copy, to be used in the job's call.
+        """
+        watched = copy.copy(refiner)
+        watched.progress = self.report
+        watched.network = _Checked(refiner.network, self.check)
+        return watched
+
+    def _run(self) -> None:
+        call, self._call = self._call, None
+        if call is None or not self.future.set_running_or_notify_cancel():
+            return
+        self.text = 'running'
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter('always')
+                result = call(self)
+                self.check()
+        except CancelledError as error:
+            self.text = 'cancelled'
+            self.future.set_exception(error)
+        except BaseException as error:
+            self.text = 'failed'
+            self.future.set_exception(error)
+        else:
+            self.share, self.text = 1.0, 'done'
+            self.warnings += [str(w.message) for w in caught if w.category is UserWarning]
+            self.future.set_result(result)
+
+
+class JobQueue:
+    """Calls that one thread runs in turn.
+
+    Args:
+        size: How many calls may wait beside the one that runs.
+        threads: Cores that a call uses. None: as torch is set.
+
+    Raises:
+        ValueError: ``size`` or ``threads`` is not positive.
+
+    Example:
+        >>> with JobQueue(size=2) as queue:
+        ...     job = queue.submit(lambda job: 6 * 7)
+        ...     job.result()
+        42
+    """
+
+    def __init__(self, size: int = 16, threads: int | None = None) -> None:
+        if size < 1 or (threads is not None and threads < 1):
+            raise ValueError(f'size and threads must be positive, got {size} and {threads}')
+        self.size = size
+        self._threads = threads or torch.get_num_threads()
+        self._waiting: deque[Job] = deque()
+        self._running: Job | None = None
+        self._seconds = 1.0  # that a call takes, as the last ones say
+        self._closed = False
+        self._changed = threading.Condition()
+        self._worker = threading.Thread(target=self._work, name='refiner', daemon=True)
+        self._worker.start()
+
+    def submit(self, call: Callable[[Job], Any]) -> Job:
+        """Put a call into the queue.
+
+        Args:
+            call: It is called with its own job, in the queue's thread.
+
+        Returns:
+            The job.
+
+        Raises:
+            BusyError: As many calls wait as may, or the queue is closed.
+        """
+        job = Job(call)
+        with self._changed:
+            self._drop_cancelled()
+            if self._closed:
+                raise BusyError('the server is being shut down.', retry_after=10)
+            if len(self._waiting) >= self.size:
+                seconds = math.ceil(min(max(self._seconds * len(self._waiting), 1), 600))
+                raise BusyError(
+                    f'{len(self._waiting)} requests wait already, and no more may: try again in '
+                    f'about {seconds} seconds.',
+                    retry_after=seconds,
+                )
+            self._waiting.append(job)
+            self._changed.notify()
+        return job
+
+    def waiting(self) -> int:
+        """How many calls wait, without the one that runs."""
+        with self._changed:
+            self._drop_cancelled()
+            return len(self._waiting)
+
+    def close(self) -> None:
+        """Cancel all jobs and end the thread."""
+        with self._changed:
+            self._closed = True
+            for job in (*self._waiting, *filter(None, (self._running,))):
+                job.cancel()
+            self._changed.notify()
+        self._worker.join()
+
+    def __enter__(self) -> 'JobQueue':
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def _drop_cancelled(self) -> None:
+        self._waiting = deque(job for job in self._waiting if not job.future.cancelled())
+
+    def _work(self) -> None:
+        torch.set_num_threads(self._threads)  # it holds for the thread that sets it
+        while True:
+            with self._changed:
+                self._running = None  # or an ended job would keep its pictures until the next
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                self._running = self._waiting.popleft()
+            start = time.monotonic()
+            self._running._run()
+            self._seconds += 0.2 * (time.monotonic() - start - self._seconds)
+
+
+class _Checked(Network):
+    """A network that calls ``check`` before each of its passes, which may raise."""
+
+    def __init__(self, network: Network, check: Callable[[], None]) -> None:
+        self._network, self._check = network, check
+        self.strides, self.device = network.strides, network.device
+        self.defaults = network.defaults
+
+    def normalize(self, image: Tensor) -> Tensor:
+        return self._network.normalize(image)
+
+    def for_image(self, image: Tensor) -> Passes:
+        self._check()
+        passes = self._network.for_image(image)
+
+        def run(masks: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
+            self._check()
+            return passes(masks, strides)
+
+        return run
+
+    def describe(self) -> dict[str, str]:
+        return self._network.describe()
