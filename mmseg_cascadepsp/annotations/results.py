@@ -13,7 +13,7 @@ class ObjectResult:
         label: The name of its class.
         status: ``'refined'``, ``'kept'`` or ``'failed'``.
         reason: Of those that are not refined.
-        iou, shift, parts, sureness: See :class:`~mmseg_cascadepsp.annotations.changes.Change`.
+        iou, shift, parts, sureness: See :class:`~mmseg_cascadepsp.cascade.changes.Change`.
             None where nothing was refined.
         outline_iou: IoU of the refined mask with what the reader of the format makes of it. None
             as above.

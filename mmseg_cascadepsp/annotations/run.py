@@ -16,15 +16,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, refine_regions
+from mmseg_cascadepsp.cascade.changes import Change, change_of, sureness_of, without_specks
 from mmseg_cascadepsp.cascade.regions import MIN_SIDE, are_small, object_regions
 from mmseg_cascadepsp.errors import FileError, InvalidTypeError, InvalidValueError, one_line
 from mmseg_cascadepsp.files.paths import hidden_name
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
 
 from .base import AnnotationSet, Entry, FolderSet, Photo
-from .changes import change_of, give_way, settle_overlaps, without_specks
 from .formats import open_annotations
 from .masks import ObjectMask, cut_out, encode_rle, union
+from .overlaps import give_way, settle_overlaps
 from .report import write_report
 from .results import AnnotationReport, ObjectResult
 from .truth import scores
@@ -226,7 +227,7 @@ def _refine_masks(
     for place, regions in probabilities(refiner, image, [olds[i] for i in chosen]):
         index = chosen[place]
         box, probability = _around(regions)
-        mask = without_specks(olds[index], probability > 0.5, box)
+        mask = without_specks(olds[index].inside(box), probability > 0.5)
         _judge(entries[index][1], olds[index], mask, box, probability, options, size)
         if entries[index][1].status == 'refined':
             news[index] = cut_out(mask, box.top, box.left)
@@ -243,7 +244,7 @@ def _refine_masks(
     for (entry, result), old, new in zip(entries, olds, news, strict=True):
         if result.status != 'refined':
             continue
-        change = change_of(old, new, result.sureness)
+        change = _change(old, new, result.sureness)
         result.iou, result.shift, result.parts, _ = change
         if change.iou == 1:
             result.status, result.reason = 'kept', 'nothing to change'
@@ -251,6 +252,11 @@ def _refine_masks(
         result.geometry, result.outline_iou = annotations.encode(
             entry, new, size, options.simplify
         )
+
+
+def _change(old: ObjectMask, new: ObjectMask, sureness: float) -> Change:
+    box = union(old.box, new.box)
+    return change_of(old.inside(box), new.inside(box), sureness)
 
 
 def _judge(
@@ -263,20 +269,20 @@ def _judge(
     size: tuple[int, int],
 ) -> None:
     """Whether a new mask is taken, written into the result."""
-    changed = mask != old.inside(box)
-    sure = float(np.abs(2 * probability[changed] - 1).mean()) if changed.any() else 1.0
+    before = old.inside(box)
+    sure = sureness_of(before, mask, probability)
     result.sureness = round(sure, 4)
     if not mask.any():
         result.status, result.reason = 'kept', 'it would be lost altogether'
         result.iou = 0.0
         return
     new = cut_out(mask, box.top, box.left)
-    change = change_of(old, new, result.sureness)
+    change = _change(old, new, result.sureness)
     if 1 - change.iou > options.max_change:
         result.reason = 'it would change too much'
     elif sure < options.min_sureness:
         result.reason = 'the refiner is unsure'
-    elif sure * (1 - change.iou) < options.min_gain and changed.any():
+    elif sure * (1 - change.iou) < options.min_gain and (mask != before).any():
         result.reason = 'the refiner expects hardly any gain'
     else:
         return

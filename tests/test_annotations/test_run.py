@@ -21,8 +21,8 @@ pytest.importorskip('pycocotools')
 pytest.importorskip('shapely')
 
 from mmseg_cascadepsp.annotations import AnnotationOptions, refine_annotations  # noqa: E402
-from mmseg_cascadepsp.annotations.changes import change_of, give_way, settle_overlaps  # noqa: E402
 from mmseg_cascadepsp.annotations.masks import cut_out, encode_rle  # noqa: E402
+from mmseg_cascadepsp.annotations.overlaps import give_way, settle_overlaps  # noqa: E402
 from mmseg_cascadepsp.annotations.run import probabilities  # noqa: E402
 
 from .sets import SIZE, ToyRefiner, coarse, coco, disc, objects, photo, yolo  # noqa: E402
@@ -170,14 +170,6 @@ def test_overlap_keep(tmp_path):
     assert len(report.of('refined')) == 2
     first, second = _masks(tmp_path)
     assert (first == second).all()
-
-
-def test_change_scores():
-    old, new = disc(40, 40, 10), disc(40, 40, 15) | disc(80, 100, 4)
-    change = change_of(cut_out(old), cut_out(new), 0.5)
-    assert change.iou == pytest.approx(old.sum() / new.sum())
-    assert change.parts == (1, 2) and change.sureness == 0.5
-    assert change.shift == pytest.approx(np.hypot(40, 60) - 10 + 4, abs=2)
 
 
 def test_wrong_arguments(tmp_path):

@@ -1,114 +1,12 @@
-"""How much an object changed, and what keeps a change from doing harm."""
-
-from typing import NamedTuple
+"""Objects that claim the same pixels after they were refined."""
 
 import cv2
 import numpy as np
 
-from .masks import ObjectMask, cut_out, union
+from .masks import ObjectMask, cut_out
 
-#: Pieces and holes that only the refiner sees are specks below this share of the object ...
-SPECK_SHARE = 0.0005
-#: ... or below so many pixels.
-SPECK_PIXELS = 8
 #: Where two objects claim the same pixels, who is surer is seen over so many pixels (sigma).
 SMOOTH = 2.0
-
-
-class Change(NamedTuple):
-    """The change of an object.
-
-    Attributes:
-        iou: IoU of the old and the new mask, 0 to 1.
-        shift: How far a pixel that was lost or won lies from the other mask, at most, in pixels.
-        parts: Connected parts before and after.
-        sureness: Mean of ``|2p - 1|`` over the pixels that were lost or won, 0 to 1: how sure the
-            refiner is of the change. 1 without a change.
-    """
-
-    iou: float
-    shift: float
-    parts: tuple[int, int]
-    sureness: float
-
-
-def change_of(old: ObjectMask, new: ObjectMask, sureness: float = 1.0) -> Change:
-    """Compare two masks of an object.
-
-    Args:
-        old, new: The masks.
-        sureness: See :class:`Change`.
-
-    Example:
-        >>> old, new = cut_out(np.array([[1, 1, 0, 0]])), cut_out(np.array([[1, 1, 1, 1]]))
-        >>> change_of(old, new)
-        Change(iou=0.5, shift=2.0, parts=(1, 1), sureness=1.0)
-    """
-    box = union(old.box, new.box)
-    before, after = old.inside(box), new.inside(box)
-    area = np.count_nonzero(before | after)
-    iou = np.count_nonzero(before & after) / area if area else 1.0
-    shift = max(_farthest(after & ~before, before), _farthest(before & ~after, after))
-    parts = tuple(
-        cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
-        for mask in (before, after)
-    )
-    return Change(float(iou), round(shift, 2), parts, sureness)
-
-
-def _farthest(pixels: np.ndarray, mask: np.ndarray) -> float:
-    """The largest distance of the pixels to the mask; the longest side where it is empty."""
-    if not pixels.any():
-        return 0.0
-    if not mask.any():
-        return float(max(mask.shape))
-    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return float(distance[pixels].max())
-
-
-def without_specks(old: ObjectMask, new: np.ndarray, box) -> np.ndarray:
-    """Take away tiny pieces and fill tiny holes that the old mask does not have.
-
-    Args:
-        old: The old mask.
-        new: ``(h, w)`` bool, the new mask in ``box``.
-        box: A part of the photo.
-
-    Returns:
-        ``(h, w)`` bool.
-
-    Example:
-        >>> new = np.ones((20, 20), bool)
-        >>> new[5, 5] = False
-        >>> bool(without_specks(cut_out(np.ones((20, 20))), new, cut_out(new).box).all())
-        True
-    """
-    before = old.inside(box)
-    result = new.copy()
-    limit = max(SPECK_PIXELS, SPECK_SHARE * np.count_nonzero(new))
-    pieces = _small(new, 8, limit, before)
-    if (new & ~pieces).any():  # they are not all that there is
-        result &= ~pieces
-    return result | _small(_holes(result), 4, limit, _holes(before))
-
-
-def _holes(mask: np.ndarray) -> np.ndarray:
-    """Background that is cut off from the outside, bool."""
-    ground = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
-    _, places = cv2.connectedComponents(ground, connectivity=4)
-    return ((ground > 0) & (places != places[0, 0]))[1:-1, 1:-1]
-
-
-def _small(mask: np.ndarray, connectivity: int, limit: float, known: np.ndarray) -> np.ndarray:
-    """The connected parts below ``limit`` pixels that have none of what is known, bool."""
-    _, places, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=connectivity
-    )
-    areas = stats[:, cv2.CC_STAT_AREA]
-    small = areas < limit
-    small[0] = False
-    small[np.unique(places[known & mask])] = False
-    return small[places]
 
 
 def settle_overlaps(

@@ -1,0 +1,121 @@
+"""How much a refined mask changed, and specks that only the refiner sees."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+#: Pieces and holes that only the refiner sees are specks below this share of the object ...
+SPECK_SHARE = 0.0005
+#: ... or below so many pixels.
+SPECK_PIXELS = 8
+
+
+class Change(NamedTuple):
+    """The change of an object.
+
+    Attributes:
+        iou: IoU of the old and the new mask, 0 to 1.
+        shift: How far a pixel that was lost or won lies from the other mask, at most, in pixels.
+        parts: Connected parts before and after.
+        sureness: Mean of ``|2p - 1|`` over the pixels that were lost or won, 0 to 1: how sure the
+            refiner is of the change. 1 without a change.
+    """
+
+    iou: float
+    shift: float
+    parts: tuple[int, int]
+    sureness: float
+
+
+def change_of(old: np.ndarray, new: np.ndarray, sureness: float = 1.0) -> Change:
+    """Compare two masks of an object.
+
+    Args:
+        old, new: The masks, ``(h, w)`` bool.
+        sureness: See :func:`sureness_of`.
+
+    Example:
+        >>> old, new = np.array([[1, 1, 0, 0]], bool), np.array([[1, 1, 1, 1]], bool)
+        >>> change_of(old, new)
+        Change(iou=0.5, shift=2.0, parts=(1, 1), sureness=1.0)
+    """
+    area = np.count_nonzero(old | new)
+    iou = np.count_nonzero(old & new) / area if area else 1.0
+    shift = max(_farthest(new & ~old, old), _farthest(old & ~new, new))
+    parts = tuple(
+        cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
+        for mask in (old, new)
+    )
+    return Change(float(iou), round(shift, 2), parts, sureness)
+
+
+def sureness_of(old: np.ndarray, new: np.ndarray, probability: np.ndarray) -> float:
+    """How sure the refiner is of a change, see :class:`Change`.
+
+    Args:
+        old, new: The masks, ``(h, w)`` bool.
+        probability: The refiner's, ``(h, w)``, 0 to 1.
+
+    Example:
+        >>> old, new = np.array([[1, 0]], bool), np.array([[1, 1]], bool)
+        >>> sureness_of(old, new, np.array([[1.0, 0.75]]))
+        0.5
+    """
+    changed = old != new
+    return float(np.abs(2 * probability[changed] - 1).mean()) if changed.any() else 1.0
+
+
+def _farthest(pixels: np.ndarray, mask: np.ndarray) -> float:
+    """The largest distance of the pixels to the mask; the longest side where it is empty."""
+    if not pixels.any():
+        return 0.0
+    if not mask.any():
+        return float(max(mask.shape))
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    return float(distance[pixels].max())
+
+
+def without_specks(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Take away tiny pieces and fill tiny holes that the old mask does not have.
+
+    They are tiny below 0.05 % of the object's area, or below 8 pixels.
+
+    Args:
+        old: The old mask, ``(h, w)`` bool.
+        new: The new mask, ``(h, w)`` bool.
+
+    Returns:
+        ``(h, w)`` bool.
+
+    Example:
+        >>> new = np.ones((20, 20), bool)
+        >>> new[5, 5] = False
+        >>> bool(without_specks(np.ones((20, 20), bool), new).all())
+        True
+    """
+    result = new.copy()
+    limit = max(SPECK_PIXELS, SPECK_SHARE * np.count_nonzero(new))
+    pieces = _small(new, 8, limit, old)
+    if (new & ~pieces).any():  # they are not all that there is
+        result &= ~pieces
+    return result | _small(_holes(result), 4, limit, _holes(old))
+
+
+def _holes(mask: np.ndarray) -> np.ndarray:
+    """Background that is cut off from the outside, bool."""
+    ground = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, places = cv2.connectedComponents(ground, connectivity=4)
+    return ((ground > 0) & (places != places[0, 0]))[1:-1, 1:-1]
+
+
+def _small(mask: np.ndarray, connectivity: int, limit: float, known: np.ndarray) -> np.ndarray:
+    """The connected parts below ``limit`` pixels that have none of what is known, bool."""
+    _, places, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=connectivity
+    )
+    areas = stats[:, cv2.CC_STAT_AREA]
+    small = areas < limit
+    small[0] = False
+    small[np.unique(places[known & mask])] = False
+    return small[places]
