@@ -28,6 +28,10 @@ class FileError(UserError, OSError):
     """A file cannot be read or written."""
 
 
+class MaskValuesError(InvalidValueError, FileError):
+    """The values of a mask, in a file or an array, do not say what is object."""
+
+
 class MissingFileError(FileError, FileNotFoundError):
     """A file or folder does not exist."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
-from .values import full_value, is_object
+from .mask_values import Seen, meaning_of
 
 
 def check_image(image: Any) -> np.ndarray:
@@ -27,6 +27,11 @@ def check_image(image: Any) -> np.ndarray:
         raise InvalidValueError(
             f'image must have the shape (H, W, 3), RGB, got {image.shape}{alpha}.'
         )
+    if isinstance(image, np.ma.MaskedArray):
+        raise InvalidTypeError(
+            'image must be a plain array, got a masked array; give image.data, or fill it '
+            '(image.filled(0)).'
+        )
     if image.dtype != np.uint8:
         raise InvalidTypeError(f'image must be uint8, 0 to 255, got {image.dtype}.')
     if not image.size:
@@ -40,13 +45,15 @@ def check_mask(mask: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
     """A mask as bool ``(H, W)``, binarised.
 
     Args:
-        mask: ``HxW`` or ``HxWx1``. Bool as it is; integers of 0 and 1 as such; other integers, 0
-            to 255, above 127; floats, 0 to 1, above 0.5.
+        mask: ``HxW`` or ``HxWx1``. Bool as it is. Integers of 0 and 1, 0 to 255 or 0 to 65535, and
+            floats, 0 to 1, above half, see :func:`~mmseg_cascadepsp.files.mask_values.meaning_of`.
+            What a masked array masks is background.
         shape: ``(H, W)`` of the image that it belongs to.
 
     Raises:
         TypeError: no array, or a dtype that is no number.
-        ValueError: another shape than the image, NaN, or values out of range.
+        ValueError: another shape than the image, NaN, values out of range, or values that can be
+            read in two ways, such as 0, 1 and 255.
     """
     if not isinstance(mask, np.ndarray):
         raise InvalidTypeError(f'mask must be a numpy array (H, W), got {type(mask).__name__}.')
@@ -57,26 +64,49 @@ def check_mask(mask: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
             f'mask must have the shape (H, W) or (H, W, 1), got {mask.shape}; one '
             'object or class at a time.'
         )
-    if shape is not None and mask.shape != tuple(shape):
-        hint = 'resize the mask to the image'
-        if mask.shape == tuple(shape)[::-1]:
-            hint = 'one of them is turned by 90 degrees, see the EXIF orientation of the photo'
-        raise InvalidValueError(
-            f'mask must have the size of the image, {shape[0]} x {shape[1]} (H x W), got '
-            f'{mask.shape[0]} x {mask.shape[1]}; {hint}.'
-        )
-    kind = mask.dtype.kind
-    if kind == 'b':
-        return mask
-    if kind not in 'iuf':
+    if shape is not None:
+        check_size('mask', mask.shape, 'image', shape)
+    if mask.dtype.kind not in 'biuf':
         raise InvalidTypeError(f'mask must be bool, integer or float, got {mask.dtype}.')
-    low, high = mask.min(), mask.max()
-    if np.isnan(low):
-        raise InvalidValueError('mask has NaN; expected floats from 0 to 1.')
-    top = 1 if kind == 'f' else 255
-    if low < 0 or high > top:
-        raise InvalidValueError(
-            f'mask has values from {low} to {high}; expected '
-            f'{"floats" if kind == "f" else "integers"} from 0 to {top}.'
-        )
-    return is_object(mask, full_value(low, high, 'mask'))
+    if isinstance(mask, np.ma.MaskedArray):
+        mask = mask.filled(0)
+    if mask.dtype == bool:
+        return mask
+    seen = Seen()
+    seen.add(mask)
+    return meaning_of(seen, 'mask').is_object(mask)
+
+
+def check_size(
+    name: str,
+    size: tuple[int, int],
+    photo: str,
+    expected: tuple[int, int],
+    hint: str | None = None,
+) -> None:
+    """Check that a mask has the size of its photo.
+
+    Args:
+        name: Of the mask, for the message.
+        size: ``(H, W)`` of the mask.
+        photo: Name of the photo.
+        expected: ``(H, W)`` of the photo.
+        hint: What to do, in place of the usual advice.
+
+    Raises:
+        InvalidValueError: They differ.
+
+    Example:
+        >>> check_size('mask', (3, 4), 'image', (3, 4))  # says nothing
+    """
+    size, expected = tuple(size), tuple(expected)
+    if size == expected:
+        return
+    if hint is None:
+        hint = 'resize the mask to the image'
+        if size == expected[::-1]:
+            hint = 'one of them is turned by 90 degrees, see the EXIF orientation of the photo'
+    raise InvalidValueError(
+        f'{name} must have the size of the {photo}, {expected[0]} x {expected[1]} (H x W), got '
+        f'{size[0]} x {size[1]}; {hint}.'
+    )

@@ -14,8 +14,8 @@ import numpy as np
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
 from .paths import atomic_open, hidden_name
-from .reading import _open_header, read_png_text, write_png
-from .rows import import_extra
+from .reading import open_header, read_png_text, write_png
+from .sources import import_extra
 
 OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
 """What results by rows can be written as."""
@@ -131,7 +131,7 @@ def read_note(path: str | os.PathLike) -> dict[str, str]:
             stored = json.loads(_note_file(path).read_text())
             note = stored['note'] if stored['of'] == _stamp(os.stat(path)) else {}
         else:
-            with _open_header(path) as picture:
+            with open_header(path) as picture:
                 note = json.loads(picture.tag_v2[270])
     except Exception:
         return {}

@@ -1,6 +1,4 @@
-"""What the values of photos and masks mean. Arrays, files read whole and files read by rows follow
-the same rules.
-"""
+"""What the values of photos mean, the same in files that are read whole and by rows."""
 
 import os
 import warnings
@@ -10,92 +8,14 @@ import numpy as np
 from mmseg_cascadepsp.errors import FileError
 
 
-def full_value(low: float, high: float, name: str | os.PathLike) -> int:
-    """Tell from the range of a mask which value means object.
-
-    A mask without object because its values are small, such as class indices, brings a warning.
-
-    Args:
-        low: Smallest value of the whole mask.
-        high: Largest value of the whole mask.
-        name: Of the mask, for messages.
-
-    Returns:
-        1 for masks of 0/1, of one bit and of fractions, 255 for 8 bits, 65535 for 16 bits.
-
-    Raises:
-        FileError: NaN, or values below 0 or above 65535.
-
-    Example:
-        >>> full_value(0, 1, 'a.png'), full_value(0, 200, 'a.png'), full_value(0, 65535, 'a.png')
-        (1, 255, 65535)
-    """
-    if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
-        raise FileError(
-            f'{name} holds values from {low} to {high}; expected a mask of 0/255, 0/1 '
-            'or 0 to 65535.'
-        )
-    full = 1 if high <= 1 else 255 if high <= 255 else 65535
-    if full > 1 and high <= full // 2:
-        warnings.warn(
-            f'{name} has no value above {full // 2} (its largest is {high}), so the mask is '
-            f'empty; object pixels are expected to be {full} or, with 0/1, to be 1.',
-            stacklevel=4,
-        )
-    return full
-
-
-def is_object(values: np.ndarray, full: int) -> np.ndarray:
-    """Binarise a mask, or a part of it.
-
-    Args:
-        values: Bool, integers or floats of any shape.
-        full: What :func:`full_value` says of the whole mask.
-
-    Returns:
-        Bool, of the same shape: values above half of ``full``. Half itself is background.
-
-    Example:
-        >>> is_object(np.array([0, 127, 128]), 255).tolist()
-        [False, False, True]
-        >>> is_object(np.array([0.5, 0.51]), 1).tolist()
-        [False, True]
-    """
-    if values.dtype.kind == 'b':
-        return values
-    return values > (full / 2 if values.dtype.kind == 'f' else full // 2)
-
-
-def soft_mask(values: np.ndarray, full: int) -> np.ndarray:
-    """Bring a mask to 8 bits and keep soft values soft.
-
-    Args:
-        values: Bool, integers or floats of any shape.
-        full: What :func:`full_value` says of the whole mask.
-
-    Returns:
-        uint8, of the same shape. It is above 127 where :func:`is_object` is true.
-
-    Example:
-        >>> soft_mask(np.array([0, 0.5, 0.51, 1]), 1).tolist()
-        [0, 127, 130, 255]
-        >>> soft_mask(np.array([0, 300, 65535]), 65535).tolist()
-        [0, 1, 255]
-    """
-    if full != 255:
-        values = values * np.float32(255) if full == 1 else values.astype(np.float32) / 257
-    if values.dtype.kind == 'f':
-        values = np.ceil(values - 0.5)  # halves go down: 0.5 is background
-    return values.astype(np.uint8)
-
-
-def to_uint8(values: np.ndarray, name: str | os.PathLike) -> np.ndarray:
+def to_uint8(values: np.ndarray, name: str | os.PathLike, top: float | None = None) -> np.ndarray:
     """Bring values of a photo to 8 bits.
 
     Args:
-        values: Integers or floats of any shape. 16 bits lose their low byte. Wider integers count
+        values: Integers or floats of any shape. 16 bits lose their low byte. Wide integers count
             as 8 bits, and floats as 8 bits or fractions, where no value is larger.
         name: Of the photo, for the message.
+        top: The largest value of the whole photo where ``values`` are a part. None: theirs.
 
     Returns:
         uint8, of the same shape.
@@ -106,10 +26,12 @@ def to_uint8(values: np.ndarray, name: str | os.PathLike) -> np.ndarray:
     Example:
         >>> to_uint8(np.array([0, 300, 65535], np.uint16), 'a.png').tolist()
         [0, 1, 255]
+        >>> to_uint8(np.array([0, 30, 255], np.uint16), 'a.png').tolist()  # 8 bits, stored wide
+        [0, 30, 255]
     """
     if values.dtype == np.uint8:
         return values
-    low, high = values.min(), values.max()
+    low, high = values.min(), values.max() if top is None else top
     if not (np.isfinite(low) and np.isfinite(high)) or low < 0 or high > 65535:
         raise FileError(
             f'{name} holds values from {low} to {high}; expected 0 to 255, 0 to 65535, '
@@ -118,7 +40,7 @@ def to_uint8(values: np.ndarray, name: str | os.PathLike) -> np.ndarray:
     if values.dtype.kind == 'f':
         values = values * 255 if high <= 1 else values
         return (values if high <= 255 else values / 257).round().astype(np.uint8)
-    return (values if values.dtype.itemsize > 2 and high <= 255 else values >> 8).astype(np.uint8)
+    return (values if high <= 255 else values >> 8).astype(np.uint8)
 
 
 def to_rgb(
@@ -126,6 +48,7 @@ def to_rgb(
     alpha: np.ndarray | None,
     name: str | os.PathLike,
     premultiplied: bool = False,
+    top: float | None = None,
 ) -> np.ndarray:
     """Show a photo, or rows of it, as a viewer does: grey becomes RGB, transparent parts lie on
     white.
@@ -136,6 +59,7 @@ def to_rgb(
         alpha: ``(H, W)``, of such a kind, or None.
         name: Of the photo, for messages.
         premultiplied: Whether the colours have been multiplied by alpha.
+        top: The largest colour of the whole photo, see :func:`to_uint8`.
 
     Returns:
         RGB uint8 ``(H, W, 3)``.
@@ -147,10 +71,11 @@ def to_rgb(
         >>> to_rgb(np.zeros((1, 2), np.uint8), np.array([[255, 0]], np.uint8), 'a.png').tolist()
         [[[0, 0, 0], [255, 255, 255]]]
     """
-    colours = to_uint8(colours, name)
+    colours = to_uint8(colours, name, top)
     colours = colours[..., None] if colours.ndim == 2 else colours
     if alpha is not None:
-        weight = to_uint8(alpha, name)[..., None].astype(np.uint16)
+        opaque = np.iinfo(alpha.dtype).max
+        weight = to_uint8(alpha, name, opaque)[..., None].astype(np.uint16)
         if premultiplied:
             colours = np.minimum(colours + (255 - weight), 255)  # a damaged file exceeds 255
         else:
