@@ -118,7 +118,7 @@ def _open(path: str | os.PathLike, exif: str | None = None) -> Iterator[Image.Im
             if picture.format == 'PNG':
                 _check_rows(path, picture)
             if wide and len(picture.getbands()) > 2 and (planes or _is_black(picture)):
-                picture = _wide_colours(path, picture)
+                picture, wide = _wide_colours(path, picture, planes)
             turned = picture if exif == 'ignore' else ImageOps.exif_transpose(picture)
             if white_is_zero:
                 turned = _like(Image.fromarray(65535 - np.asarray(turned)), picture)
@@ -155,11 +155,11 @@ def _is_black(picture: Image.Image) -> bool:
     return all(high == 0 for _, high in picture.convert('RGB').getextrema())
 
 
-def _wide_colours(path: Path, picture: Image.Image) -> Image.Image:
-    """Colours of 16 bits as of 8. Pillow takes their high bytes, which are zero where 8 bits are
-    stored wide, and mixes planes up.
+def _wide_colours(path: Path, picture: Image.Image, planes: bool) -> tuple[Image.Image, bool]:
+    """Colours of 16 bits as of 8, and whether they need the 16. Pillow takes their high bytes, which
+    are zero where 8 bits are stored wide, and mixes planes up.
     """
-    if picture.format == 'TIFF':
+    if planes:
         with ExitStack() as opened:
             source = open_source(path, opened)
             colours, alpha = source.photo(0, source.shape[0])
@@ -172,7 +172,7 @@ def _wide_colours(path: Path, picture: Image.Image) -> Image.Image:
     new = _like(Image.fromarray(np.ascontiguousarray(pixels)), picture)
     new.format = picture.format
     new.getexif().load(picture.getexif().tobytes())
-    return new
+    return new, bool(colours.max(initial=0) > 255)
 
 
 def _check_rows(path: Path, picture: Image.Image) -> None:

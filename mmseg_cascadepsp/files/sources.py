@@ -1,5 +1,5 @@
-"""Files of which rows are read, with their values as they are stored: ``.npy`` with numpy, TIFF with
-``tifffile`` (the extra ``huge``), and what that cannot decode with ``rasterio`` (the extra
+"""Files of which rows are read, with their values as they are stored: ``.npy`` with numpy, TIFF
+with ``tifffile`` (the extra ``huge``), and what that cannot decode with ``rasterio`` (the extra
 ``geo``).
 """
 

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from mmseg_cascadepsp.errors import MaskValuesError
 from mmseg_cascadepsp.files import (
     read_image,
     read_labels,
@@ -74,16 +75,18 @@ def test_photos_of_12_bits_are_told(tmp_path, channels):
         read_image(path)
 
 
+@pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('suffix', ['png', 'tif'])
-@pytest.mark.parametrize('channels', [1, 3])
-def test_16_bits_of_small_values_are_not_black_without_a_word(tmp_path, suffix, channels):
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_8_bits_stored_as_16_are_taken_as_8(tmp_path, suffix, channels):
+    deep = RNG.integers(0, 256, (9, 11, channels), np.uint16)
+    deep[..., 3:] = 65535
     path = str(tmp_path / f'a.{suffix}')
-    cv2.imwrite(path, RNG.integers(0, 256, (9, 11, channels), np.uint16))
-    with pytest.warns(UserWarning, match='nearly black: .* above 0, .*8 to 14 bits'):
-        assert read_image(path).max() == 0
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')  # black may be meant
-        read_image(save(tmp_path / 'b.png', np.zeros((9, 11), np.uint8)))
+    cv2.imwrite(path, deep)
+    expected = np.repeat(deep, 3, axis=2) if channels == 1 else deep[..., 2::-1]
+    np.testing.assert_array_equal(read_image(path), expected)
+    cv2.imwrite(path, deep * 0)  # black may be meant
+    assert read_image(path).max() == (255 if channels == 4 else 0)
 
 
 def test_grey_palette_one_bit_and_cmyk(tmp_path):
@@ -245,7 +248,11 @@ def test_a_cut_out_with_a_palette_gives_its_alpha(tmp_path, name, palette):
     picture.save(tmp_path / name, transparency=1)
     np.testing.assert_array_equal(read_mask(tmp_path / name), MASK * 255)
     picture.save(tmp_path / name, transparency=5)  # which is of no pixel
-    np.testing.assert_array_equal(read_mask(tmp_path / name), ~MASK * 255)
+    if palette[0][0]:  # red and green
+        with pytest.raises(MaskValuesError, match=r'2 colours of a palette .* is \(255, 0, 0\)'):
+            read_mask(tmp_path / name)
+    else:
+        np.testing.assert_array_equal(read_mask(tmp_path / name), ~MASK * 255)
 
 
 @pytest.mark.parametrize('how', [{}, {'compression': 'zlib'}], ids=['plain', 'zlib'])
@@ -257,7 +264,7 @@ def test_16_bits_where_white_is_zero(tmp_path, how):
 
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(path, formats):
         raise PermissionError(13, 'Permission denied', str(path))
 
     path = save(tmp_path / 'a.png', PHOTO)
@@ -289,13 +296,12 @@ def test_soft_masks_stay_soft_and_jpeg_masks_are_grey(tmp_path):
 def test_masks_that_say_nothing(tmp_path):
     with pytest.raises(OSError, match='colours, which does not say what is object'):
         read_mask(save(tmp_path / 'a.png', RNG.integers(0, 256, (9, 9, 3), np.uint8)))
-    with pytest.warns(UserWarning, match='a.png has no value above 127 .*is 2'):
-        mask = read_mask(save(tmp_path / 'a.png', MASK.astype(np.uint8) * 2))
-    assert not (mask > 127).any()
+    with pytest.raises(MaskValuesError, match='a.png has no value above 127: it holds 0, 2, as a'):
+        read_mask(save(tmp_path / 'a.png', MASK.astype(np.uint8) * 2))
     for largest in (300, 4095, 32767):  # 16 bits
         wide = save(tmp_path / 'a.png', MASK.astype(np.uint16) * largest)
-        with pytest.warns(UserWarning, match=f'above 32767 .*is {largest}.*expected to be 65535'):
-            assert not (read_mask(wide) > 127).any()
+        with pytest.raises(MaskValuesError, match=f'above 32767: it holds 0, {largest}, as'):
+            read_mask(wide)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         wide = save(tmp_path / 'a.png', MASK.astype(np.uint16) * 32768)

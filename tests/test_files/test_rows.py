@@ -7,7 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from mmseg_cascadepsp.files import read_image, read_mask
+from mmseg_cascadepsp.errors import MaskValuesError
+from mmseg_cascadepsp.files import read_image, read_mask, sources
 from mmseg_cascadepsp.files import rows as module
 from mmseg_cascadepsp.files.reading import is_unknown_tiff
 from mmseg_cascadepsp.files.row_writers import write_result
@@ -54,7 +55,7 @@ def test_rows_that_are_not_compressed_are_read_alone(
     colours = 'rgb' if channels == 3 else 'minisblack'
     path = tmp_path / 'a.tif'
     tifffile.imwrite(path, photo.squeeze(), photometric=colours, **layout)
-    monkeypatch.setattr(module.TiffBands, '_decode', None)
+    monkeypatch.setattr(sources.TiffBands, '_decode', None)
     with ImageRows(path) as opened:
         reader = opened.source
     found = gathered(reader, 40)
@@ -163,7 +164,7 @@ def test_a_jpeg_inside_a_tiff_is_read_as_its_decoder_makes_it_rgb(tmp_path, monk
     Image.fromarray(PHOTO).convert('YCbCr').save(tmp_path / 'a.tif', compression='jpeg')
     with tifffile.TiffFile(tmp_path / 'a.tif') as file:
         assert file.pages[0].photometric == 6
-    monkeypatch.setattr(module.TiffBands, '_decode', lambda *_: PHOTO)  # needs another package
+    monkeypatch.setattr(sources.TiffBands, '_decode', lambda *_: PHOTO)  # needs another package
     np.testing.assert_array_equal(ImageRows(tmp_path / 'a.tif').read(0, 150), PHOTO)
 
 
@@ -234,10 +235,10 @@ def test_empty_and_full_masks_are_told(tmp_path, value):
     ('kind', 'largest'),
     [(np.uint8, 2), (np.uint8, 127), (np.uint16, 80), (np.uint16, 4095), (np.float32, 2.5)],
 )
-def test_ids_in_place_of_a_mask_are_told_as_when_read_whole(
+def test_ids_in_place_of_a_mask_are_refused_as_when_read_whole(
     tmp_path, monkeypatch, suffix, kind, largest
 ):
-    """Once, and in the same words; the largest is in a strip of its own."""
+    """In the same words; the largest is in a strip of its own."""
     if suffix == '.png' and kind == np.float32:
         pytest.skip('PNG has no fractions')
     monkeypatch.setattr(module, 'STRIP_BYTES', 900)
@@ -250,15 +251,13 @@ def test_ids_in_place_of_a_mask_are_told_as_when_read_whole(
         tifffile.imwrite(path, values, tile=(64, 64))
     else:
         Image.fromarray(values).save(path)
-    with pytest.warns(UserWarning) as told, MaskRows(path) as reader:
-        assert reader.is_empty
-        if suffix != '.npy':
-            read_mask(path)
-    said = [str(warning.message) for warning in told if warning.category is UserWarning]
-    half = 127 if largest < 256 else 32767
-    words = f'{path} has no value above {half} (its largest is {largest}), so the mask is empty'
-    assert len(set(said)) == 1 and said[0].startswith(words)
-    assert len(said) == 1 + (suffix != '.npy')
+    said = []
+    for read in (MaskRows, read_mask)[: 1 + (suffix != '.npy')]:
+        with pytest.raises(MaskValuesError) as told:
+            read(path)
+        said.append(str(told.value))
+    assert said[0].startswith(f'{path} has no value above {127 if largest < 256 else 32767}')
+    assert said[-1] == said[0]
 
 
 def test_rasterio_sees_the_place_on_earth_and_reads_what_tifffile_does_not(tmp_path):
@@ -356,7 +355,7 @@ def test_bad_masks_are_told(tmp_path, values, words):
 
 def test_a_missing_package_is_told(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / 'a.tif', PHOTO, photometric='rgb')
-    monkeypatch.setitem(module.__builtins__, '__import__', missing('tifffile'))
+    monkeypatch.setitem(sources.__builtins__, '__import__', missing('tifffile'))
     with pytest.raises(OSError, match='needs .* tifffile: pip install tifffile .*"huge"'):
         ImageRows(tmp_path / 'a.tif')
 
@@ -388,18 +387,22 @@ def test_photos_of_12_bits_are_told_when_all_of_them_was_seen(tmp_path):
         assert reader.read(0, 150).max() == 255
 
 
+@pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('suffix', ['.npy', '.tif'])
-def test_16_bits_of_small_values_are_not_black_without_a_word(tmp_path, suffix):
+def test_8_bits_stored_as_16_are_taken_as_8(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(module, 'STRIP_BYTES', 9000)
     path = tmp_path / f'a{suffix}'
-    if suffix == '.npy':
-        np.save(path, PHOTO.astype(np.uint16))
-    else:
-        tifffile.imwrite(path, PHOTO.astype(np.uint16), photometric='rgb')
-    with (
-        ImageRows(path) as reader,
-        pytest.warns(UserWarning, match='nearly black: .* no value above 0, .*8 to 14 bits'),
-    ):
-        assert reader.read(0, 150).max() == 0
+    for photo in (PHOTO, np.maximum(PHOTO, np.eye(150, 201, dtype=np.uint16)[..., None] * 256)):
+        photo = photo.astype(np.uint16)
+        if suffix == '.npy':
+            np.save(path, photo)
+        else:
+            tifffile.imwrite(path, photo, photometric='rgb')
+        if photo.max() > 255:  # in one place: then all of it is of 16 bits
+            with pytest.warns(UserWarning, match='nearly black: .* no value above 1, .*8 to 14'):
+                np.testing.assert_array_equal(gathered(ImageRows(path), 40), photo >> 8)
+        else:
+            np.testing.assert_array_equal(gathered(ImageRows(path), 40), photo)
 
 
 @pytest.mark.parametrize('kind', ['>u2', '<u2', '>f4', '>i4'])
@@ -411,13 +414,6 @@ def test_arrays_of_either_byte_order(tmp_path, kind):
         np.testing.assert_array_equal(gathered(ImageRows(tmp_path / 'a.npy'), 40), PHOTO)
 
 
-def test_soft_16_bit_masks_are_cut_as_when_read_whole(tmp_path):
-    Image.fromarray(MASK.astype(np.uint16) * 300).save(tmp_path / 'm.png')
-    with pytest.warns(UserWarning, match='no value above 32767'):
-        reader = MaskRows(tmp_path / 'm.png')
-    assert reader.is_empty and not gathered(reader, 40).any()
-
-
 @pytest.mark.parametrize('dtype', ['>u2', '<u2', '>u1'])
 def test_byte_orders_of_npy(tmp_path, dtype):
     photo = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
@@ -425,15 +421,3 @@ def test_byte_orders_of_npy(tmp_path, dtype):
     np.save(tmp_path / 'b.npy', photo.astype(np.dtype(dtype).newbyteorder('=')))
     with ImageRows(tmp_path / 'a.npy') as a, ImageRows(tmp_path / 'b.npy') as b:
         np.testing.assert_array_equal(a.read(3, 17), b.read(3, 17))
-
-
-def test_a_photo_of_8_bits_in_16_is_told_whole_and_by_rows(tmp_path):
-    photo = np.random.default_rng(0).integers(1, 256, (20, 30)).astype(np.uint16)
-    Image.fromarray(photo).save(tmp_path / 'a.png')
-    np.save(tmp_path / 'a.npy', photo)
-    with pytest.warns(UserWarning, match='a.png is nearly black'):
-        read_image(tmp_path / 'a.png')
-    with ImageRows(tmp_path / 'a.npy') as rows:
-        rows.read(0, 10)
-        with pytest.warns(UserWarning, match='a.npy is nearly black'):
-            rows.read(10, 20)
