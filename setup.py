@@ -59,7 +59,7 @@ setup(
     install_requires=read_requirements('runtime'),
     extras_require={
         name: read_requirements(name)
-        for name in ('annotations', 'export', 'geo', 'huge', 'ray', 'tests', 'train')
+        for name in ('annotations', 'app', 'export', 'geo', 'huge', 'ray', 'tests', 'train')
     },
     entry_points={'console_scripts': ['mmseg-cascadepsp = mmseg_cascadepsp.cli.command:main']},
     cmdclass={'build_py': BuildWithConfigs},

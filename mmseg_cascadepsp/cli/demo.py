@@ -2,7 +2,9 @@
 
 import argparse
 
-from .photos import LARGE, PHOTOS, SMALL
+from mmseg_cascadepsp.files.samples import PHOTOS
+
+from .photos import LARGE, SMALL
 from .running import import_package, parser_of
 
 EPILOG = """examples:

@@ -13,13 +13,13 @@ from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 
 from mmseg_cascadepsp.apis import Refiner
-from mmseg_cascadepsp.errors import InvalidValueError, MissingPackageError
 from mmseg_cascadepsp.evaluation.functional import binary_iou, mean_boundary_accuracy
-from mmseg_cascadepsp.files.reading import read_mask, write_image
+from mmseg_cascadepsp.files.reading import write_image
+from mmseg_cascadepsp.files.samples import Sample, load_sample
 from mmseg_cascadepsp.models.refiner.zoo import find_config, shipped_folder
 from mmseg_cascadepsp.visualization import before_after
 
-from .photos import CHAIN, CHAINED, LARGE, PHOTOS, SMALL
+from .photos import CHAIN, CHAINED, LARGE, SMALL
 
 try:
     import resource
@@ -29,15 +29,6 @@ except ImportError:  # Windows
 HEADER = (
     f'{"photo":36}{"size":>11}{"seconds":>9}{"IoU before":>13} -> after{"mBA before":>13} -> after'
 )
-
-
-class Sample(NamedTuple):
-    """A photo with its masks."""
-
-    name: str
-    image: np.ndarray  # RGB uint8 (H, W, 3)
-    coarse: np.ndarray  # bool (H, W)
-    true: np.ndarray  # bool (H, W)
 
 
 class Row(NamedTuple):
@@ -55,30 +46,8 @@ class Row(NamedTuple):
 
 
 def load(name: str) -> Sample:
-    """A photo of scikit-image and its masks.
-
-    Raises:
-        ImportError: scikit-image is not installed.
-        OSError: a mask is missing or damaged.
-        ValueError: the photo is not the one that was outlined.
-    """
-    try:
-        from skimage import data
-    except ImportError:
-        raise MissingPackageError(
-            'The photos of the demo come with scikit-image, which is not installed: run '
-            '`make env`, or `pip install scikit-image`.'
-        ) from None
-    image = getattr(data, PHOTOS[name])()
-    image = image[0] if isinstance(image, tuple) else image
-    masks = shipped_folder('demo') / 'masks'
-    coarse, true = (read_mask(masks / kind / f'{name}.png') > 127 for kind in ('coarse', 'true'))
-    if image.shape[:2] != true.shape:
-        raise InvalidValueError(
-            f'{name}: this scikit-image has the photo in {image.shape[1]}x{image.shape[0]}, '
-            f'the masks are {true.shape[1]}x{true.shape[0]}; use a version from 0.20 to 0.26.'
-        )
-    return Sample(name, image, coarse, true)
+    """A photo of scikit-image and its masks; see :func:`~.files.samples.load_sample`."""
+    return load_sample(name, shipped_folder('demo') / 'masks')
 
 
 def enlarge(sample: Sample, longer: int) -> Sample:

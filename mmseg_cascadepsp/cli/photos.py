@@ -1,13 +1,5 @@
-"""The sample photos of ``demo``: their names in scikit-image, and which runs take which."""
+"""The sample photos of ``demo``: which runs take which."""
 
-PHOTOS = {
-    'astronaut': 'astronaut',
-    'chelsea': 'chelsea',
-    'coffee': 'coffee',
-    'rocket': 'rocket',
-    'motorcycle': 'stereo_motorcycle',
-}
-"""Name -> function of skimage.data."""
 CHAIN = 'deeplabv3plus_refined_persons-cats-horses.py'
 CHAINED = {'astronaut': 'person', 'chelsea': 'cat'}
 """Photo -> what the segmentor of the chain should find on it."""
