@@ -15,6 +15,8 @@ SUPPORTED = {
     'mmengine': ('mmengine', '0.10.3', '1.0.0'),
     'mmseg': ('mmsegmentation', '1.2.0', '2.0.0'),
 }
+#: Requirement that brings a module, where its name is another.
+UNDECLARED = {'pkg_resources': 'setuptools<82'}
 
 
 def installed_version(module: str) -> str | None:
@@ -27,27 +29,60 @@ def installed_version(module: str) -> str | None:
         The version, or None if it is unknown.
 
     Raises:
-        MissingPackageError: The module is not installed.
+        MissingPackageError: The module is not installed, or one that it needs.
 
     Example:
         >>> installed_version('torch').count('.') >= 2
         True
     """
-    distribution, lowest, highest = SUPPORTED[module]
     if module == 'mmseg':  # importing mmseg already checks the versions of the others
         try:
-            return importlib.metadata.version(distribution)
+            return importlib.metadata.version(SUPPORTED[module][0])
         except importlib.metadata.PackageNotFoundError:
             return None  # a source tree, or missing, which require_mmseg reports
     try:
         return getattr(importlib.import_module(module), '__version__', None)
     except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise MissingPackageError(
-            f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}), which is '
-            f'not installed'
-        ) from error
+        raise _missing(error, module) from error
+
+
+def install_command(module: str) -> str:
+    """The command that installs a supported version of a module.
+
+    Without a bound, pip takes mmcv 2.2, which MMSegmentation refuses.
+
+    Args:
+        module: A key of :data:`SUPPORTED`.
+
+    Example:
+        >>> install_command('mmengine')
+        'pip install "mmengine>=0.10.3,<1.0.0"'
+    """
+    distribution, lowest, highest = SUPPORTED[module]
+    if module == 'mmcv':
+        distribution = 'mmcv' if _has_distribution('mmcv') else 'mmcv-lite'  # needs no compiler
+    return f'pip install "{distribution}>={lowest},<{highest}"'
+
+
+def _has_distribution(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _missing(error: ModuleNotFoundError, module: str) -> MissingPackageError:
+    distribution, lowest, highest = SUPPORTED[module]
+    name = (error.name or module).partition('.')[0]
+    if name in SUPPORTED:
+        command = install_command(name)
+    else:  # a package that one of OpenMMLab's imports without asking for it
+        command = f'pip install "{UNDECLARED.get(name, name)}"'
+    return MissingPackageError(
+        f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}): module {name!r} is '
+        f'not installed: {command}'
+    )
 
 
 def check_versions() -> None:
@@ -60,17 +95,13 @@ def check_versions() -> None:
         >>> check_versions()
     """
     strange = []
-    for module, (distribution, lowest, highest) in SUPPORTED.items():
+    for module in SUPPORTED:
         version = installed_version(module)
-        if version is None:
-            continue
-        try:
-            inside = Version(lowest) <= Version(Version(version).public) < Version(highest)
-        except InvalidVersion:
-            inside = False
-        if not inside:
+        if not is_supported(module, version):
+            _, lowest, highest = SUPPORTED[module]
             strange.append(
-                f'{module} {version} ({distribution} >={lowest}, <{highest} is supported)'
+                f'{module} {version} (>={lowest}, <{highest} is supported: '
+                f'{install_command(module)})'
             )
     if strange:
         warnings.warn(
@@ -78,6 +109,26 @@ def check_versions() -> None:
             'other results',
             stacklevel=2,
         )
+
+
+def is_supported(module: str, version: str | None) -> bool:
+    """Whether a version of a module is inside the supported range.
+
+    Args:
+        module: A key of :data:`SUPPORTED`.
+        version: The version. An unknown one, None, is not judged.
+
+    Example:
+        >>> is_supported('mmcv', '2.1.0'), is_supported('mmcv', '2.2.0')
+        (True, False)
+    """
+    if version is None:
+        return True
+    _, lowest, highest = SUPPORTED[module]
+    try:
+        return Version(lowest) <= Version(Version(version).public) < Version(highest)
+    except InvalidVersion:
+        return False
 
 
 def require_mmseg() -> None:
@@ -90,15 +141,18 @@ def require_mmseg() -> None:
     Example:
         >>> require_mmseg()
     """
-    distribution, lowest, highest = SUPPORTED['mmseg']
     try:
         importlib.import_module('mmseg.models')  # needed by all registered modules
     except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            f'mmseg_cascadepsp needs {distribution} (>={lowest}, <{highest}): module '
-            f'{error.name!r} is not installed'
-        ) from error
+        raise _missing(error, 'mmseg') from error
     except AssertionError as error:  # mmseg's own check of mmcv and mmengine
-        raise MissingPackageError(
-            f'mmsegmentation refuses the installed versions: {error}'
-        ) from error
+        refused = [
+            module
+            for module in ('mmcv', 'mmengine')
+            if not is_supported(module, installed_version(module))
+        ]
+        told = '; '.join(
+            f'{module} {installed_version(module)}: {install_command(module)}'
+            for module in refused
+        )
+        raise MissingPackageError(f'mmsegmentation does not run with {told or error}') from error

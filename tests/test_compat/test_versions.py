@@ -78,23 +78,64 @@ def test_a_missing_package_is_named(monkeypatch, module):
         raise ModuleNotFoundError(f'No module named {name!r}', name=name)
 
     monkeypatch.setattr(importlib, 'import_module', missing)
-    with pytest.raises(ImportError, match=f'needs {versions.SUPPORTED[module][0]} '):
+    with pytest.raises(ImportError, match=f'needs {versions.SUPPORTED[module][0]} ') as told:
         versions.installed_version(module)
+    assert str(told.value).endswith(versions.install_command(module))
+
+
+def break_import_of_mmseg(monkeypatch, error: Exception) -> None:
+    real = importlib.import_module
+
+    def broken(name, *args):
+        if name.partition('.')[0] == 'mmseg':
+            raise error
+        return real(name, *args)
+
+    monkeypatch.setattr(importlib, 'import_module', broken)
 
 
 @pytest.mark.parametrize(
     'error, sentence',
     [
-        (ModuleNotFoundError("No module named 'ftfy'", name='ftfy'), "'ftfy' is not installed"),
-        (AssertionError('MMCV==2.2.0 is used but incompatible.'), 'refuses .*MMCV==2.2.0'),
+        (
+            ModuleNotFoundError("No module named 'ftfy'", name='ftfy'),
+            "'ftfy' is not installed: pip install \"ftfy\"",
+        ),
+        (
+            ModuleNotFoundError("No module named 'mmseg'", name='mmseg'),
+            "'mmseg' is not installed: pip install \"mmsegmentation>=1.2.0,<2.0.0\"",
+        ),
+        (
+            ModuleNotFoundError("No module named 'pkg_resources'", name='pkg_resources'),
+            'pip install "setuptools<82"',
+        ),
+        (AssertionError('Something of its own.'), 'does not run with Something of its own'),
     ],
 )
 def test_mmseg_that_cannot_be_imported(monkeypatch, error, sentence):
-    def fail(name):
-        raise error
-
-    monkeypatch.setattr(importlib, 'import_module', fail)
+    break_import_of_mmseg(monkeypatch, error)
     with pytest.raises(ImportError, match=sentence):
+        versions.require_mmseg()
+
+
+@pytest.mark.parametrize('distribution', ['mmcv', 'mmcv-lite'])
+def test_mmcv_that_mmseg_refuses_is_named_with_its_pin(pretend, monkeypatch, distribution):
+    pretend(mmcv='2.2.0')
+    real = importlib.metadata.version
+
+    def version(name):
+        if name in ('mmcv', 'mmcv-lite') and name != distribution:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return '2.2.0' if name == distribution else real(name)
+
+    monkeypatch.setattr(importlib.metadata, 'version', version)
+    pin = re.escape(f'pip install "{distribution}>=2.0.0,<2.2.0"')
+    with pytest.warns(UserWarning, match=f'mmcv 2.2.0 .*{pin}'):
+        versions.check_versions()
+    # What MMSegmentation itself says would bring the same version again.
+    refusal = 'MMCV==2.2.0 is used but incompatible. Please install mmcv>=2.0.0rc4.'
+    break_import_of_mmseg(monkeypatch, AssertionError(refusal))
+    with pytest.raises(ImportError, match=f'does not run with mmcv 2.2.0: {pin}$'):
         versions.require_mmseg()
 
 
