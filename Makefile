@@ -19,13 +19,14 @@ MOVED = $(shell test "$$(cat $(STAMP) 2>/dev/null)" = '$(CURDIR)' || echo moved)
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint clean distclean FORCE
+.PHONY: help env demo test lint docs clean distclean FORCE
 
 help:
 	@echo 'make env        create .venv with the tested versions (minutes; quick the second time)'
 	@echo 'make demo       refine the sample photographs, write pictures, print IoU and mBA'
 	@echo 'make test       lint and run the whole test suite (ARGS="-m \"not slow\"" for a part)'
 	@echo 'make lint       lint only'
+	@echo 'make docs       build the site in docs/_build/html; every warning is an error'
 	@echo 'make clean      remove caches and build folders; make distclean removes .venv too'
 
 env: $(STAMP)
@@ -58,8 +59,12 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: env
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
+
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean
