@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from mmseg_cascadepsp.apis import Refiner, build_model
 from mmseg_cascadepsp.cascade import CascadeSettings
+from mmseg_cascadepsp.cascade.changes import RefinementReport, change_of
 
 
 class Stub:
@@ -21,6 +23,15 @@ class Stub:
     def with_settings(self, **settings):
         self.cascade = self.cascade.replace(**settings)
         return self
+
+    def blur(self, image, mask):
+        """What is done with a mask."""
+        return cv2.blur(mask, (9, 9))
+
+    def refine(self, image, mask, return_report=False):
+        result = self.blur(image, mask)
+        report = RefinementReport(change_of(mask > 127, result > 127))
+        return (result, report) if return_report else result
 
     def settings(self):
         names = ('L', 'steps')

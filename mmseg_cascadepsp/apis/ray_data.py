@@ -85,8 +85,8 @@ def refine_files_with_ray(
     )
     report = Report(failed=faults, without_mask=lone)
     for row in sorted(rows.take_all(), key=lambda row: row['name']):
-        if row['state'] == 'failed':
-            report.failed[row['name']] = row['sentence']
+        if row['state'] in ('failed', 'kept'):
+            getattr(report, row['state'])[row['name']] = row['sentence']
         else:
             getattr(report, row['state']).append(row['name'])
     return report

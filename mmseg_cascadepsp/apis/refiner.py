@@ -22,6 +22,12 @@ from mmseg_cascadepsp.cascade import (
     Progress,
     call_settings,
 )
+from mmseg_cascadepsp.cascade.changes import (
+    RefinementReport,
+    change_of,
+    reason_to_keep,
+    sureness_of,
+)
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.arrays import check_image, check_mask
 from mmseg_cascadepsp.models.chain import Strategy, build_strategy, choose_strategy
@@ -140,7 +146,8 @@ class Refiner:
         mask: np.ndarray,
         fast: bool | None = None,
         L: int | None = None,
-    ) -> np.ndarray:
+        return_report: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, RefinementReport]:
         """Refine one mask of one image: Global step, then Local step (paper, section 3.2).
 
         Args:
@@ -152,11 +159,16 @@ class Refiner:
                 the Local step where the longer side is ``L`` or more.
             L: Longer side of the Global step and side of the Local step's crops, at least 66.
                 Memory grows with it. None: as the settings say, 900 by default.
+            return_report: Whether to tell how much the mask changes, how sure the refiner is of
+                it, and why the mask stays as it was.
 
         Returns:
             uint8 ``(H, W)``: 255 times the probability, rounded down. An empty mask comes back
             empty and a full one full, without running the network. A mask that would come back
-            empty stays as it was, with a warning (not with ``compat='release'``).
+            empty, or change by more than the setting ``max_change``, stays as it was (not with
+            ``compat='release'``). With ``return_report`` the result and a
+            :class:`~mmseg_cascadepsp.cascade.changes.RefinementReport`. Without, there is a
+            warning when a mask stays as it was.
 
         Raises:
             InvalidTypeError: ``image``, ``mask`` or ``L`` of another type or dtype.
@@ -170,7 +182,8 @@ class Refiner:
         mask = check_mask(mask, image.shape[:2])
         settings = _changed(self.cascade, call_settings(fast, L))
         if mask.all() or not mask.any():
-            return mask.astype(np.uint8) * 255
+            result = mask.astype(np.uint8) * 255
+            return (result, RefinementReport(change_of(mask, mask))) if return_report else result
         with torch.inference_mode(), self._telling('crops') as progress:
             probability = cascade.refine(
                 self.network,
@@ -180,14 +193,17 @@ class Refiner:
                 progress,
             )
             result = probability.mul_(255).to(torch.uint8).numpy()
-        if settings.compat is None and result.max() <= 127:
-            warnings.warn(
-                f'the refiner would lose an object of {int(mask.sum())} pixels altogether: its '
-                'mask stays as it was.',
-                stacklevel=2,
-            )
-            return mask.astype(np.uint8) * 255
-        return result
+        new, kept = result > 127, ''
+        if settings.compat is None:
+            kept = reason_to_keep(mask, new, settings.max_change)
+        if return_report:
+            change = change_of(mask, new, sureness_of(mask, new, result / 255))
+            report = RefinementReport(change, kept)
+        elif kept:
+            warnings.warn(f'{kept}: the mask stays as it was.', stacklevel=2)
+        if kept:
+            result = mask.astype(np.uint8) * 255
+        return (result, report) if return_report else result
 
     def refine_semantic(
         self,

@@ -1,5 +1,6 @@
 """How much a refined mask changed, and specks that only the refiner sees."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -26,6 +27,19 @@ class Change(NamedTuple):
     shift: float
     parts: tuple[int, int]
     sureness: float
+
+
+@dataclass(frozen=True)
+class RefinementReport:
+    """What became of a mask.
+
+    Attributes:
+        change: What the refiner would change.
+        kept: Why the mask stays as it was. Empty where it was refined.
+    """
+
+    change: Change
+    kept: str = ''
 
 
 def change_of(old: np.ndarray, new: np.ndarray, sureness: float = 1.0) -> Change:
@@ -64,6 +78,27 @@ def sureness_of(old: np.ndarray, new: np.ndarray, probability: np.ndarray) -> fl
     """
     changed = old != new
     return float(np.abs(2 * probability[changed] - 1).mean()) if changed.any() else 1.0
+
+
+def reason_to_keep(old: np.ndarray, new: np.ndarray, max_change: float | None = None) -> str:
+    """Why a refined mask is not taken, or nothing.
+
+    Args:
+        old, new: The masks, ``(h, w)`` bool. ``old`` is not empty.
+        max_change: See :class:`~mmseg_cascadepsp.cascade.CascadeSettings`.
+
+    Example:
+        >>> reason_to_keep(np.array([[1, 0]], bool), np.array([[1, 1]], bool), max_change=0.4)
+        'it would change by 0.5, more than max_change=0.4 allows'
+    """
+    if not new.any():
+        return f'the refiner would lose an object of {np.count_nonzero(old)} pixels altogether'
+    if max_change is None:
+        return ''
+    change = 1 - np.count_nonzero(old & new) / np.count_nonzero(old | new)
+    if change <= max_change:
+        return ''
+    return f'it would change by {change:.3g}, more than max_change={max_change:g} allows'
 
 
 def _farthest(pixels: np.ndarray, mask: np.ndarray) -> float:

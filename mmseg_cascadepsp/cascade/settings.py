@@ -63,6 +63,9 @@ class CascadeSettings:
             mask are removed.
         guided_filter: Filter that the finest probability goes through in the end. None: none, as
             the paper.
+        max_change: Share of an object, 1 - IoU of the coarse and the refined mask, from 0 to 1,
+            above which the mask stays as it was. None: no bound. :meth:`Refiner.refine
+            <mmseg_cascadepsp.Refiner.refine>` and folder runs read it. Label maps do not.
         compat: ``'release'``: as the authors' package to the pixel. It stands for
             ``steps='both'`` unless others are given, ``region='photo'``,
             ``crop_filter='release'``, and neither overview, removal nor filter. None: the paper.
@@ -89,6 +92,7 @@ class CascadeSettings:
     overview: float | None = None
     remove_detached: bool = False
     guided_filter: GuidedFilter | None = None
+    max_change: float | None = None
     compat: str | None = None
 
     def __post_init__(self) -> None:
@@ -133,6 +137,8 @@ class CascadeSettings:
                 raise InvalidValueError(
                     'overview must be a share of L below 1, such as 0.5, or None, got 1.'
                 )
+        if self.max_change is not None:
+            _within('max_change', self.max_change, 0, 1)
         if self.guided_filter is not None and not isinstance(self.guided_filter, GuidedFilter):
             raise InvalidTypeError(
                 f'guided_filter must be a GuidedFilter or None, got {self.guided_filter!r}.'

@@ -101,6 +101,13 @@ def build_parser() -> argparse.ArgumentParser:
         'closer to the given mask (default: as the model says; lite: 0.5)',
     )
     how.add_argument(
+        '--max-change',
+        type=float,
+        metavar='SHARE',
+        help='keep a mask of which more than this share would change (1 - IoU), and say so '
+        '(default: no bound)',
+    )
+    how.add_argument(
         '--windowed',
         action='store_const',
         const=True,
@@ -165,6 +172,7 @@ def main(argv: list[str] | None = None) -> int:
         'guided_filter',
         'overview',
         'region',
+        'max_change',
     )
     refiner = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     refiner |= call_settings(args.fast, args.L)

@@ -43,6 +43,7 @@ class Report:
 
     Args:
         refined: Names of pairs that were refined.
+        kept: Name -> sentence, of pairs whose mask stays as it was. It is written, too.
         skipped: Names of pairs whose results were there already.
         failed: Name -> sentence, of what could not be refined.
         without_mask: Names of photos that have no mask, which were left out.
@@ -56,10 +57,12 @@ class Report:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     without_mask: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        kept = f'{len(self.kept)} kept as they were, ' if self.kept else ''
         return (
-            f'{len(self.refined)} refined, {len(self.skipped)} were there already, '
+            f'{len(self.refined)} refined, {kept}{len(self.skipped)} were there already, '
             f'{len(self.failed)} failed'
         )
 
@@ -81,7 +84,8 @@ def process_pair(
         options: See :func:`refine_files`.
 
     Returns:
-        ``'refined'``, ``'skipped'`` or ``'failed'``, and of a failure a sentence.
+        ``'refined'``, ``'kept'``, ``'skipped'`` or ``'failed'``, and of a mask that was kept or
+        failed a sentence.
 
     Raises:
         OSError: The disk is full or read-only.
@@ -89,10 +93,10 @@ def process_pair(
     try:
         if not options.overwrite and is_done(pair, settings, options.extras):
             return 'skipped', ''
-        refine_pair(refiner, pair, options, note=make_note(pair, settings, options))
+        kept = refine_pair(refiner, pair, options, note=make_note(pair, settings, options))
     except Exception as error:
         return 'failed', fault_of(pair, error)
-    return 'refined', ''
+    return 'kept' if kept else 'refined', kept
 
 
 def fault_of(pair: Pair, error: Exception) -> str:
@@ -151,6 +155,7 @@ def _merged(report: Report, world: int) -> Report:
         sorted(name for part in parts for name in part.skipped),
         {name: text for part in parts for name, text in part.failed.items()},
         sorted(name for part in parts for name in part.without_mask),
+        {name: text for part in parts for name, text in part.kept.items()},
     )
 
 
@@ -318,7 +323,9 @@ class _Run:
                     self._settle(*written)
                 written = None
                 if results:
-                    written = pair, start, writer.submit(self.job.write, pair, *results)
+                    note, refined = results
+                    writing = writer.submit(self.job.write, pair, note, refined)
+                    written = pair, start, refined.kept, writing
                 elif results is not None:
                     self._finished(pair, start)
                 reading = reading or self._read(reader, following)
@@ -334,7 +341,7 @@ class _Run:
     def _refined(self, pair: Pair, inputs: tuple) -> tuple:
         """What is to be written."""
         note = make_note(pair, self.settings, self.job.options)
-        return note, *self.job.refine(*inputs)
+        return note, self.job.refine(*inputs)
 
     def _by_rows(self, pair: Pair) -> tuple:
         """Nothing is left to be written."""
@@ -355,13 +362,17 @@ class _Run:
             _tell_failure(self.console, pair.name, sentence)
         return None
 
-    def _settle(self, pair: Pair, start: float, writing: Future) -> None:
+    def _settle(self, pair: Pair, start: float, kept: str, writing: Future) -> None:
         """Wait until the pair is written."""
         if self._attempt(pair, lambda: (writing.result(),)):
-            self._finished(pair, start)
+            self._finished(pair, start, kept)
 
-    def _finished(self, pair: Pair, start: float) -> None:
-        self.report.refined.append(pair.name)
+    def _finished(self, pair: Pair, start: float, kept: str = '') -> None:
+        if kept:
+            self.report.kept[pair.name] = kept
+            _say(self.console, f'[yellow]kept[/] {escape(pair.name)}: {escape(kept)}')
+        else:
+            self.report.refined.append(pair.name)
         self.bar.advance(self.pairs)
         if not self.live:
             task, seconds = self.bar.tasks[0], time.perf_counter() - start

@@ -86,6 +86,11 @@ def refine_file(
         raise InvalidValueError(
             f'image, mask, out {out} and probability {probability} must be different files.'
         )
+    if refiner.cascade.max_change is not None:
+        raise InvalidValueError(
+            f'max_change is not looked at where photos are refined by rows, as {image} is: leave '
+            'it out.'
+        )
     folder = out.with_name(hidden_name(out.name, 'partial'))
     with _alone(folder, out), ImageRows(image) as photo, MaskRows(mask) as coarse:
         if photo.shape != coarse.shape:

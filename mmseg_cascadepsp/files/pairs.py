@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -284,7 +285,7 @@ def refine_pair(
     *,
     note: str = '',
     progress: Progress | None = None,
-) -> None:
+) -> str:
     """Refine one pair of files. The mask is written last, so where it is, all is.
 
     Args:
@@ -293,6 +294,9 @@ def refine_pair(
         options: What is written.
         note: Kept in the mask.
         progress: Called with (crops done, crops to do), by rows alone.
+
+    Returns:
+        Why the mask stays as it was, or nothing.
 
     Raises:
         FileError: A file cannot be read or written.
@@ -305,7 +309,21 @@ def refine_pair(
     if job.is_windowed(pair):
         job.by_rows(pair, note, progress)
     else:
-        job.write(pair, note, *job.refine(*job.read(pair)))
+        refined = job.refine(*job.read(pair))
+        job.write(pair, note, refined)
+        return refined.kept
+    return ''
+
+
+class Refined(NamedTuple):
+    """What is to be written of a pair: the probability, uint8, why the mask stays as it was, and
+    photo and mask where pictures of them are wanted.
+    """
+
+    probability: np.ndarray
+    kept: str
+    image: np.ndarray | None = None
+    coarse: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -324,15 +342,17 @@ class Job:
         """Photo and mask."""
         return read_image(pair.image), read_mask(pair.mask)
 
-    def refine(self, image: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The probability, and photo and mask where pictures of them are wanted."""
-        probability = self.refiner.refine(image, coarse)
-        with_photo = bool(set(self.options.extras) - {'probability'})
-        return (probability, image, coarse) if with_photo else (probability, None, None)
+    def refine(self, image: np.ndarray, coarse: np.ndarray) -> Refined:
+        """Refine a mask."""
+        probability, report = self.refiner.refine(image, coarse, return_report=True)
+        if not set(self.options.extras) - {'probability'}:
+            image = coarse = None
+        return Refined(probability, report.kept, image, coarse)
 
-    def write(self, pair: Pair, note: str, probability, image, coarse) -> None:
+    def write(self, pair: Pair, note: str, refined: Refined) -> None:
         """Write what :meth:`refine` gave, the mask last."""
         extras = self.options.extras
+        probability, _, image, coarse = refined
         mask = probability > 255 * self.options.threshold
         if 'probability' in extras:
             write_png(pair.extra('probability'), probability)

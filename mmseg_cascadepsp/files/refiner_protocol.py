@@ -20,7 +20,7 @@ class MaskRefiner(Protocol):
     cascade: CascadeSettings
     progress: bool
 
-    def refine(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def refine(self, image: np.ndarray, mask: np.ndarray, *, return_report: bool = False):
         """See :meth:`mmseg_cascadepsp.Refiner.refine`."""
 
     def settings(self) -> dict[str, str]:

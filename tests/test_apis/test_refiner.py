@@ -358,3 +358,24 @@ def test_small_objects_of_large_photos_survive():
 
 def test_a_name_may_come_as_a_path():
     assert Refiner(Path('lite')).name == 'lite'
+
+
+def test_the_report_tells_the_change_and_what_was_kept(refiner, photo, mask):
+    result = refiner.refine(photo, mask)
+    again, report = refiner.refine(photo, mask, return_report=True)
+    new = result > 127
+    assert (again == result).all() and report.kept == ''
+    iou = (new & mask).sum() / (new | mask).sum()
+    assert report.change.iou == pytest.approx(iou)
+    sure = np.abs(result[new != mask] / 127.5 - 1).mean()
+    assert report.change.sureness == pytest.approx(sure)
+    limit = (1 - iou) / 2
+    bounded = refiner.with_settings(max_change=limit)
+    with pytest.warns(UserWarning, match='more than max_change=.*the mask stays as it was'):
+        assert (bounded.refine(photo, mask) == mask * 255).all()
+    kept, report = bounded.refine(photo, mask, return_report=True)
+    assert (kept == mask * 255).all() and report.change.iou == pytest.approx(iou)
+    free = refiner.with_settings(max_change=1 - iou + 1e-6)
+    assert (free.refine(photo, mask) == result).all()
+    empty, report = refiner.refine(photo, mask & False, return_report=True)
+    assert not empty.any() and report.change.iou == 1

@@ -20,6 +20,7 @@ from rich.live import Live
 from mmseg_cascadepsp.apis import EXTRAS, find_pairs, refine_files
 from mmseg_cascadepsp.files import pairs as module
 from mmseg_cascadepsp.files import read_image, read_mask, write_image, write_png
+from mmseg_cascadepsp.files.pairs import RunOptions, refine_pair
 from tests.tiny import Stub
 
 L = 80
@@ -41,14 +42,14 @@ class Blur(Stub):
         super().__init__()
         self.fault, self.at, self.calls, self.name = fault, at, 0, name
 
-    def refine(self, image, mask):
+    def blur(self, image, mask):
         assert image.dtype == np.uint8 and image.shape[2] == 3
         self.calls += 1
         if self.calls == self.at:
             raise self.fault
         if mask.shape != image.shape[:2]:
             raise ValueError(f'{len(image)} x {image.shape[1]}')
-        return cv2.blur(mask, (9, 9))
+        return super().blur(image, mask)
 
 
 @pytest.fixture
@@ -332,14 +333,29 @@ def test_reading_network_and_writing_overlap(blur, pairs, monkeypatch):
             written.set()
 
     class Waits(Blur):
-        def refine(self, image, mask):
+        def blur(self, image, mask):
             if self.calls == 1:  # at work on b: c is read and a is written
                 assert read.wait(60) and written.wait(60)
-            return super().refine(image, mask)
+            return super().blur(image, mask)
 
     monkeypatch.setattr(module, 'read_image', reads)
     monkeypatch.setattr(module, 'write_png', writes)
     assert refine_files(Waits(), *pairs, L=L).refined == ['a', 'b', 'deep/c']
+
+
+def test_a_mask_that_is_kept_is_written_and_told(pairs, refiner, capsys):
+    console = Console(width=200, file=sys.stdout, soft_wrap=True)
+    report = refine_files(refiner.with_settings(max_change=0), *pairs, L=L, console=console)
+    assert list(report.kept) == ['a', 'b', 'deep/c'] and not report.refined
+    assert str(report) == '0 refined, 3 kept as they were, 0 were there already, 0 failed'
+    assert (read_mask(pairs[2] / 'a.png') == read_mask(pairs[1] / 'a.png')).all()
+    assert 'kept a: it would change by' in capsys.readouterr().out
+    with pytest.raises(ValueError, match='max_change is not looked at'):
+        refine_pair(
+            refiner.with_settings(max_change=0),
+            find_pairs(*pairs)[0][0],
+            RunOptions(windowed=True),
+        )
 
 
 @pytest.mark.parametrize('windowed', [True, None])
@@ -405,6 +421,7 @@ PROCESSES = """
 import json, sys
 import cv2
 from mmseg_cascadepsp.apis import join_processes, refine_files
+from mmseg_cascadepsp.cascade.changes import RefinementReport, change_of
 
 class Blur:
     calls, progress = 0, False
@@ -412,9 +429,9 @@ class Blur:
         return self
     def settings(self):
         return {'model': 'blur'}
-    def refine(self, image, mask):
+    def refine(self, image, mask, return_report):
         self.calls += 1
-        return cv2.blur(mask, (9, 9))
+        return cv2.blur(mask, (9, 9)), RefinementReport(change_of(mask > 0, mask > 0))
 
 rank, world = join_processes()
 refiner = Blur()
