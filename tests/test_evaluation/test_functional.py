@@ -324,3 +324,45 @@ MASK, LABELS = np.zeros((4, 5), bool), np.zeros((4, 5), int)
 def test_bad_input_is_named(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ('change', 'error', 'words'),
+    [
+        ({'pred': [[0, 1], [0]]}, ValueError, r'pred must be an array \(H, W\)'),
+        ({'pred': np.array([['a', 'b']])}, ValueError, 'a mask of bool .*got <U1;'),
+        (
+            {'pred': np.zeros((2, 1, 2), bool)},
+            ValueError,
+            r'one picture .*, got \(2',
+        ),
+        (
+            {'pred': np.ma.masked_equal([[0, 1]], 0)},
+            ValueError,
+            r'hides .*pred.filled\(value',
+        ),
+        ({'dilation_ratio': -1}, ValueError, 'dilation_ratio must be from 0 to 1, got -1'),
+        ({'dilation_ratio': 'x'}, TypeError, "dilation_ratio must be a number, got 'x'"),
+    ],
+)
+def test_one_sentence_for_what_cannot_be_scored(change, error, words):
+    arguments = {'pred': np.array([[0, 1]]), 'target': np.array([[0, 1]])}
+    with pytest.raises(error, match=words):
+        ev.boundary_iou(**{**arguments, **change})
+
+
+@pytest.mark.parametrize(
+    ('change', 'error', 'words'),
+    [
+        ({'num_classes': 0}, ValueError, 'num_classes must be at least 1, got 0'),
+        ({'num_classes': 1.5}, TypeError, 'num_classes must be an integer, got 1.5'),
+        ({'ignore_index': 'x'}, TypeError, "ignore_index must be an integer, got 'x'"),
+        ({'pred': np.zeros((2, 1, 2), int)}, ValueError, r'one picture of shape \(1, 2\)'),
+    ],
+)
+def test_one_sentence_for_label_maps_too(change, error, words):
+    labels = np.array([[0, 1]])
+    with pytest.raises(error, match=words):
+        ev.mean_iou(**{'pred': labels, 'target': labels, 'num_classes': 2, **change})
+    with pytest.raises(TypeError, match='r0 must be an integer, got 2.5'):
+        ev.mean_boundary_accuracy(labels, labels, r0=2.5)

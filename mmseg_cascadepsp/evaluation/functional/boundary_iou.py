@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from ..functional.checks import check_binary, check_labels, check_range
+from ..functional.checks import check_binary, check_labels, check_range, check_share
 from ..functional.iou import iou_compute, nan_mean
 
 
@@ -20,6 +20,10 @@ def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray
     Returns:
         bool ``(H, W)``.
 
+    Raises:
+        InvalidTypeError: ``dilation_ratio`` is no number.
+        InvalidValueError: It is not from 0 to 1.
+
     Example:
         >>> import numpy as np
         >>> from mmseg_cascadepsp.evaluation import inner_boundary
@@ -30,6 +34,7 @@ def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray
                [0, 1, 0, 1, 0],
                [0, 1, 1, 1, 0]])
     """
+    check_share('dilation_ratio', dilation_ratio)
     mask = np.asarray(mask).astype(np.uint8)
     width = max(1, int(round(dilation_ratio * np.hypot(*mask.shape))))
     x, y, w, h = cv2.boundingRect(mask)

@@ -5,7 +5,7 @@ import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
-from ..functional.checks import check_binary, check_labels, check_range
+from ..functional.checks import check_binary, check_integer, check_labels, check_range
 
 NUM_RADII = 5
 
@@ -23,7 +23,8 @@ def boundary_radii(height: int, width: int, r0: int = 1) -> list[int]:
         Five radii in pixels.
 
     Raises:
-        InvalidValueError: ``r0`` is not between 1 and 5, so a radius could become 0.
+        InvalidTypeError: ``r0`` is no integer.
+        InvalidValueError: It is not between 1 and 5, so a radius could become 0.
 
     Example:
         >>> from mmseg_cascadepsp.evaluation import boundary_radii
@@ -32,6 +33,7 @@ def boundary_radii(height: int, width: int, r0: int = 1) -> list[int]:
         >>> boundary_radii(1080, 1920, r0=3)
         [3, 4, 5, 7, 8]
     """
+    check_integer('r0', r0)
     if not 1 <= r0 <= 5:
         raise InvalidValueError(f'r0 must be between 1 and 5 (1: release, 3: paper), got {r0}.')
     largest = (width + height) / 300
@@ -92,7 +94,7 @@ def mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1) -> tuple[np.nd
         >>> mba_update(np.array([[0, 0, 1, 1, 1]]), np.array([[0, 0, 0, 1, 1]]))
         (array([1, 1, 1, 1, 1]), array([2, 2, 2, 2, 2]))
     """
-    pred, target = check_binary(pred, target)
+    pred, target = check_binary(pred, target, several=True)
     radii = boundary_radii(*target.shape, r0)
     window = _window(target, max(radii))
     right = pred[(..., *window)] == target[window]
@@ -190,7 +192,8 @@ def multiclass_mba_update(
         >>> multiclass_mba_update(np.array([[0, 2, 1, 1, 1]]), np.array([[0, 0, 1, 1, 255]]))
         (array([2, 2, 2, 2, 2]), array([3, 3, 3, 3, 3]))
     """
-    pred, target = check_labels(pred, target)
+    pred, target = check_labels(pred, target, several=True)
+    check_integer('ignore_index', ignore_index)
     radii = boundary_radii(*target.shape, r0)
     valid = target != ignore_index
     right = (pred == target) & valid

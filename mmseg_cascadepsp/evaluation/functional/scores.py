@@ -54,7 +54,7 @@ def mask_scores_update(
         >>> mask_scores_update(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]]))
         array([2, 3, 2, 3, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
     """
-    pred, target = check_binary(pred, target)
+    pred, target = check_binary(pred, target, several=True)
     right, near = mba_update(pred, target, r0)
     areas = [
         [
@@ -296,7 +296,7 @@ def label_scores_update(
         >>> counts['areas'].tolist()
         [[1, 1], [2, 2], [1, 1], [2, 2]]
     """
-    pred, target = check_labels(pred, target)
+    pred, target = check_labels(pred, target, several=True)
     areas = [
         [
             *multiclass_iou_update(labels, target, num_classes, ignore_index),
