@@ -4,10 +4,12 @@ FUZZ sets the number of cases of all doors together. New ones are drawn by
 ``HYPOTHESIS_PROFILE=search FUZZ=10000 pytest tests/test_fuzz --hypothesis-seed=7``.
 """
 
+import copy
 import os
 import warnings
 
 import numpy as np
+import torch
 from hypothesis import HealthCheck, Phase, settings
 
 from mmseg_cascadepsp.cascade import Network
@@ -45,7 +47,7 @@ class Refused(str):
 
 def copied(value):
     """A copy of an argument, to be compared later."""
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return copy.deepcopy(value)
 
 
 def same(a, b):
@@ -54,6 +56,8 @@ def same(a, b):
         if type(a) is not type(b) or a.dtype != b.dtype or a.shape != b.shape:
             return False
         return a.tobytes() == b.tobytes()
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
     return bool(a == b) or (a != a and b != b)
 
 

@@ -126,7 +126,10 @@ def _distinct(values: np.ndarray) -> np.ndarray | None:
         values = values.astype(np.int64)
     if values.dtype not in (np.uint8, np.uint16):
         if values.min() < 0 or values.max() > 65535:
-            return np.unique(values).astype(np.int64)
+            found = np.unique(values)
+            if found.dtype == np.uint64:  # or it turns negative
+                found = np.minimum(found, np.uint64(2**63 - 1))
+            return found.astype(np.int64)
         values = values.astype(np.uint16)
     # A histogram, because sorting millions of pixels takes many times as long.
     values = np.ascontiguousarray(values).reshape(1, -1)

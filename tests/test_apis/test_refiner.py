@@ -172,6 +172,7 @@ def test_progress_counts_crops(tiny_config, tiny_checkpoint, photo, mask, capsys
         ({'mask': np.full((70, 101), np.inf)}, ValueError, 'mask .*inf'),
         ({'mask': np.full((70, 101), 1.5)}, ValueError, 'mask .*1.5.*would be empty'),
         ({'mask': np.full((70, 101), 256)}, ValueError, 'mask .*holds 256, as a label map'),
+        ({'mask': np.full((70, 101), 2**64 - 1, np.uint64)}, ValueError, 'mask holds values from'),
         ({'mask': np.full((70, 101), -1)}, ValueError, 'mask .*-1'),
         ({'mask': np.zeros((70, 101), complex)}, TypeError, 'mask .*complex'),
         ({'mask': None}, TypeError, 'mask .*NoneType'),

@@ -99,11 +99,11 @@ def break_import_of_mmseg(monkeypatch, error: Exception) -> None:
     [
         (
             ModuleNotFoundError("No module named 'ftfy'", name='ftfy'),
-            "'ftfy' is not installed: pip install \"ftfy\"",
+            '\'ftfy\' is not installed: pip install "ftfy"',
         ),
         (
             ModuleNotFoundError("No module named 'mmseg'", name='mmseg'),
-            "'mmseg' is not installed: pip install \"mmsegmentation>=1.2.0,<2.0.0\"",
+            '\'mmseg\' is not installed: pip install "mmsegmentation>=1.2.0,<2.0.0"',
         ),
         (
             ModuleNotFoundError("No module named 'pkg_resources'", name='pkg_resources'),
