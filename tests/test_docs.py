@@ -16,8 +16,6 @@ what else is to be known:
 What a command prints stands in blocks of ``text``.
 """
 
-import html.parser
-import importlib
 import json
 import os
 import re
@@ -27,7 +25,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
@@ -37,7 +34,6 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
-from mmseg_cascadepsp.apis import build_model
 from mmseg_cascadepsp.cli import command
 from mmseg_cascadepsp.models.refiner import zoo
 
@@ -97,7 +93,7 @@ def test_blocks_are_marked_as_the_test_knows(page):
 
 
 def desk(folder):
-    """What a reader has: photos, masks, a label map, annotations, a model and data of their own."""
+    """What a reader has: photos, masks, a label map, annotations, a model, data of their own."""
     from skimage import data
 
     for name in ('coffee', 'chelsea'):

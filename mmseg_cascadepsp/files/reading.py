@@ -156,8 +156,8 @@ def _is_black(picture: Image.Image) -> bool:
 
 
 def _wide_colours(path: Path, picture: Image.Image, planes: bool) -> tuple[Image.Image, bool]:
-    """Colours of 16 bits as of 8, and whether they need the 16. Pillow takes their high bytes, which
-    are zero where 8 bits are stored wide, and mixes planes up.
+    """Colours of 16 bits as of 8, and whether they need the 16. Pillow takes their high bytes,
+    which are zero where 8 bits are stored wide, and mixes planes up.
     """
     if planes:
         with ExitStack() as opened:
