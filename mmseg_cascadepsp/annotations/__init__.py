@@ -5,9 +5,10 @@ label maps, refined object by object, all else untouched.
 from .base import AnnotationSet, Entry, FolderSet, Photo
 from .formats import FORMATS, open_annotations
 from .masks import ObjectMask
+from .objects import AnnotationOptions
 from .report import write_report
 from .results import AnnotationReport, ObjectResult
-from .run import AnnotationOptions, refine_annotations
+from .run import refine_annotations
 from .truth import scores
 
 __all__ = [

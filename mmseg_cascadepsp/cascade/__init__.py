@@ -16,13 +16,13 @@ from .network import Network, Passes, Progress
 from .passes import mask_channels, run_cascade
 from .scene import refine_classes, refine_regions, refine_scene
 from .settings import CascadeSettings, FusionSettings, call_settings
+from .single import refine
 from .steps import (
     average,
     global_step,
     local_crops,
     local_step,
     padded_cascade,
-    refine,
     refine_crops,
     run_global,
 )

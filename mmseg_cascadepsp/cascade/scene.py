@@ -18,7 +18,8 @@ from .fusion import Fusion, SceneResult
 from .geometry import Box
 from .network import Network, Progress
 from .settings import CascadeSettings, FusionSettings
-from .steps import global_probabilities, refine, settings_for
+from .single import refine, settings_for
+from .steps import global_probabilities
 
 #: Probability of the pixels of a component that is kept as it is.
 KEPT = 0.75

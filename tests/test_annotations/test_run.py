@@ -22,8 +22,8 @@ pytest.importorskip('shapely')
 
 from mmseg_cascadepsp.annotations import AnnotationOptions, refine_annotations  # noqa: E402
 from mmseg_cascadepsp.annotations.masks import cut_out, encode_rle  # noqa: E402
+from mmseg_cascadepsp.annotations.objects import probabilities  # noqa: E402
 from mmseg_cascadepsp.annotations.overlaps import give_way, settle_overlaps  # noqa: E402
-from mmseg_cascadepsp.annotations.run import probabilities  # noqa: E402
 
 from .sets import SIZE, ToyRefiner, coarse, coco, disc, objects, photo, yolo  # noqa: E402
 
