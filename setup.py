@@ -9,6 +9,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 NAME = 'mmseg_cascadepsp'
+# Each other file of requirements/ is an extra of that name.
+NO_EXTRAS = ('env', 'oldest', 'runtime')
 
 
 def read_version() -> str:
@@ -34,6 +36,8 @@ class BuildWithConfigs(build_py):
         for folder in ('configs', 'demo', 'tools'):
             target = Path(self.build_lib) / NAME / '.mim' / folder
             shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns('__pycache__'))
+        # `mim search mmseg_cascadepsp` reads it there.
+        shutil.copy(ROOT / 'model-index.yml', Path(self.build_lib) / NAME / '.mim')
 
 
 setup(
@@ -44,22 +48,35 @@ setup(
     long_description_content_type='text/markdown',
     author='The mmseg_cascadepsp contributors',
     license='MIT',
+    license_files=['LICENSE'],
+    project_urls={
+        'Paper': 'https://arxiv.org/abs/2005.02551',
+        "Authors' release": 'https://github.com/hkchengrex/CascadePSP',
+        'MMSegmentation': 'https://github.com/open-mmlab/mmsegmentation',
+    },
     keywords='semantic segmentation, mask refinement, high resolution, MMSegmentation',
     classifiers=[
         'Development Status :: 4 - Beta',
+        'Environment :: Console',
         'Intended Audience :: Developers',
         'Intended Audience :: Science/Research',
         'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)),
+        'Programming Language :: Python :: 3 :: Only',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Processing',
         'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
     ],
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['weights/*']},
+    package_data={NAME: ['py.typed', 'weights/*']},
     python_requires='>=3.10,<3.14',  # mmengine 0.10 calls pkgutil.find_loader, gone in 3.14
     install_requires=read_requirements('runtime'),
     extras_require={
-        name: read_requirements(name)
-        for name in ('annotations', 'app', 'export', 'geo', 'huge', 'ray', 'tests', 'train')
+        path.stem: read_requirements(path.stem)
+        for path in sorted((ROOT / 'requirements').glob('*.txt'))
+        if path.stem not in NO_EXTRAS
     },
     entry_points={'console_scripts': ['mmseg-cascadepsp = mmseg_cascadepsp.cli.command:main']},
     cmdclass={'build_py': BuildWithConfigs},

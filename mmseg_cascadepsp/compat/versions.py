@@ -10,10 +10,10 @@ from mmseg_cascadepsp.errors import MissingPackageError
 
 #: Distribution, first supported and first unsupported version of each module.
 SUPPORTED = {
-    'torch': ('torch', '2.6', '2.14'),
+    'torch': ('torch', '2.6', '2.15'),
     'mmcv': ('mmcv or mmcv-lite', '2.0.0', '2.2.0'),
     'mmengine': ('mmengine', '0.10.3', '1.0.0'),
-    'mmseg': ('mmsegmentation', '1.2.0', '2.0.0'),
+    'mmseg': ('mmsegmentation', '1.2.1', '2.0.0'),
 }
 #: Requirement that brings a module, where its name is another.
 UNDECLARED = {'pkg_resources': 'setuptools<82'}

@@ -41,7 +41,7 @@ def test_the_tested_versions_are_silent():
     'module, version',
     [
         ('torch', '2.5.1+cu124'),
-        ('torch', '2.14.0'),
+        ('torch', '2.15.0'),
         ('torch', '3.0.0'),
         ('mmcv', '2.2.0'),
         ('mmcv', '1.7.2'),
@@ -57,7 +57,7 @@ def test_outside_the_range(pretend, module, version):
     assert len(told) == 1
 
 
-@pytest.mark.parametrize('version', ['2.6.0', '2.13.0+cpu', '2.13.1+cu130', '2.9.0.dev1'])
+@pytest.mark.parametrize('version', ['2.6.0', '2.13.0+cpu', '2.14.1+cu130', '2.9.0.dev1'])
 def test_builds_and_patches_inside_the_range(pretend, version):
     pretend(torch=version)
     with warnings.catch_warnings():
@@ -103,7 +103,7 @@ def break_import_of_mmseg(monkeypatch, error: Exception) -> None:
         ),
         (
             ModuleNotFoundError("No module named 'mmseg'", name='mmseg'),
-            '\'mmseg\' is not installed: pip install "mmsegmentation>=1.2.0,<2.0.0"',
+            '\'mmseg\' is not installed: pip install "mmsegmentation>=1.2.1,<2.0.0"',
         ),
         (
             ModuleNotFoundError("No module named 'pkg_resources'", name='pkg_resources'),
