@@ -25,7 +25,7 @@ help:
 	@echo 'make env        create .venv with the tested versions (minutes; quick the second time)'
 	@echo 'make demo       refine the sample photographs, write pictures, print IoU and mBA'
 	@echo 'make test       lint and run the whole test suite (ARGS="-m \"not slow\"" for a part)'
-	@echo 'make lint       lint only'
+	@echo 'make lint       lint and types of the public interface'
 	@echo 'make docs       build the site in docs/_build/html; every warning is an error'
 	@echo 'make clean      remove caches and build folders; make distclean removes .venv too'
 
@@ -58,13 +58,14 @@ test: lint
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 docs: env
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo 'docs/_build/html/index.html'
 
 clean:
-	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean

@@ -6,6 +6,8 @@ MMSegmentation's registries together with those of MMSegmentation.
 
 import importlib
 import warnings
+from types import ModuleType
+from typing import Any
 
 import wrapt
 
@@ -36,12 +38,12 @@ FRONT_DOORS = {
 }
 
 
-def _prepare(module) -> None:
+def _prepare(module: ModuleType) -> None:
     """Make the OpenMMLab stack run beside a current torch; before mmseg's own modules."""
     importlib.import_module('.compat', __name__).prepare_stack()
 
 
-def _register(module) -> None:
+def _register(module: ModuleType) -> None:
     for room in REGISTERED[module.__name__]:
         importlib.import_module(f'.{room}', __name__)
 
@@ -54,7 +56,7 @@ for _name in REGISTERED:
     wrapt.register_post_import_hook(_register, _name)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in FRONT_DOORS:
         return getattr(importlib.import_module(f'.{FRONT_DOORS[name]}', __name__), name)
     if name in ROOMS:
@@ -62,5 +64,5 @@ def __getattr__(name: str):
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *FRONT_DOORS, *ROOMS})

@@ -4,6 +4,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -31,7 +32,7 @@ def refine_annotations(
     report: str | os.PathLike | None = None,
     truth: str | os.PathLike | None = None,
     console: Console | None = None,
-    **options,
+    **options: Any,
 ) -> AnnotationReport:
     """Refine the objects of a set of annotations and write the same set with new outlines.
 

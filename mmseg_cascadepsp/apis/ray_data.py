@@ -36,7 +36,7 @@ def refine_files_with_ray(
     workers: int,
     cpus: float = 1,
     gpus: float = 0,
-    **options,
+    **options: Any,
 ) -> Report:
     """:func:`~mmseg_cascadepsp.apis.refine_files` by the workers of a Ray cluster: that of
     ``RAY_ADDRESS`` or of ``ray.init``, or one on this machine. All see the folders under the same
@@ -67,18 +67,18 @@ def refine_files_with_ray(
         ) from error
     if workers < 1:
         raise InvalidValueError(f'workers must be at least 1, got {workers}.')
-    options = RunOptions(**options)
+    choices = RunOptions(**options)
     names = {field.name for field in fields(CascadeSettings)} - {'guided_filter'}
     CascadeSettings(**{name: refiner[name] for name in names & refiner.keys()})  # told now
     pairs, faults, lone = find_pairs(*(_absolute(path) for path in (images, masks, out)))
     # What the refiner's own settings are, its workers know alone.
     known = {name: str(refiner[name]) for name in ('L', 'steps') if name in refiner}
-    check_run(pairs, {**known, 'threshold': options.threshold}, options, partial=True)
+    check_run(pairs, {**known, 'threshold': choices.threshold}, choices, partial=True)
     # Many small blocks: a worker that is done takes the next one.
     rows = ray.data.range(len(pairs), override_num_blocks=min(len(pairs), 16 * workers))
     rows = rows.map(
         _Worker,
-        fn_constructor_args=(_everywhere(refiner), pairs, options),
+        fn_constructor_args=(_everywhere(refiner), pairs, choices),
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=cpus,
         num_gpus=gpus,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ class Refiner:
         device: str | torch.device | None = None,
         precision: str = 'auto',
         progress: bool | Progress = False,
-        **settings,
+        **settings: Any,
     ) -> None:
         network, self.name = load_refiner(model, checkpoint, device, precision)
         self.progress = progress
@@ -100,9 +101,9 @@ class Refiner:
     @property
     def cascade(self) -> CascadeSettings:
         """The settings in force: those of the model, changed by those given."""
-        return self.network.defaults
+        return self.network.defaults or CascadeSettings()
 
-    def with_settings(self, **settings) -> 'Refiner':
+    def with_settings(self, **settings: Any) -> 'Refiner':
         """The same refiner, network shared, with some settings changed.
 
         Args:
@@ -291,7 +292,13 @@ class Refiner:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
-    def _strategy(self, strategy, stuff, background, classes) -> Strategy:
+    def _strategy(
+        self,
+        strategy: str | Mapping | Strategy,
+        stuff: str | Collection[int | str],
+        background: int | str | None,
+        classes: Sequence[str] | None,
+    ) -> Strategy:
         if not isinstance(strategy, str):
             if stuff != 'auto' or background is not None:
                 raise InvalidValueError(
@@ -306,7 +313,7 @@ class Refiner:
             strategy, reason = choose_strategy(classes)
             print_log(f'refinement strategy (auto): {strategy}: {reason}', 'current')
             background = 'auto' if background is None else background
-        config = {'type': strategy, 'stuff': stuff}
+        config: dict[str, Any] = {'type': strategy, 'stuff': stuff}
         if strategy in ('semantic', 'binary'):
             config['background'] = background
         elif background not in (None, 'auto'):

@@ -1,6 +1,7 @@
 """The settings, declared once: how a cascade runs, and how label maps are fused."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
@@ -154,7 +155,7 @@ class CascadeSettings:
         """Whether an image of ``size``, (H, W), is enlarged for the Global step."""
         return self.enlarge and max(size) < self.L
 
-    def replace(self, **changes) -> 'CascadeSettings':
+    def replace(self, **changes: Any) -> 'CascadeSettings':
         """These settings with some of them changed.
 
         Example:
@@ -177,7 +178,7 @@ def call_settings(fast: bool | None = None, L: int | None = None) -> dict:
         >>> call_settings(fast=True, L=500)
         {'steps': 'global', 'L': 500}
     """
-    settings = {}
+    settings: dict[str, str | int] = {}
     if fast is not None:
         settings['steps'] = 'global' if fast else 'both'
     if L is not None:

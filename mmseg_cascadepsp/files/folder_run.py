@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -168,7 +169,7 @@ def refine_files(
     fast: bool | None = None,
     L: int | None = None,
     console: Console | None = None,
-    **options,
+    **options: Any,
 ) -> Report:
     """Refine a pair of files, or all pairs of two folders.
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mmseg_cascadepsp.cascade import CascadeSettings, Network
+from mmseg_cascadepsp.cascade import CascadeSettings, Network, Progress
 
 
 class MaskRefiner(Protocol):
@@ -12,13 +12,15 @@ class MaskRefiner(Protocol):
 
     Attributes:
         network: The network behind it.
-        cascade: The settings in force.
-        progress: Whether to show a bar over the crops.
+        progress: Whether to show a bar over the crops, or what is called instead.
     """
 
     network: Network
-    cascade: CascadeSettings
-    progress: bool
+    progress: bool | Progress
+
+    @property
+    def cascade(self) -> CascadeSettings:
+        """See :attr:`mmseg_cascadepsp.Refiner.cascade`."""
 
     def refine(self, image: np.ndarray, mask: np.ndarray, *, return_report: bool = False):
         """See :meth:`mmseg_cascadepsp.Refiner.refine`."""

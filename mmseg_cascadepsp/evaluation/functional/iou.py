@@ -1,6 +1,9 @@
 """Intersection over union (IoU) of masks and of label maps."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..functional.checks import check_binary, check_labels, check_range
 
@@ -28,7 +31,7 @@ def iou_update(pred: np.ndarray, target: np.ndarray) -> tuple[int, int]:
     return int(np.count_nonzero(pred & target)), int(np.count_nonzero(pred | target))
 
 
-def iou_compute(intersection, union):
+def iou_compute(intersection: ArrayLike, union: ArrayLike) -> Any:
     """Divide intersections by unions, element by element.
 
     Sums over a whole set give the class-agnostic IoU of the paper, section 4.1. Counts of single
@@ -54,7 +57,7 @@ def iou_compute(intersection, union):
     return iou if iou.ndim else float(iou)
 
 
-def nan_mean(values) -> float:
+def nan_mean(values: ArrayLike) -> float:
     """Average the values that are not NaN.
 
     Args:
@@ -68,9 +71,9 @@ def nan_mean(values) -> float:
         >>> nan_mean([0.5, float('nan')]), nan_mean([])
         (0.5, nan)
     """
-    values = np.asarray(values, float)
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else float('nan')
+    numbers = np.asarray(values, float)
+    numbers = numbers[~np.isnan(numbers)]
+    return float(numbers.mean()) if numbers.size else float('nan')
 
 
 def binary_iou(pred: np.ndarray, target: np.ndarray) -> float:

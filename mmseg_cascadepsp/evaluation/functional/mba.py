@@ -1,5 +1,7 @@
 """Mean boundary accuracy (mBA) of the paper, section 4.1: accuracy near the true boundary."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -95,7 +97,8 @@ def mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1) -> tuple[np.nd
         (array([1, 1, 1, 1, 1]), array([2, 2, 2, 2, 2]))
     """
     pred, target = check_binary(pred, target, several=True)
-    radii = boundary_radii(*target.shape, r0)
+    height, width = target.shape
+    radii = boundary_radii(height, width, r0)
     window = _window(target, max(radii))
     right = pred[(..., *window)] == target[window]
     correct, total = [], []
@@ -106,7 +109,7 @@ def mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1) -> tuple[np.nd
     return np.stack(correct, axis=-1), np.array(total)
 
 
-def mba_compute(correct: np.ndarray, total: np.ndarray):
+def mba_compute(correct: np.ndarray, total: np.ndarray) -> Any:
     """Average the accuracies of the five radii.
 
     The mBA of a set is the mean over its images (:func:`nan_mean`). Images without boundary do
@@ -164,7 +167,7 @@ def multiclass_mba_update(
     r0: int = 1,
     ignore_index: int = 255,
     num_classes: int | None = None,
-):
+) -> tuple[np.ndarray, ...]:
     """Count as :func:`mba_update` does, near the boundaries of all true classes together.
 
     Void has no boundary of its own and its pixels do not count. Where a class meets void, only
@@ -194,7 +197,8 @@ def multiclass_mba_update(
     """
     pred, target = check_labels(pred, target, several=True)
     check_integer('ignore_index', ignore_index)
-    radii = boundary_radii(*target.shape, r0)
+    height, width = target.shape
+    radii = boundary_radii(height, width, r0)
     valid = target != ignore_index
     right = (pred == target) & valid
     # A pixel is near a boundary of some class where the kernel sees two labels: one gradient of

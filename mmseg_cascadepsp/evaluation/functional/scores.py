@@ -64,8 +64,8 @@ def mask_scores_update(
         ]
         for mask in pred.reshape(-1, *target.shape)
     ]
-    areas = np.array(areas, np.int64).reshape(*pred.shape[:-2], 5)
-    return np.concatenate((areas, right, np.broadcast_to(near, right.shape)), axis=-1)
+    table = np.array(areas, np.int64).reshape(*pred.shape[:-2], 5)
+    return np.concatenate((table, right, np.broadcast_to(near, right.shape)), axis=-1)
 
 
 def mask_scores_compute(counts: np.ndarray) -> dict[str, float]:
@@ -124,12 +124,11 @@ def mask_scores(
         >>> round(scores['IoU'], 4), scores['mBA']
         (0.6667, 0.5)
     """
-    return mask_scores_compute(
-        [
-            mask_scores_update(pred, target, r0, dilation_ratio)
-            for pred, target in zip(preds, targets, strict=True)
-        ]
-    )
+    rows = [
+        mask_scores_update(pred, target, r0, dilation_ratio)
+        for pred, target in zip(preds, targets, strict=True)
+    ]
+    return mask_scores_compute(np.reshape(rows, (-1, NUM_COUNTS)))
 
 
 def mask_harm_compute(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
@@ -199,11 +198,11 @@ def mask_harm(
         >>> harm['harmed_0.5'], round(harm['worst_tenth'], 4), harm['speckles']
         (0.5, -0.1667, 0.0)
     """
-    counts = [
+    rows = [
         mask_scores_update(np.stack([before, after]), target)
         for before, after, target in zip(coarse, refined, targets, strict=True)
     ]
-    counts = np.reshape(counts, (-1, 2, NUM_COUNTS))
+    counts = np.reshape(rows, (-1, 2, NUM_COUNTS))
     return mask_harm_compute(counts[:, 0], counts[:, 1])
 
 
@@ -334,10 +333,10 @@ def label_scores_compute(
         >>> label_scores_compute([counts, counts])
         {'mIoU': 0.5, 'mBA': 0.5, 'BoundaryIoU': 0.5}
     """
-    areas = np.sum([image['areas'] for image in counts], axis=0, dtype=np.int64)
+    areas = np.stack([image['areas'] for image in counts]).sum(axis=0, dtype=np.int64)
     iou, boundary = iou_compute(*areas[:2]), iou_compute(*areas[2:])
     accuracy = [mba_compute(image['right'], image['near']) for image in counts]
-    scores = {
+    scores: dict[str, float | np.ndarray] = {
         'mIoU': nan_mean(iou),
         'mBA': nan_mean(accuracy),
         'BoundaryIoU': nan_mean(boundary),
@@ -381,9 +380,10 @@ def label_scores(
         >>> label_scores([np.array([[0, 1, 1, 1]])], [np.array([[0, 0, 1, 255]])], num_classes=2)
         {'mIoU': 0.5, 'mBA': 0.5, 'BoundaryIoU': 0.5}
     """
-    return label_scores_compute(
+    scores = label_scores_compute(
         [
             label_scores_update(pred, target, num_classes, ignore_index, r0, dilation_ratio)
             for pred, target in zip(preds, targets, strict=True)
         ]
     )
+    return {name: float(score) for name, score in scores.items()}

@@ -45,7 +45,7 @@ TOLERANCE = 1e-3
 """Largest difference of the logits from those of the model. Rounding causes a hundredth of it."""
 
 
-def export_network(network: CascadeNetwork, target: str | os.PathLike, name: str) -> None:
+def export_network(network: Network, target: str | os.PathLike, name: str) -> None:
     """Export one pass of a refiner to an ONNX file, in float32.
 
     The graph has two inputs. ``image`` is (B, 3, H, W), RGB and normalised. ``masks`` is
