@@ -31,6 +31,7 @@ from mmseg_cascadepsp.cascade.changes import (
 )
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.arrays import check_image, check_mask
+from mmseg_cascadepsp.files.label_ids import told_mask
 from mmseg_cascadepsp.models.chain import Strategy, build_strategy, choose_strategy
 from mmseg_cascadepsp.models.refiner.onnx import export_network
 from mmseg_cascadepsp.models.refiner.zoo import load_refiner
@@ -261,6 +262,9 @@ class Refiner:
         # Strategies check the ids against the classes: for one, a single name is that of class 1.
         cascade.check_labels(labels, image.shape[:2], ignore_index=ignore_index)
         chosen = self._strategy(strategy, stuff, background, classes)
+        sentence = told_mask(labels, 'labels', ignore_index)
+        if sentence:
+            warnings.warn(sentence, stacklevel=2)
         with torch.inference_mode(), self._telling('parts') as progress:
             return chosen.refine(
                 self.network,

@@ -135,6 +135,24 @@ def build_parser() -> argparse.ArgumentParser:
         choices=('auto', 'fp32', 'bf16', 'fp16'),
         help='number format of the network, fp16 on GPUs alone (default: auto)',
     )
+    what = parser.add_argument_group('how files are read where they do not say it themselves')
+    what.add_argument(
+        '--mask-values',
+        type=values,
+        metavar='V',
+        help='value of the object in the masks, or several (1,2), all others being background; '
+        'soft: values are shares of 255 (default: as the masks say; what can be read in two ways '
+        'is refused)',
+    )
+    what.add_argument(
+        '--ignore', type=int, metavar='V', help='value of void in the masks, such as 255'
+    )
+    what.add_argument(
+        '--exif',
+        choices=('apply', 'ignore'),
+        help='turn photos as their EXIF orientation says, or take the pixels as they are stored '
+        '(default: apply, with a warning where the mask may have been made on stored pixels)',
+    )
     parser.add_argument(
         '--ray',
         type=int,
@@ -146,6 +164,15 @@ def build_parser() -> argparse.ArgumentParser:
         '--overwrite', action='store_true', help='make outputs anew that are there already'
     )
     return parser
+
+
+def values(text: str) -> str | list[int]:
+    """What ``--mask-values`` gives.
+
+    >>> values('1,2'), values('soft')
+    ([1, 2], 'soft')
+    """
+    return text if text == 'soft' else [int(value) for value in text.split(',')]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -162,6 +189,9 @@ def main(argv: list[str] | None = None) -> int:
         'extras': [kind for kind in pairs.EXTRAS if getattr(args, kind)],
         'windowed': args.windowed,
         'overwrite': args.overwrite,
+        'mask_values': args.mask_values,
+        'ignore': args.ignore,
+        'exif': args.exif,
     }
     names = (
         'model',

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files.reading import read_image, read_mask
+from mmseg_cascadepsp.errors import FileError, MissingFileError
+from mmseg_cascadepsp.files import Reading, read_mask, read_pair
+from mmseg_cascadepsp.files.arrays import check_size
+from mmseg_cascadepsp.files.reading import check_pair
 from mmseg_cascadepsp.files.stems import files_by_stem, one_by_stem
 
 from .functional.scores import (
@@ -272,16 +274,11 @@ def load_example(example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         >>> image.shape, truth.dtype, int((truth != coarse).sum())
         ((20, 20, 3), dtype('bool'), 0)
     """
-    image = read_image(example.image)
-    masks = []
-    for path in (example.mask, example.coarse):
-        masks.append(read_mask(path) > THRESHOLD)
-        if masks[-1].shape != image.shape[:2]:
-            raise InvalidValueError(
-                f'{path} is of (height, width) {masks[-1].shape}, its photo '
-                f'{example.image} of {image.shape[:2]}; they have to be equal.'
-            )
-    return image, *masks
+    image, truth = read_pair(example.image, example.mask)
+    check_pair(example.image, example.coarse, Reading(exif='apply'))  # said once
+    coarse = read_mask(example.coarse)
+    check_size(f'mask {example.coarse}', coarse.shape, f'image {example.image}', image.shape[:2])
+    return image, truth > THRESHOLD, coarse > THRESHOLD
 
 
 def measure(example: Example, methods: Mapping[str, Method], r0: int = 1) -> list[Record]:

@@ -1,12 +1,14 @@
 """Photos and masks on disk: reading, writing, pairing, folder runs, photos larger than memory."""
 
 from .label_ids import from_dataset_ids, to_dataset_ids
+from .mask_values import Reading
 from .paths import atomic_open
 from .reading import (
     IMAGE_SUFFIXES,
     read_image,
     read_labels,
     read_mask,
+    read_pair,
     read_png_text,
     write_image,
     write_png,
@@ -14,11 +16,13 @@ from .reading import (
 
 __all__ = [
     'IMAGE_SUFFIXES',
+    'Reading',
     'atomic_open',
     'from_dataset_ids',
     'read_image',
     'read_labels',
     'read_mask',
+    'read_pair',
     'read_png_text',
     'to_dataset_ids',
     'write_image',

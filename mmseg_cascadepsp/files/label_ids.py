@@ -7,6 +7,34 @@ import numpy as np
 VOID = 255
 
 
+def told_mask(labels: np.ndarray, name: object, void: int | None = VOID) -> str | None:
+    """Tell whether a label map looks like the mask of an object, all of which is void.
+
+    Args:
+        labels: ``(H, W)``, integers.
+        name: Of the map, for the sentence.
+        void: Id of void.
+
+    Returns:
+        A sentence for a warning, or None.
+
+    Example:
+        >>> told_mask(np.array([[0, 1, 255]]), 'a.png') is None
+        True
+        >>> told_mask(np.array([[0, 255]]), 'a.png')[:40]
+        'a.png holds 0 and 255 alone, and 255 is '
+    """
+    if void is None or not ((labels == void).any() and (labels == 0).any()):
+        return None
+    if not ((labels == void) | (labels == 0)).all():
+        return None
+    return (
+        f'{name} holds 0 and {void} alone, and {void} is void here, which stays as it is: if it '
+        f'is the mask of an object, write it as class ids (labels == {void} is the object, such '
+        'as 1), or refine it as a mask.'
+    )
+
+
 def from_dataset_ids(
     labels: np.ndarray, reduce_zero_label: bool = False, label_map: Mapping[int, int] | None = None
 ) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,12 +32,17 @@ from mmseg_cascadepsp.cascade import (
 from mmseg_cascadepsp.cascade.geometry import STRIP_PIXELS, strips
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
+from .arrays import check_size
+from .mask_values import Reading
 from .paths import atomic_open, hidden_name
+from .reading import check_pair
 from .refiner_protocol import MaskRefiner
 from .row_writers import appended, check_format, write_result
 from .rows import ImageRows, MaskRows, row_ranges
 
-ROWS, MASK, LOCK, GLOBAL = 'rows.bin', 'mask.bin', 'lock', 'global.npz'
+ROWS, MASK, LOCK, GLOBAL, STATE = 'rows.bin', 'mask.bin', 'lock', 'global.npz', 'state.json'
+OWN = re.compile(r'rows\.bin|mask\.bin|(\.?)(global\.npz|state\.json)(?(1)\.[0-9a-f]{12}\.tmp)')
+"""Names of what a run leaves in its hidden folder, besides the lock."""
 
 
 def refine_file(
@@ -49,6 +54,7 @@ def refine_file(
     threshold: float = 0.5,
     probability: str | os.PathLike | None = None,
     note: str = '',
+    reading: Reading | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Refine one photo by rows: memory depends on its width and on ``L``, not on its height.
@@ -67,6 +73,7 @@ def refine_file(
         threshold: Probability above which a pixel is object, from 0 to below 1.
         probability: Where 255 times the probability goes, too, of the same formats.
         note: Kept in ``out``; of ``.npy`` in a hidden file beside it.
+        reading: How to read photo and mask where they do not say it.
         progress: Called with (crops done, crops to do). Without, a refiner made with
             ``progress=True`` shows a bar.
 
@@ -92,15 +99,16 @@ def refine_file(
             'it out.'
         )
     folder = out.with_name(hidden_name(out.name, 'partial'))
-    with _alone(folder, out), ImageRows(image) as photo, MaskRows(mask) as coarse:
-        if photo.shape != coarse.shape:
-            raise InvalidValueError(
-                f'mask {mask} must have the size of the image, {photo.shape[0]} x '
-                f'{photo.shape[1]} (H x W), got {coarse.shape[0]} x {coarse.shape[1]}; resize the '
-                'mask to the image.'
-            )
+    reading = reading or Reading()
+    check_pair(image, mask, reading)
+    with (
+        _alone(folder, out),
+        ImageRows(image, reading) as photo,
+        MaskRows(mask, reading) as coarse,
+    ):
+        check_size(f'mask {mask}', coarse.shape, f'image {image}', photo.shape)
         inputs = [[s.st_size, s.st_mtime_ns] for s in (Path(image).stat(), Path(mask).stat())]
-        state = {**refiner.settings(), 'inputs': inputs}
+        state = {**refiner.settings(), **reading.told(), 'inputs': inputs}
         hidden = progress is not None or not refiner.progress
         with Bar(disable=hidden, transient=True) as bar:
             task = bar.add_task('crops', total=None)
@@ -119,14 +127,16 @@ def refine_file(
             cut[start:stop] = (values[start:stop] > 255 * threshold) * np.uint8(255)
         write_result(out, cut, {'mmseg_cascadepsp': note} if note else None, photo.geo)
         del values, cut  # some systems keep files that are mapped
-        for path in set(folder.iterdir()) - {folder / LOCK}:  # before another run may begin
-            path.unlink()
+        _clear(folder)  # before another run may begin
 
 
 @contextmanager
 def _alone(folder: Path, out: Path) -> Iterator[None]:
     """Make the hidden folder, and keep other runs out of it; a run that is killed lets go."""
     folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder, *_own(folder)):
+        if path.is_symlink():  # what is written or deleted would lie elsewhere
+            raise FileError(f'{path} is a link, which no run by rows made: remove it.')
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
@@ -140,8 +150,21 @@ def _alone(folder: Path, out: Path) -> Iterator[None]:
         yield
     finally:
         if {path.name for path in folder.iterdir()} <= {LOCK}:  # nothing was begun, or all is done
-            shutil.rmtree(folder, ignore_errors=True)
+            (folder / LOCK).unlink(missing_ok=True)
+            folder.rmdir()
         lock.release()
+
+
+def _own(folder: Path) -> list[Path]:
+    """What a run made in its hidden folder."""
+    return [path for path in folder.iterdir() if path.name == LOCK or OWN.fullmatch(path.name)]
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a run made, and nothing else; the lock stays."""
+    for path in _own(folder):
+        if path.name != LOCK:
+            path.unlink()
 
 
 def _refine_rows(
@@ -156,15 +179,14 @@ def _refine_rows(
     settings, network = refiner.cascade, refiner.network
     wanted = 2 if settings.with_local_step(photo.shape) else 1
     strides = network.strides[: -wanted - 1 : -1]
-    is_known = _read_state(folder / 'state.json') == state
+    is_known = _read_state(folder / STATE) == state
     outputs = None
     if is_known and (folder / GLOBAL).exists():
         outputs = _read_outputs(folder / GLOBAL, strides)
         is_known = outputs is not None
     if not is_known:
-        for path in set(folder.iterdir()) - {folder / LOCK}:  # of other settings, or damaged
-            path.unlink()
-        with atomic_open(folder / 'state.json') as file:
+        _clear(folder)  # of other settings, or damaged
+        with atomic_open(folder / STATE) as file:
             file.write(json.dumps(state).encode())
     height, width = photo.shape
     with torch.inference_mode(), appended(folder / ROWS, width) as (file, start):

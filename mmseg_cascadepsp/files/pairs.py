@@ -15,11 +15,11 @@ from mmseg_cascadepsp.visualization import before_after, overlay
 
 from .arrays import check_mask
 from .large import refine_file
+from .mask_values import Reading
 from .reading import (
     IMAGE_SUFFIXES,
     is_unknown_tiff,
-    read_image,
-    read_mask,
+    read_pair,
     write_image,
     write_png,
 )
@@ -160,6 +160,8 @@ class RunOptions:
         overwrite: Whether to make everything anew, also in the place of outputs of other settings.
         asked: Digest of the command that asks for the outputs, kept in them for
             :func:`were_asked`.
+        mask_values, ignore, exif: How to read photos and masks where they do not say it, see
+            :class:`~mmseg_cascadepsp.files.Reading`.
 
     Raises:
         InvalidValueError: A bad setting.
@@ -174,8 +176,15 @@ class RunOptions:
     windowed: bool | None = None
     overwrite: bool = False
     asked: str = ''
+    mask_values: str | int | Collection[int] | None = None
+    ignore: int | None = None
+    exif: str | None = None
 
     def __post_init__(self) -> None:
+        values = self.mask_values
+        if values is not None and not isinstance(values, str | int):
+            object.__setattr__(self, 'mask_values', tuple(values))
+        self.reading.told()  # raises errors of its arguments now
         if not 0 <= self.threshold < 1:
             raise InvalidValueError(
                 f'threshold must be at least 0 and below 1, got {self.threshold}.'
@@ -186,6 +195,11 @@ class RunOptions:
             raise InvalidValueError(
                 f'extras must be of {", ".join(EXTRAS)}, got {", ".join(sorted(unknown))}.'
             )
+
+    @property
+    def reading(self) -> Reading:
+        """How photos and masks are read."""
+        return Reading(self.mask_values, self.ignore, self.exif)
 
 
 def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = ()) -> None:
@@ -223,7 +237,8 @@ def is_done(pair: Pair, settings: dict, extras: Collection[str], partial: bool =
     if partial and other:
         other = {key: value for key, value in other.items() if key in settings}
     if other != settings:
-        keys = [key for key in sorted(settings) if other and other.get(key) != settings[key]]
+        differ = sorted({**settings, **other}) if other else ()
+        keys = [key for key in differ if other.get(key) != settings.get(key)]
         how = f'was made with another {", ".join(keys)}' if keys else 'is no output of this tool'
         raise InvalidValueError(f'{pair.target} {how}')
     return _is_complete(pair, note, extras)
@@ -340,7 +355,7 @@ class Job:
 
     def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Photo and mask."""
-        return read_image(pair.image), read_mask(pair.mask)
+        return read_pair(pair.image, pair.mask, self.options.reading)
 
     def refine(self, image: np.ndarray, coarse: np.ndarray) -> Refined:
         """Refine a mask."""
@@ -380,5 +395,6 @@ class Job:
             threshold=self.options.threshold,
             probability=pair.extra('probability') if 'probability' in extras else None,
             note=note,
+            reading=self.options.reading,
             progress=progress,
         )

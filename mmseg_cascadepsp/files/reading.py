@@ -31,7 +31,7 @@ from mmseg_cascadepsp.errors import (
 from .arrays import check_size
 from .mask_values import Reading, Seen, meaning_of
 from .paths import atomic_open
-from .sources import NODATA_TAG, nodata_of, open_source
+from .sources import NODATA_TAG, nodata_of, open_npy, open_source
 from .values import check_brightness, to_rgb, to_uint8
 
 SUFFIXES = {
@@ -361,6 +361,8 @@ def check_pair(
 def _header(path: str | os.PathLike) -> tuple[tuple[int, int], int] | None:
     """``(H, W)`` as it is stored, and EXIF orientation; None where Pillow does not know them."""
     try:
+        if Path(path).suffix.lower() == '.npy':
+            return open_npy(Path(path)).shape[:2], 1
         with open_header(path) as picture:
             return picture.size[::-1], picture.getexif().get(ORIENTATION, 1)
     except Exception:  # whoever reads it will say what is wrong

@@ -1,6 +1,7 @@
 """Photos and label maps at the photo's original resolution."""
 
 import functools
+import io
 import logging
 
 import cv2
@@ -14,6 +15,12 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.files.reading import ORIENTATION, open_header
+
+ALIKE = 0.9
+"""Correlation of thumbnails of one photo, however it was resized."""
+THUMB = 16
+"""Sides of a thumbnail."""
 
 
 @functools.cache
@@ -33,7 +40,9 @@ def original_pixels(
 
     - ``sample.ori_img``, (H, W, 3), RGB uint8, which
       :class:`~mmseg_cascadepsp.datasets.KeepOriginalImage` keeps
-    - the file ``sample.img_path``
+    - the file ``sample.img_path``, turned as its EXIF orientation says or not, whichever the
+      segmentor saw. A file that does not look like the segmentor's input is passed over, with a
+      warning, because the pipeline has changed its pixels' places.
     - the input of the segmentor, after undoing its normalisation. An input of another size than
       the photo is resized, with a warning.
 
@@ -56,26 +65,26 @@ def original_pixels(
     """
     kept, path = sample.get('ori_img'), sample.get('img_path')
     lacks = []
+    has_input = (
+        inputs is not None
+        and inputs.shape[0] == 3
+        and (preprocessor is None or hasattr(preprocessor, 'channel_conversion'))
+    )
+    seen = _denormalise(sample, inputs, preprocessor) if has_input else None
     if kept is not None:
         if kept.shape == (*size, 3):
             return torch.from_numpy(np.ascontiguousarray(kept.transpose(2, 0, 1)))
         lacks.append(f'ori_img is of shape {kept.shape}')
     if path is not None:
         try:
-            image = mmcv.imfrombytes(fileio.get(path), channel_order='rgb')
+            found = _from_file(path, size, seen, lacks)
         except (OSError, ValueError, cv2.error) as error:
-            image = None
+            found = None
             lacks.append(f'img_path cannot be read ({error})')
-        if image is not None and image.shape == (*size, 3):
-            return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        if image is not None:
-            lacks.append(f'{path} is of shape {image.shape}')
-    if (
-        inputs is not None
-        and inputs.shape[0] == 3
-        and (preprocessor is None or hasattr(preprocessor, 'channel_conversion'))
-    ):
-        image = _denormalise(sample, inputs, preprocessor)
+        if found is not None:
+            return found
+    if seen is not None:
+        image = seen
         if image.shape[-2:] != size:
             _say_once(
                 f'refinement: the original photo ({size[0]}x{size[1]}) is not available, so the '
@@ -91,6 +100,65 @@ def original_pixels(
         f'{"missing" if inputs is None else f"of shape {tuple(inputs.shape)}"}. Put '
         'KeepOriginalImage after the loading and PackRefinedInputs at the end of the pipeline.'
     )
+
+
+def _from_file(
+    path: str, size: tuple[int, int], seen: Tensor | None, lacks: list[str]
+) -> Tensor | None:
+    """The photo as the segmentor saw it, (3, H, W) RGB uint8. None where it saw another one: then
+    ``lacks`` says more.
+    """
+    content = fileio.get(path)
+    flags = ['color']
+    if _is_turned(content):
+        flags.append('color_ignore_orientation')  # as some pipelines load it
+    images = [mmcv.imfrombytes(content, flag, channel_order='rgb') for flag in flags]
+    fitting = [image for image in images if image.shape == (*size, 3)]
+    if not fitting:
+        lacks.append(f'{path} is of shape {images[0].shape}')
+        return None
+    photos = [
+        torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in fitting
+    ]
+    if seen is None:
+        return photos[0]
+    likeness = [_likeness(photo, seen) for photo in photos]
+    best = int(np.argmax(likeness))
+    if likeness[best] >= ALIKE:
+        return photos[best]
+    _say_once(
+        f'refinement: {path} does not look like the picture that the pipeline gave to the '
+        f'segmentor (correlation {likeness[best]:.2f}), so that picture is refined on. Where a '
+        "transform of the pipeline's own turns, cuts or moves photos, put KeepOriginalImage "
+        'behind it and PackRefinedInputs at the end.'
+    )
+    lacks.append(f'{path} does not look like the input')
+    return None
+
+
+def _is_turned(content: bytes) -> bool:
+    """Whether EXIF says that a picture is to be turned."""
+    try:
+        with open_header(io.BytesIO(content)) as picture:
+            return picture.getexif().get(ORIENTATION, 1) != 1
+    except Exception:  # OpenCV may know it
+        return False
+
+
+def _likeness(photo: Tensor, seen: Tensor) -> float:
+    """Correlation of thumbnails, which does not depend on brightness and contrast."""
+    small = [
+        F.adaptive_avg_pool2d(
+            F.interpolate(image[None].float().cpu(), scale_factor=step)[0], THUMB
+        )
+        for image in (photo, seen)
+        for step in [min(1.0, 16 * THUMB / min(image.shape[-2:]))]
+    ]
+    first, second = (image - image.mean() for image in small)
+    spread = float(first.square().sum().sqrt() * second.square().sum().sqrt())
+    if spread < first.numel():  # a wall, a sky: all is alike
+        return 1.0
+    return float((first * second).sum()) / spread
 
 
 def _denormalise(sample: SegDataSample, inputs: Tensor, preprocessor: nn.Module | None) -> Tensor:

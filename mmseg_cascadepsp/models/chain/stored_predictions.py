@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 from mmseg_cascadepsp.files import from_dataset_ids, read_labels, read_mask
-from mmseg_cascadepsp.files.label_ids import VOID
+from mmseg_cascadepsp.files.label_ids import VOID, told_mask
 from mmseg_cascadepsp.files.stems import files_by_stem
 
 SHOWN = 3
@@ -181,6 +181,9 @@ class StoredPredictions(BaseSegmentor):
         present = np.unique(labels)
         if (single is not None or self.num_classes == 2) and set(present) <= {0, 255}:
             return (read_mask(path) > 127) * np.int32(single or 1)
+        warning = told_mask(labels, path)
+        if warning:
+            self._warn(f'pred_dir: {warning}')
         if self.ids == 'dataset':
             if sample.get('reduce_zero_label') and present[0] == 0:
                 self._warn(
