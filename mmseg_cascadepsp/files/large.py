@@ -41,7 +41,7 @@ from .row_writers import appended, check_format, write_result
 from .rows import ImageRows, MaskRows, row_ranges
 
 ROWS, MASK, LOCK, GLOBAL, STATE = 'rows.bin', 'mask.bin', 'lock', 'global.npz', 'state.json'
-OWN = re.compile(r'rows\.bin|mask\.bin|(\.?)(global\.npz|state\.json)(?(1)\.[0-9a-f]{12}\.tmp)')
+OWN = re.compile(r'rows\.bin|mask\.bin|(\.)?(global\.npz|state\.json)(?(1)\.[0-9a-f]{12}\.tmp)')
 """Names of what a run leaves in its hidden folder, besides the lock."""
 
 

@@ -213,7 +213,8 @@ def test_tiff_files_are_closed_at_the_end(inputs, tiff_handles, end, fault):
     model.fault_at = 4 if end == 'stopped' else None
     with fault:
         refine_file(Refiner(model, L=96), *paths, folder / 'out.tif')
-    assert [handle.closed for handle in tiff_handles] == [True, True]
+    opened = 0 if end == 'other size' else 2  # that the headers tell
+    assert [handle.closed for handle in tiff_handles] == [True] * opened
 
 
 @pytest.mark.parametrize('value', [False, True])

@@ -113,9 +113,10 @@ def _from_file(
     if _is_turned(content):
         flags.append('color_ignore_orientation')  # as some pipelines load it
     images = [mmcv.imfrombytes(content, flag, channel_order='rgb') for flag in flags]
+    images = [image for image in images if image is not None]
     fitting = [image for image in images if image.shape == (*size, 3)]
     if not fitting:
-        lacks.append(f'{path} is of shape {images[0].shape}')
+        lacks.extend(f'{path} is of shape {image.shape}' for image in images[:1])
         return None
     photos = [
         torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))) for image in fitting
@@ -147,18 +148,18 @@ def _is_turned(content: bytes) -> bool:
 
 def _likeness(photo: Tensor, seen: Tensor) -> float:
     """Correlation of thumbnails, which does not depend on brightness and contrast."""
-    small = [
-        F.adaptive_avg_pool2d(
-            F.interpolate(image[None].float().cpu(), scale_factor=step)[0], THUMB
-        )
-        for image in (photo, seen)
-        for step in [min(1.0, 16 * THUMB / min(image.shape[-2:]))]
-    ]
-    first, second = (image - image.mean() for image in small)
+    first, second = _thumbnail(photo), _thumbnail(seen)
     spread = float(first.square().sum().sqrt() * second.square().sum().sqrt())
     if spread < first.numel():  # a wall, a sky: all is alike
         return 1.0
     return float((first * second).sum()) / spread
+
+
+def _thumbnail(image: Tensor) -> Tensor:
+    """(3, 16, 16) around 0, of some of the pixels of a large photo."""
+    step = max(1, min(image.shape[-2:]) // (16 * THUMB))
+    small = F.adaptive_avg_pool2d(image[:, ::step, ::step].float().cpu(), THUMB)
+    return small - small.mean()
 
 
 def _denormalise(sample: SegDataSample, inputs: Tensor, preprocessor: nn.Module | None) -> Tensor:
