@@ -54,8 +54,8 @@ def refine_file(
     threshold: float = 0.5,
     probability: str | os.PathLike | None = None,
     note: str = '',
-    reading: Reading | None = None,
     progress: Progress | None = None,
+    **reading,
 ) -> None:
     """Refine one photo by rows: memory depends on its width and on ``L``, not on its height.
 
@@ -73,9 +73,10 @@ def refine_file(
         threshold: Probability above which a pixel is object, from 0 to below 1.
         probability: Where 255 times the probability goes, too, of the same formats.
         note: Kept in ``out``; of ``.npy`` in a hidden file beside it.
-        reading: How to read photo and mask where they do not say it.
         progress: Called with (crops done, crops to do). Without, a refiner made with
             ``progress=True`` shows a bar.
+        reading: How to read photo and mask where they do not say it: fields of
+            :class:`~mmseg_cascadepsp.files.Reading`.
 
     Raises:
         OSError: a file cannot be read or written, or another run is writing ``out``; TIFF without
@@ -99,7 +100,7 @@ def refine_file(
             'it out.'
         )
     folder = out.with_name(hidden_name(out.name, 'partial'))
-    reading = reading or Reading()
+    reading = Reading(**reading)
     check_pair(image, mask, reading)
     with (
         _alone(folder, out),

@@ -395,6 +395,6 @@ class Job:
             threshold=self.options.threshold,
             probability=pair.extra('probability') if 'probability' in extras else None,
             note=note,
-            reading=self.options.reading,
             progress=progress,
+            **vars(self.options.reading),
         )
