@@ -6,6 +6,7 @@ import copy
 import math
 import threading
 import time
+import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -116,16 +117,22 @@ class Job:
                 warnings.simplefilter('always')
                 result = call(self)
                 self.check()
-        except CancelledError as error:
-            self.text = 'cancelled'
-            self.future.set_exception(error)
         except BaseException as error:
-            self.text = 'failed'
-            self.future.set_exception(error)
+            call = None
+            self.text = 'cancelled' if isinstance(error, CancelledError) else 'failed'
+            self._end(error)
         else:
             self.share, self.text = 1.0, 'done'
             self.warnings += [str(w.message) for w in caught if w.category is UserWarning]
             self.future.set_result(result)
+
+    def _end(self, error: BaseException) -> None:
+        """End with an error that keeps its traceback, but no pictures in it."""
+        link: BaseException | None = error
+        while link is not None:
+            traceback.clear_frames(link.__traceback__)
+            link = link.__cause__ or link.__context__
+        self.future.set_exception(error)
 
 
 class JobQueue:

@@ -1,0 +1,535 @@
+"""The refiner over HTTP: forms with pictures in, masks out, every error a problem document."""
+
+import asyncio
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from mmseg_cascadepsp.annotations.masks import run_lengths
+from mmseg_cascadepsp.apis import Refiner
+from mmseg_cascadepsp.cascade import call_settings
+from mmseg_cascadepsp.errors import (
+    BusyError,
+    FileError,
+    InvalidValueError,
+    MissingPackageError,
+    UserError,
+    one_line,
+)
+from mmseg_cascadepsp.files.mask_values import Reading
+from mmseg_cascadepsp.files.reading import open_header, read_image, read_labels, read_pair
+from mmseg_cascadepsp.version import __version__
+
+from .jobs import Job, JobQueue
+
+try:
+    import uvicorn
+    from fastapi import FastAPI, Form, Request, Response, UploadFile
+    from fastapi.exceptions import RequestValidationError
+    from fastapi_offline import FastAPIOffline
+    from pydantic import BaseModel, ConfigDict, Field
+    from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+except ImportError as error:
+    raise MissingPackageError(
+        f'{error}: the server needs the extra "app": pip install "mmseg_cascadepsp[app]" brings '
+        'it.'
+    ) from error
+
+PROBLEM = 'application/problem+json'
+#: Seconds between looks at whether a client is still there.
+LOOK = 0.1
+#: Longer sides that requests may ask of the network. Memory grows with the square, and the number
+#: of crops without bound towards the package's least, 66.
+MIN_L, MAX_L = 224, 1800
+#: Status of a request whose client has gone away, as nginx logs it.
+CLIENT_GONE = 499
+#: More connections at once are refused.
+MAX_CONNECTIONS = 512
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may bring.
+
+    Args:
+        max_bytes: Of a whole request.
+        max_pixels: Of a picture.
+    """
+
+    max_bytes: int = 64 * 10**6
+    max_pixels: int = 50 * 10**6
+
+
+class TooLargeError(InvalidValueError):
+    """A request exceeds a limit."""
+
+
+class _Form(BaseModel):
+    """What both kinds of requests have."""
+
+    model_config = ConfigDict(extra='forbid', protected_namespaces=())
+
+    image: Annotated[
+        UploadFile, Field(description='The photo: PNG, JPEG, TIFF, WebP, BMP, GIF, PPM ...')
+    ]
+    model: Annotated[str | None, Field(description='One of /v1/models. By default the first.')] = (
+        None
+    )
+    L: Annotated[
+        int | None,
+        Field(ge=MIN_L, le=MAX_L, description='Side of what the network sees at once.'),
+    ] = None
+    fast: Annotated[
+        bool | None,
+        Field(description='True: Global step alone. False: Local step for small photos, too.'),
+    ] = None
+    crops: Annotated[
+        Literal['uniform', 'adaptive'] | None,
+        Field(description='As few crops as cover the boundary (adaptive), or the whole grid.'),
+    ] = None
+    overview: Annotated[
+        float | None,
+        Field(ge=0, lt=1, description='Share of L at which the whole photo is looked over first.'),
+    ] = None
+    guided_filter: Annotated[
+        bool | None, Field(description='Whether boundaries are drawn to edges of the photo.')
+    ] = None
+    exif: Annotated[
+        Literal['apply', 'ignore'] | None,
+        Field(description='Whether pictures are turned as their EXIF orientation says.'),
+    ] = None
+
+    def changes(self) -> dict[str, Any]:
+        """Settings of the cascade that differ from the model's."""
+        names = ('crops', 'overview', 'guided_filter', 'region')
+        given = {name: getattr(self, name, None) for name in names}
+        given = {name: value for name, value in given.items() if value is not None}
+        return given | call_settings(self.fast, self.L)
+
+
+class RefineForm(_Form):
+    """Fields of ``POST /v1/refine``."""
+
+    mask: Annotated[
+        UploadFile, Field(description='Its coarse mask: 0/255, 0/1, soft values, or alpha.')
+    ]
+    region: Annotated[
+        Literal['auto', 'photo', 'object'] | None,
+        Field(description='Whether the whole photo is looked at, or regions around the object.'),
+    ] = None
+    threshold: Annotated[
+        float, Field(ge=0, lt=1, description='Probability above which a pixel is object.')
+    ] = 0.5
+    mask_values: Annotated[
+        str | None,
+        Field(description='Values of the mask that are the object, with commas, or "soft".'),
+    ] = None
+    ignore: Annotated[
+        int | None, Field(description='Value of the mask that counts as background.')
+    ] = None
+    output: Annotated[
+        Literal['mask', 'probability', 'rle'] | None,
+        Field(
+            description='mask: PNG of 0 and 255. probability: PNG, 255 times the probability. '
+            'rle: JSON with run lengths. By default rle if application/json alone is accepted, '
+            'else mask.'
+        ),
+    ] = None
+
+    def reading(self) -> Reading:
+        """How the mask is to be read."""
+        values: Any = self.mask_values
+        if values is not None and values != 'soft':
+            values = [_id_or_name(value) for value in _listed(values)]
+        return Reading(values, self.ignore, self.exif)
+
+
+class SemanticForm(_Form):
+    """Fields of ``POST /v1/refine_semantic``."""
+
+    labels: Annotated[
+        UploadFile, Field(description='Its label map: grey or palette, an id for each pixel.')
+    ]
+    strategy: Annotated[
+        Literal['scene', 'semantic', 'binary', 'auto'],
+        Field(description='scene: parts in regions of their own. semantic: classes as wholes.'),
+    ] = 'scene'
+    stuff: Annotated[
+        str,
+        Field(
+            description='Classes behind the objects: ids or names with commas, a known set such '
+            'as ade20k, or auto.'
+        ),
+    ] = 'auto'
+    background: Annotated[
+        str | None, Field(description='Id or name of the class that takes what others give up.')
+    ] = None
+    ignore_index: Annotated[
+        int | None, Field(description='Id of void pixels, which stay as they are.')
+    ] = 255
+    classes: Annotated[
+        str | None, Field(description='Names of all classes, in order, with commas.')
+    ] = None
+    output: Annotated[
+        Literal['labels', 'rle'] | None,
+        Field(
+            description='labels: grey PNG of the ids, 16 bits if one is above 255. rle: JSON with '
+            'run lengths of each class. By default as for masks.'
+        ),
+    ] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Those of :meth:`mmseg_cascadepsp.Refiner.refine_semantic`."""
+        stuff: str | list = self.stuff
+        if ',' in stuff or stuff.strip().isdigit():
+            stuff = [_id_or_name(value) for value in _listed(stuff)]
+        return {
+            'strategy': self.strategy,
+            'stuff': stuff,
+            'background': None if self.background is None else _id_or_name(self.background),
+            'ignore_index': self.ignore_index,
+            'classes': None if self.classes is None else _listed(self.classes),
+        }
+
+
+ARGUMENTS = {*RefineForm.model_fields, *SemanticForm.model_fields}
+#: What both kinds of requests answer, for the documentation.
+_ANSWERS: dict[str, Any] = {
+    'response_class': Response,
+    'responses': {
+        200: {
+            'description': 'The result.',
+            'content': {'image/png': {}, 'application/json': {}},
+        },
+        **{
+            status: {'description': text, 'content': {PROBLEM: {}}}
+            for status, text in {
+                413: 'More bytes or pixels than the limit.',
+                422: 'An argument cannot be used; `detail` says why, `argument` names it.',
+                503: 'Too many requests wait; `Retry-After` says when to try again.',
+            }.items()
+        },
+    },
+}
+
+
+def create_app(
+    models: Mapping[str, Refiner], queue: JobQueue, limits: Limits | None = None
+) -> FastAPI:
+    """The server as an ASGI application.
+
+    Args:
+        models: Refiners by the names that requests give. The first is the default.
+        queue: Where refinements wait. It is closed when the server ends.
+        limits: What a request may bring.
+
+    Returns:
+        The application. ``/docs`` describes what it takes.
+
+    Raises:
+        MissingPackageError: The extra ``app`` is not installed.
+    """
+    limits = limits or Limits()
+    told = [
+        {'name': name, 'default': index == 0, 'settings': refiner.settings()}
+        for index, (name, refiner) in enumerate(models.items())
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(queue.close)
+
+    app = FastAPIOffline(  # its documentation loads nothing from elsewhere
+        title='mmseg-cascadepsp',
+        description='Masks whose boundaries follow the photo.',
+        version=__version__,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(_BodyLimit, max_bytes=limits.max_bytes)
+    for kind in (
+        UserError,
+        RequestValidationError,
+        HTTPException,
+        MemoryError,
+        OSError,
+        Exception,
+    ):
+        app.add_exception_handler(kind, _problem)
+
+    def chosen(form: _Form) -> Refiner:
+        name = form.model if form.model is not None else next(iter(models))
+        if name not in models:
+            raise InvalidValueError(
+                f'model must be one of {", ".join(map(repr, models))}, got {name!r}.'
+            )
+        return models[name].with_settings(**form.changes())
+
+    async def answer(
+        request: Request, uploads: Mapping[str, UploadFile], call: Callable[..., Response]
+    ) -> Response:
+        with tempfile.TemporaryDirectory(prefix='mmseg-cascadepsp-') as folder:
+            request.state.folder = folder + os.sep
+            # Named by the server: what a client calls its file is not looked at.
+            paths = {name: Path(folder, name) for name in uploads}
+            await run_in_threadpool(_keep, uploads, paths, limits)
+            job = queue.submit(lambda job: call(job, **paths))
+            response = await _ended(request, job)
+        if job.warnings:
+            told = [_without_folder(text, request) for text in job.warnings]
+            response.headers['Refiner-Warnings'] = json.dumps(told)
+        return response
+
+    @app.get('/healthz', summary='Whether the server works, and how many requests wait')
+    async def healthz() -> dict[str, Any]:
+        waiting = queue.waiting()
+        return {'status': 'ok', 'version': __version__, 'waiting': waiting, 'room': queue.size}
+
+    @app.get('/v1/models', summary='The refiners that requests may name')
+    async def list_models() -> list[dict[str, Any]]:
+        return told
+
+    @app.post('/v1/refine', summary='Refine the mask of an object', **_ANSWERS)
+    async def refine(
+        request: Request, form: Annotated[RefineForm, Form(media_type='multipart/form-data')]
+    ) -> Response:
+        refiner, reading = chosen(form), form.reading()
+        output = form.output or ('rle' if _wants_json(request) else 'mask')
+
+        def call(job: Job, image: Path, mask: Path) -> Response:
+            refined = job.watch(refiner).refine(*read_pair(image, mask, reading))
+            if output == 'probability':
+                return _png(refined)
+            refined = refined > 255 * form.threshold
+            return _json(_run_lengths(refined)) if output == 'rle' else _png(refined)
+
+        return await answer(request, {'image': form.image, 'mask': form.mask}, call)
+
+    @app.post('/v1/refine_semantic', summary='Refine a label map', **_ANSWERS)
+    async def refine_semantic(
+        request: Request, form: Annotated[SemanticForm, Form(media_type='multipart/form-data')]
+    ) -> Response:
+        refiner, arguments = chosen(form), form.arguments()
+        output = form.output or ('rle' if _wants_json(request) else 'labels')
+
+        def call(job: Job, image: Path, labels: Path) -> Response:
+            pixels, ids = read_image(image, form.exif), read_labels(labels)
+            refined = job.watch(refiner).refine_semantic(pixels, ids, **arguments)
+            if output == 'labels':
+                return _png(refined)
+            parts = [{'id': int(i), **_run_lengths(refined == i)} for i in np.unique(refined)]
+            return _json({'classes': parts})
+
+        return await answer(request, {'image': form.image, 'labels': form.labels}, call)
+
+    return app
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take an address before the work of starting begins.
+
+    Args:
+        host: Name or address, IPv4 or IPv6.
+        port: 0: any that is free.
+
+    Raises:
+        FileError: It is in use, or not of this machine.
+
+    Example:
+        >>> with listen('127.0.0.1', 0) as listener:
+        ...     listener.getsockname()[0]
+        '127.0.0.1'
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise FileError(
+            f'{host}:{port} cannot be listened at: {one_line(error)}; choose another --host or '
+            '--port, 0 for any that is free.'
+        ) from error
+
+
+def serve(app: FastAPI, listener: socket.socket, root_path: str = '') -> None:
+    """Answer requests until the process is asked to end.
+
+    Args:
+        app: What :func:`create_app` made.
+        listener: What :func:`listen` took.
+        root_path: Path below which a proxy shows the server.
+    """
+    host, port = listener.getsockname()[:2]
+    shown = f'[{host}]' if ':' in host else host
+    print(f'http://{shown}:{port} answers; /docs says what. Ctrl-C ends it.', flush=True)
+    config = uvicorn.Config(
+        app,
+        root_path=root_path,
+        log_level='warning',
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+class _BodyLimit:
+    """Refuses requests to /v1 of more than ``max_bytes``, as soon as they are."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app, self.max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope['type'] != 'http' or not scope['path'].startswith('/v1/'):
+            await self.app(scope, receive, send)
+            return
+        declared = dict(scope['headers']).get(b'content-length', b'')
+        came, wanted = 0, int(declared) if declared.isdigit() else 0
+
+        async def counted() -> Message:
+            nonlocal came
+            too_large = wanted > self.max_bytes
+            if not too_large:
+                message = await receive()
+                came += len(message.get('body', b''))
+                too_large = came > self.max_bytes
+            if not too_large:
+                return message
+            # A client that sends all before it listens gets its answer, too, within reason.
+            while wanted <= 2 * self.max_bytes and came <= 2 * self.max_bytes:
+                message = await receive()
+                came += len(message.get('body', b''))
+                if not message.get('more_body'):
+                    break
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f'a request must have at most {self.max_bytes / 1e6:g} MB; send a smaller photo '
+                'or a compressed one, or start the server with a larger --max-megabytes.',
+            )
+
+        await self.app(scope, counted, send)
+
+
+def _keep(uploads: Mapping[str, UploadFile], paths: Mapping[str, Path], limits: Limits) -> None:
+    """Write pictures to files, and look at their sizes before anybody unpacks them."""
+    for name, path in paths.items():
+        with open(path, 'wb') as file:
+            shutil.copyfileobj(uploads[name].file, file)
+        try:
+            with open_header(path) as picture:
+                width, height = picture.size
+        except Exception:  # whoever reads it will say what is wrong
+            continue
+        if width * height > limits.max_pixels:
+            raise TooLargeError(
+                f'{name} has {width} x {height} pixels, and {limits.max_pixels / 1e6:g} '
+                'megapixels are the limit; shrink it, or start the server with a larger '
+                '--max-megapixels.'
+            )
+
+
+async def _ended(request: Request, job: Job) -> Response:
+    """What a job gives, unless its client goes away, which gives it up."""
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+    job.future.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
+    try:
+        while not ended.is_set():
+            try:
+                await asyncio.wait_for(ended.wait(), LOOK)
+            except asyncio.TimeoutError:
+                if await request.is_disconnected():
+                    return Response(status_code=CLIENT_GONE)  # nobody gets it
+        return job.result()
+    except CancelledError:
+        raise BusyError('the server is being shut down.', retry_after=10) from None
+    finally:
+        job.cancel()
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    """Any error as a problem document (RFC 9457), with the name of the argument in it."""
+    status, headers, argument = HTTPStatus.INTERNAL_SERVER_ERROR, {}, None
+    detail = 'the server failed at this request, and its log says how.'
+    if isinstance(error, UserError):
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        detail = _without_folder(str(error), request)
+        named = re.findall(r'\w+', detail)
+        argument = next((word for word in named if word in ARGUMENTS), None)
+        if isinstance(error, TooLargeError):
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        elif isinstance(error, BusyError):
+            status, argument = HTTPStatus.SERVICE_UNAVAILABLE, None
+            headers['Retry-After'] = str(error.retry_after)
+    elif isinstance(error, RequestValidationError):
+        status, first = HTTPStatus.UNPROCESSABLE_ENTITY, error.errors()[0]
+        argument = str(first['loc'][-1])
+        detail = f'{argument}: {first["msg"]}.'
+        if first['type'] == 'extra_forbidden':
+            detail = f'there is no argument {argument!r}; /docs lists those there are.'
+    elif isinstance(error, HTTPException):
+        status, detail = HTTPStatus(error.status_code), error.detail
+        headers |= error.headers or {}
+    elif isinstance(error, MemoryError | OSError):
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        detail = f'the server lacks memory or room for this request: {one_line(error)}.'
+        headers['Retry-After'] = '60'
+    problem = {'title': status.phrase, 'status': status.value, 'detail': detail}
+    if argument is not None:
+        problem['argument'] = argument
+    return Response(json.dumps(problem), status, headers, PROBLEM)
+
+
+def _without_folder(text: str, request: Request) -> str:
+    """A sentence with the names of arguments in the place of the server's files."""
+    folder = getattr(request.state, 'folder', '')
+    if not folder or folder not in text:
+        return text
+    return re.sub(r'\b(\w+) \1\b', r'\1', text.replace(folder, ''))
+
+
+def _png(pixels: np.ndarray) -> Response:
+    """A mask (bool), probability (uint8) or label map (integers) as PNG."""
+    if pixels.dtype == bool:
+        pixels = pixels.view(np.uint8) * 255
+    elif pixels.dtype != np.uint8:
+        pixels = pixels.astype(np.uint8 if pixels.max() < 256 else np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, 'PNG', compress_level=4)
+    return Response(buffer.getvalue(), media_type='image/png')
+
+
+def _json(content: Mapping[str, Any]) -> Response:
+    return Response(json.dumps(content), media_type='application/json')
+
+
+def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
+    """COCO's uncompressed run lengths: down the columns, background first."""
+    return {'size': list(mask.shape), 'counts': run_lengths(mask.ravel(order='F'))}
+
+
+def _wants_json(request: Request) -> bool:
+    accepted = request.headers.get('accept', '')
+    return 'application/json' in accepted and 'image/' not in accepted
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(',') if part.strip()]
+
+
+def _id_or_name(text: str) -> int | str:
+    return int(text) if text.strip().isdigit() else text.strip()
