@@ -2,7 +2,7 @@
 
 from .cascade import cascade_panels
 from .drawing import default_palette, overlay, paint_labels
-from .panels import before_after, before_after_change, most_changed
+from .panels import before_after, before_after_change, most_changed, painted_pair
 
 __all__ = [
     'before_after',
@@ -12,4 +12,5 @@ __all__ = [
     'most_changed',
     'overlay',
     'paint_labels',
+    'painted_pair',
 ]

@@ -269,6 +269,48 @@ def before_after_change(
     return _compose(image, before, after, columns, width)
 
 
+def painted_pair(
+    image: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    part: Box | None = None,
+    palette: np.ndarray | None = None,
+    longer: int = 1200,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a mask before and after on the photo, or on a part of it, as two pictures of one size,
+    such as a slider shows.
+
+    Args:
+        image, before, after: See :func:`before_after`.
+        part: Top, left, bottom, right (exclusive), such as of :func:`most_changed`. None: all.
+        palette: Says that ``before`` and ``after`` are label maps.
+        longer: Longer side of the pictures in pixels. The whole photo is not enlarged to it.
+
+    Returns:
+        Two RGB uint8 pictures.
+
+    Raises:
+        InvalidValueError: A shape is wrong.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.visualization import painted_pair
+        >>> image = np.zeros((60, 80, 3), np.uint8)
+        >>> mask = np.zeros((60, 80), bool)
+        >>> mask[20:40, 30:60] = True
+        >>> [x.shape for x in painted_pair(image, mask, mask, (20, 30, 40, 60), longer=300)]
+        [(200, 300, 3), (200, 300, 3)]
+    """
+    before, after, columns = _prepare(image, before, after, ('', ''), palette)
+    top, left, bottom, right = part or (0, 0, *image.shape[:2])
+    shape = bottom - top, right - left
+    scale = longer / max(shape) if part else min(1, longer / max(shape))
+    size = max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
+    cut = [_resize(array[top:bottom, left:right], size) for array in (image, before, after)]
+    line = max(2, round(max(size) / 400))
+    return tuple(paint(*cut, line) for _, paint in columns[:2])
+
+
 def _prepare(
     image: np.ndarray,
     before: np.ndarray,

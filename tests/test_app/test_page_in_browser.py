@@ -1,0 +1,275 @@
+"""The page in a real browser, with the network cut: what it shows, and that masks are the
+refiner's to the bit.
+
+``PAGE_PICTURES=docs/images`` writes the pictures of the documentation, with the shipped refiner.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip('gradio')
+pytest.importorskip('selenium')
+
+from fastapi import FastAPI  # noqa: E402
+
+from mmseg_cascadepsp.apis import Refiner  # noqa: E402
+from mmseg_cascadepsp.app.jobs import JobQueue  # noqa: E402
+from mmseg_cascadepsp.app.page import mount_page  # noqa: E402
+from mmseg_cascadepsp.cascade import Network  # noqa: E402
+from mmseg_cascadepsp.files.reading import read_labels, read_mask  # noqa: E402
+from mmseg_cascadepsp.files.samples import load_sample  # noqa: E402
+from mmseg_cascadepsp.models.refiner.zoo import shipped_folder  # noqa: E402
+
+from .browser import CHROMEDRIVER, CHROMIUM, Browser, Server, wait_for  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason='no chromium and chromedriver'),
+]
+
+
+class Gate(Network):
+    """A network behind a gate, which counts the photos that it is shown."""
+
+    def __init__(self, network):
+        self.network = network
+        self.strides, self.device, self.defaults = (
+            network.strides,
+            network.device,
+            network.defaults,
+        )
+        self.state = {'photos': 0, 'open': threading.Event()}  # shared by copies
+        self.state['open'].set()
+
+    def normalize(self, image):
+        return self.network.normalize(image)
+
+    def for_image(self, image):
+        self.state['photos'] += 1
+        passes = self.network.for_image(image)
+
+        def run(masks, strides):
+            assert self.state['open'].wait(60)
+            return passes(masks, strides)
+
+        return run
+
+
+@pytest.fixture(scope='module')
+def gate(refiner):
+    return Gate(refiner.network)
+
+
+@pytest.fixture(scope='module')
+def server(gate):
+    with JobQueue(4) as queue:
+        server = Server(mount_page(FastAPI(), queue, {'tiny': Refiner(gate)}))
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def browser(server, tmp_path):
+    downloads = tmp_path / 'downloads'
+    downloads.mkdir()
+    browser = Browser(server.url, downloads)
+    yield browser
+    foreign = [
+        address
+        for address in browser.requests()
+        if not address.startswith((server.url, 'data:', 'blob:', 'chrome:', 'about:'))
+    ]
+    browser.close()
+    assert not foreign, 'the page asked for something elsewhere'
+
+
+@pytest.fixture(scope='module')
+def sample():
+    pytest.importorskip('skimage')
+    return load_sample('coffee', shipped_folder('demo') / 'masks')
+
+
+@pytest.fixture
+def files(sample, tmp_path):
+    """Photo and mask on disk."""
+    return write(tmp_path, image=sample.image), write(tmp_path, mask=sample.coarse)
+
+
+def write(folder, **arrays):
+    ((name, array),) = arrays.items()
+    path = folder / f'{name}.png'
+    Image.fromarray(array.astype(np.uint8) * 255 if array.dtype == bool else array).save(path)
+    return path
+
+
+def give(browser, photo, mask=None):
+    browser.upload('#photo', photo)
+    wait_for(lambda: browser.find('#photo img'))
+    if mask is not None:
+        browser.upload('#mask', mask)
+        wait_for(lambda: Path(mask).name in browser.text('#mask'))
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def test_a_photo_and_its_mask(browser, sample, files, refiner):
+    give(browser, *files)
+    wait_for(lambda: browser.find('#understood img'))
+    assert 'Refined' in browser.refine()
+    assert len(wait_for(lambda: browser.all('#slider img'))) == 2
+    assert len(wait_for(lambda: browser.all('#zoom img'))) == 2
+    expected = refiner.refine(sample.image, sample.coarse)
+    assert 0 < np.mean(expected > 127) < 1
+    mask = browser.download('mask')
+    assert mask.name == 'image_mask.png'
+    np.testing.assert_array_equal(pixels(mask), (expected > 127) * np.uint8(255))
+    np.testing.assert_array_equal(pixels(browser.download('probability')), expected)
+    cut_out = pixels(browser.download('cut-out'))
+    np.testing.assert_array_equal(cut_out[..., :3], sample.image)
+    np.testing.assert_array_equal(cut_out[..., 3] > 0, expected > 127)
+    assert pixels(browser.download('overlay')).shape == sample.image.shape
+
+
+def test_an_example_is_refined_with_two_clicks(browser, gate):
+    browser.click('#examples button')
+    wait_for(lambda: browser.find('#understood img'))
+    assert 'Refined' in browser.refine()
+
+
+def test_a_painted_mask_has_the_full_size_of_the_photo(browser, sample, tmp_path, refiner):
+    photo = sample.image.repeat(4, axis=0).repeat(4, axis=1)  # the canvas holds a smaller one
+    give(browser, write(tmp_path, image=photo))
+    browser.click('#source label', 'paint')
+    canvas = wait_for(lambda: browser.find('#editor canvas'))
+    wait_for(lambda: '%' in browser.text('#editor'))
+    paint(browser, canvas, [(-60, -40), (60, -40), (60, 40), (-60, 40), (-60, -40)])
+    assert 'Refined' in browser.refine()
+    mask = pixels(browser.download('mask'))
+    assert mask.shape == photo.shape[:2]
+    cut_out = browser.download('cut-out')
+    assert pixels(cut_out).shape == (*photo.shape[:2], 4)
+
+
+def paint(browser, canvas, corners):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    browser.driver.execute_script('arguments[0].scrollIntoView({block: "center"})', canvas)
+    actions = ActionChains(browser.driver)
+    actions.move_to_element_with_offset(canvas, *corners[0]).click_and_hold()
+    for (x, y), (to_x, to_y) in zip(corners, corners[1:], strict=False):
+        actions.move_by_offset(to_x - x, to_y - y)
+    actions.release().perform()
+
+
+def test_a_wrong_pair_is_told_in_the_sentence_of_everywhere(browser, sample, files, tmp_path):
+    small = write(tmp_path, small=sample.coarse[:200, :300])
+    give(browser, files[0], small)
+    sentence = (
+        'mask small.png must have the size of the image image.png, 400 x 600 (H x W), got '
+        '200 x 300; resize the mask to the image.'
+    )
+    browser.wait_for_text('#note', sentence)
+    assert sentence in browser.refine()
+    assert browser.all('#status .wrong')
+
+
+def test_a_smaller_mask_is_stretched_if_asked(browser, sample, files, tmp_path, refiner):
+    small = write(tmp_path, small=sample.coarse[::2, ::2])
+    give(browser, files[0], small)
+    browser.wait_for_text('#note', 'must have the size')
+    browser.click('#resize label')
+    wait_for(lambda: browser.find('#understood img'))
+    assert 'Refined' in browser.refine()
+    mask = pixels(browser.download('mask'))
+    assert mask.shape == sample.coarse.shape
+
+
+def test_several_classes(browser, sample, files, tmp_path, refiner):
+    labels = np.zeros(sample.coarse.shape, np.uint8)
+    labels[sample.coarse] = 2
+    labels[:80, :200] = 7
+    labels[-20:] = 255
+    give(browser, files[0], write(tmp_path, labels=labels))
+    browser.click('#several label', 'several')
+    wait_for(lambda: browser.find('#understood img'))
+    assert 'Refined' in browser.refine()
+    got = read_labels(browser.download('mask'))
+    expected = refiner.refine_semantic(sample.image, labels.astype(np.int32))
+    np.testing.assert_array_equal(got, expected)
+    assert not browser.find('#get-cut-out').is_displayed()
+
+
+def test_what_is_no_picture_is_told(browser, files, tmp_path):
+    broken = tmp_path / 'broken.png'
+    broken.write_bytes(files[1].read_bytes()[:300])
+    give(browser, files[0], broken)
+    browser.wait_for_text('#note', 'broken.png cannot be read as an image')
+    assert '/tmp' not in browser.text('#note')
+
+
+def test_cancel_and_a_second_click(browser, files, gate):
+    give(browser, *files)
+    wait_for(lambda: browser.find('#understood img'))
+    gate.state['photos'] = 0
+    gate.state['open'].clear()
+    try:
+        browser.driver.execute_script(
+            'const b = document.querySelector("#refine"); b.click(); b.click(); b.click();'
+        )
+        browser.wait_for_text('#status', 'Refining')
+        assert not browser.find('#refine').is_enabled()
+        browser.click('#cancel')
+    finally:
+        gate.state['open'].set()
+    browser.wait_for_text('#status', 'Cancelled')
+    assert gate.state['photos'] == 1, 'a second click started a second run'
+    assert 'Refined' in browser.refine()
+
+
+def test_a_proposed_mask(browser, tmp_path, refiner):
+    cat = load_sample('chelsea', shipped_folder('demo') / 'masks')
+    give(browser, write(tmp_path, cat=cat.image))
+    browser.click('#source label', 'proposed')
+    browser.click('#find')
+    browser.wait_for_text('#thing', 'cat')
+    wait_for(lambda: browser.find('#understood img'))
+    assert 'Refined' in browser.refine()
+    assert pixels(browser.download('mask')).shape == cat.true.shape
+
+
+def test_a_photo_of_24_megapixels(browser, sample, tmp_path, refiner):
+    photo = np.tile(sample.image, (10, 10, 1))
+    mask = np.tile(sample.coarse, (10, 10))
+    mask[:, 3000:] = mask[2000:] = False
+    photo = write(tmp_path, image=photo)
+    give(browser, photo, write(tmp_path, mask=mask))
+    wait_for(lambda: browser.find('#understood img'))
+    assert 'Refined' in browser.refine(seconds=550)
+    expected = refiner.refine(pixels(photo), mask) > 127
+    np.testing.assert_array_equal(read_mask(browser.download('mask')) > 127, expected)
+
+
+@pytest.mark.skipif('PAGE_PICTURES' not in os.environ, reason='only if asked')
+@pytest.mark.parametrize('size', [(1400, 1000), (420, 900)])
+def test_pictures_of_the_page(size, tmp_path):
+    name = 'page.png' if size[0] > 1000 else 'page_narrow.png'
+    with JobQueue(4) as queue:
+        server = Server(mount_page(FastAPI(), queue, {'lite': Refiner('lite')}))
+        browser = Browser(server.url, tmp_path, size)
+        browser.click('#examples button')
+        wait_for(lambda: browser.find('#understood img'))
+        assert 'Refined' in browser.refine()
+        browser.picture(tmp_path / name)
+        browser.close()
+        server.stop()
+    picture = Image.open(tmp_path / name).convert('RGB').quantize(192)
+    path = Path(os.environ['PAGE_PICTURES'], name)
+    picture.save(path, optimize=True)
+    assert path.stat().st_size < 300_000
