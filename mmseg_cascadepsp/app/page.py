@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -102,6 +103,21 @@ def progress(job: Job) -> str:
     if job.text in ('waiting', 'running'):
         return 'It waits for its turn ...' if job.text == 'waiting' else 'Refining ...'
     return f'Refining: {job.text} ...'
+
+
+class Form(NamedTuple):
+    """What a user has given, as the parts of the page hand it on."""
+
+    photo: str | None
+    source: str
+    mask: str | None
+    several: bool
+    resize: bool
+    values: str | None
+    editor: dict | None
+    fill: bool
+    proposal: tuple[np.ndarray, list[str]] | None
+    thing: str | None
 
 
 class Page:
@@ -387,48 +403,45 @@ class Page:
             return None, None
         return {'background': image, 'layers': [], 'composite': None}, photo
 
-    def read(
-        self, photo, source, mask, several, resize, values, editor, fill, proposal, thing
-    ) -> work.Given:
+    def read(self, form: Form) -> work.Given:
         """What is to be refined.
 
         Raises:
             UserError: It cannot be read, or something is missing.
         """
-        if photo is None:
+        if form.photo is None:
             raise InvalidValueError('there is no photo yet: choose one, or one of the examples.')
-        photo = Path(photo)
-        if source == UPLOAD:
-            if mask is None:
+        photo = Path(form.photo)
+        if form.source == UPLOAD:
+            if form.mask is None:
                 raise InvalidValueError(
                     'there is no mask yet: choose a file, paint it, or let it be proposed.'
                 )
-            reading = work.parse_values(values)
-            return work.read_given(photo, Path(mask), several, resize, reading)
+            reading = work.parse_values(form.values)
+            return work.read_given(photo, Path(form.mask), form.several, form.resize, reading)
         image = read_image(photo)
-        if source == PAINT:
-            layers = editor['layers'] if editor else []
-            return work.Given(photo.stem, image, work.painted_mask(layers, image.shape[:2], fill))
-        if proposal is None or thing is None:
+        if form.source == PAINT:
+            layers = form.editor['layers'] if form.editor else []
+            mask = work.painted_mask(layers, image.shape[:2], form.fill)
+            return work.Given(photo.stem, image, mask)
+        if form.proposal is None or form.thing is None:
             raise InvalidValueError(
                 'nothing is proposed yet: press "Find persons, cats and horses".'
             )
-        labels, names = proposal
-        return work.Given(
-            photo.stem, image, labels if thing == ALL else labels == names.index(thing)
-        )
+        labels, names = form.proposal
+        mask = labels if form.thing == ALL else labels == names.index(form.thing)
+        return work.Given(photo.stem, image, mask)
 
-    def show_mask(self, photo, source, mask, *rest):
+    def show_mask(self, *values):
         """How the mask is understood, or what is wrong with it."""
-        hidden = gr.Image(visible=False)
-        if photo is None or source == PAINT or (source == UPLOAD and mask is None):
-            return hidden, ''
-        if source == PROPOSE and None in rest[-2:]:
+        form, hidden = Form(*values), gr.Image(visible=False)
+        there = {UPLOAD: form.mask, PAINT: None, PROPOSE: form.proposal and form.thing}
+        if form.photo is None or there[form.source] is None:
             return hidden, ''
         try:
-            given = self.read(photo, source, mask, *rest)
+            given = self.read(form)
         except UserError as error:
-            return hidden, said('wrong', sentence_of(error, photo, mask))
+            return hidden, said('wrong', sentence_of(error, form.photo, form.mask))
         return gr.Image(work.preview(given), visible=True), ''
 
     async def find_things(self, photo):
@@ -466,7 +479,8 @@ class Page:
     async def run(self, request: gr.Request, *values):
         """Refine, and tell how far it is."""
         *given, model, overview, max_change, region, L, strategy = values
-        session, paths = request.session_hash, (given[0], given[2])
+        form, session = Form(*given), request.session_hash
+        paths = form.photo, form.mask
         if session in self.running:  # a second click, however it came
             yield self.changes(busy=True)
             return
@@ -477,7 +491,7 @@ class Page:
         with tempfile.TemporaryDirectory(dir=self.folder.name) as folder:
             call = partial(
                 self._work,
-                given=given,
+                form=form,
                 refiner=self.refiners[model],
                 choices=choices,
                 folder=folder,
@@ -515,9 +529,9 @@ class Page:
             **buttons,
         }
 
-    def _work(self, job: Job, given, refiner, choices, folder):
+    def _work(self, job: Job, form, refiner, choices, folder):
         """In the queue's thread: from files to files."""
-        result = work.refine(job, refiner, self.read(*given), choices)
+        result = work.refine(job, refiner, self.read(form), choices)
         shown, zoomed = work.pictures(result)
         return result, shown, zoomed, work.write(result, Path(folder))
 
