@@ -12,7 +12,7 @@ from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
 #: Pixels dropped from each side of a crop's result, but at image borders (paper, section 3.2.2).
 CHIP = 16
-#: Smallest crop whose grid still moves: the step is ``L // 2 - 2 * CHIP``.
+#: Smallest crop whose grid still moves in the authors' code: by ``L // 2 - 2 * CHIP`` pixels.
 MIN_L = 2 * (2 * CHIP + 1)
 
 
@@ -60,7 +60,7 @@ def check_crop_size(L: int) -> int:
         )
     if L < MIN_L:
         raise InvalidValueError(
-            f'L must be at least {MIN_L} (crops advance by L // 2 - {2 * CHIP} pixels), got {L}'
+            f'L must be at least {MIN_L} (crops lose {CHIP} pixels at each side), got {L}'
         )
     return int(L)
 
@@ -130,12 +130,21 @@ def resize_longer_side(tensor: Tensor, size: int, mode: str) -> Tensor:
     )
 
 
-def crop_starts(side: int, L: int) -> tuple[int, ...]:
+def crop_starts(side: int, L: int, compat: str | None = None) -> tuple[int, ...]:
     """First pixels of the crops along one side of the image.
 
-    Every ``L // 2 - 32`` pixels, shifted inside at the end, without duplicates.
+    Every ``L // 2 - 32`` pixels, shifted inside at the end, without duplicates. Crops of less than
+    128 pixels would hardly advance by that (one pixel for L = 66), and a photo would get a crop
+    for each of its pixels. They advance by ``L // 4``, as a crop of 128 does, but for
+    ``compat='release'``.
+
+    Example:
+        >>> crop_starts(100, 66), len(crop_starts(100, 66, 'release'))
+        ((0, 16, 32, 34), 35)
     """
     step = check_crop_size(L) // 2 - 2 * CHIP
+    if compat != 'release':
+        step = max(step, L // 4)
     starts = (max(0, min(index * step, side - L)) for index in range(side // step + 1))
     return tuple(dict.fromkeys(starts))
 
@@ -154,7 +163,7 @@ def crop_at(top: int, left: int, height: int, width: int, L: int) -> Crop:
     )
 
 
-def crop_grid(height: int, width: int, L: int) -> Iterator[Crop]:
+def crop_grid(height: int, width: int, L: int, compat: str | None = None) -> Iterator[Crop]:
     """The crops of the Local step (paper, section 3.2.2), column by column.
 
     Crops are L x L (smaller only where the image is), so all have the same size. From each side
@@ -164,6 +173,8 @@ def crop_grid(height: int, width: int, L: int) -> Iterator[Crop]:
     Args:
         height, width: size of the image, at least 1.
         L: side of a crop, at least 66.
+        compat: ``'release'``: the authors' grid for ``L`` below 128, too, see
+            :func:`crop_starts`.
 
     Yields:
         :class:`Crop`.
@@ -171,7 +182,7 @@ def crop_grid(height: int, width: int, L: int) -> Iterator[Crop]:
     Raises:
         ValueError: ``L < 66``.
     """
-    tops, lefts = crop_starts(height, L), crop_starts(width, L)
+    tops, lefts = (crop_starts(side, L, compat) for side in (height, width))
     for left in lefts:
         for top in tops:
             yield crop_at(top, left, height, width, L)

@@ -245,7 +245,7 @@ def local_crops(
         >>> half[..., 150:] = 1
         >>> crops = local_crops({1: half}, (100, 300), CascadeSettings(L=100))
         >>> [crop.outer.left for crop in crops]
-        [54, 72, 90, 108, 126, 144]
+        [75, 100, 125]
     """
     finest = coarse[min(coarse)]
 
@@ -256,7 +256,7 @@ def local_crops(
         cells = boundary_cells(lambda top, bottom: hard(Box(top, 0, bottom, size[1])), *size)
         laid = adaptive_crops(cells, *size, settings.L)
     else:
-        laid = sorted(crop_grid(*size, settings.L))
+        laid = sorted(crop_grid(*size, settings.L, settings.compat))
     wanted = _FILTERS[settings.crop_filter]
     return [crop for crop in laid if wanted(hard(crop.outer))]
 

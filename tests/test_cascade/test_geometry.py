@@ -109,7 +109,26 @@ def crops_by_definition(height, width, L):
 @given(sides, sides, st.integers(70, 500))
 @settings(max_examples=25, deadline=None)
 def test_crop_grid_is_the_definition(height, width, L):
-    assert list(crop_grid(height, width, L)) == crops_by_definition(height, width, L)
+    authors = crops_by_definition(height, width, L)
+    assert list(crop_grid(height, width, L, 'release')) == authors
+    assert L < 128 or list(crop_grid(height, width, L)) == authors
+
+
+@pytest.mark.parametrize(('L', 'few', 'authors'), [(66, 256, 55225), (90, 121, 324)])
+def test_small_crops_advance_by_a_quarter(L, few, authors):
+    """A photo has not as many crops as pixels, unless the authors' results are wanted."""
+    assert len(list(crop_grid(300, 300, L))) == few
+    assert crop_grid_size(300, L) ** 2 == authors
+
+
+def crop_grid_size(side, L):
+    return len(list(crop_grid(side, 1, L, 'release')))
+
+
+@given(sides, crop_sizes)
+@settings(max_examples=60, deadline=None)
+def test_crops_cover_a_pixel_a_few_times(side, L):
+    assert len(list(crop_grid(side, 1, L))) <= 4 * max(0, side - L) / (L - 3) + 2
 
 
 @given(sides, sides, crop_sizes)

@@ -93,7 +93,7 @@ def test_refine_equals_the_authors(network, numbers, case):
     assert (difference == 0).mean() >= 0.999
     if not fast:
         refined = int(numbers[f'{name}_crops'])
-        assert 0 < refined < sum(1 for _ in crop_grid(height, width, L))
+        assert 0 < refined < sum(1 for _ in crop_grid(height, width, L, 'release'))
 
 
 def test_paper_options_of_the_config():
