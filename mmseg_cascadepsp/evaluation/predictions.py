@@ -4,8 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mmseg_cascadepsp.errors import InvalidTypeError
 from mmseg_cascadepsp.files import to_dataset_ids
 from mmseg_cascadepsp.files.label_ids import VOID
+
+from .functional.checks import check_array
 
 
 def as_annotation(labels: np.ndarray, sample: Mapping, meta: Mapping) -> np.ndarray:
@@ -21,6 +24,9 @@ def as_annotation(labels: np.ndarray, sample: Mapping, meta: Mapping) -> np.ndar
         ``(H, W)``. A label map has the ids of the dataset's annotations and is uint8, or uint16
         where an id is above 255. A mask is uint8 of 0 and 255.
 
+    Raises:
+        InvalidTypeError: The prediction is no array of integers.
+
     Example:
         >>> import numpy as np
         >>> from mmseg_cascadepsp.evaluation import as_annotation
@@ -30,6 +36,9 @@ def as_annotation(labels: np.ndarray, sample: Mapping, meta: Mapping) -> np.ndar
         >>> as_annotation(labels, {}, {'classes': ('sky', 'road'), 'reduce_zero_label': True})
         array([[1, 2]], dtype=uint8)
     """
+    labels = check_array('labels', labels)
+    if labels.dtype.kind not in 'biu':
+        raise InvalidTypeError(f'labels must hold class indices as integers, got {labels.dtype}.')
     if 'object_class' in sample or 'classes' not in meta:
         return (labels > 0).astype(np.uint8) * 255
     void = VOID if len(meta['classes']) <= VOID else None

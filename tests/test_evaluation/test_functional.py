@@ -329,8 +329,8 @@ def test_bad_input_is_named(call, error, words):
 @pytest.mark.parametrize(
     ('change', 'error', 'words'),
     [
-        ({'pred': [[0, 1], [0]]}, ValueError, r'pred must be an array \(H, W\)'),
-        ({'pred': np.array([['a', 'b']])}, ValueError, 'a mask of bool .*got <U1;'),
+        ({'pred': [[0, 1], [0]]}, ValueError, 'pred must be an array of numbers: '),
+        ({'pred': np.array([['a', 'b']])}, TypeError, 'an array of numbers, got ndarray of <U1'),
         (
             {'pred': np.zeros((2, 1, 2), bool)},
             ValueError,
@@ -354,7 +354,7 @@ def test_one_sentence_for_what_cannot_be_scored(change, error, words):
 @pytest.mark.parametrize(
     ('change', 'error', 'words'),
     [
-        ({'num_classes': 0}, ValueError, 'num_classes must be at least 1, got 0'),
+        ({'num_classes': 0}, ValueError, 'num_classes must be from 1 to 65536, got 0'),
         ({'num_classes': 1.5}, TypeError, 'num_classes must be an integer, got 1.5'),
         ({'ignore_index': 'x'}, TypeError, "ignore_index must be an integer, got 'x'"),
         ({'pred': np.zeros((2, 1, 2), int)}, ValueError, r'one picture of shape \(1, 2\)'),

@@ -3,7 +3,15 @@
 import cv2
 import numpy as np
 
-from ..functional.checks import check_binary, check_labels, check_range, check_share
+from mmseg_cascadepsp.errors import InvalidValueError
+
+from ..functional.checks import (
+    check_binary,
+    check_labels,
+    check_mask,
+    check_number,
+    check_range,
+)
 from ..functional.iou import iou_compute, nan_mean
 
 
@@ -15,14 +23,14 @@ def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray
 
     Args:
         mask: The mask ``(H, W)``, bool or 0/1.
-        dilation_ratio: Share of the diagonal, 0.02 in Cheng et al.
+        dilation_ratio: Share of the diagonal, 0 to 1, 0.02 in Cheng et al.
 
     Returns:
         bool ``(H, W)``.
 
     Raises:
-        InvalidTypeError: ``dilation_ratio`` is no number.
-        InvalidValueError: It is not from 0 to 1.
+        InvalidTypeError: ``mask`` is no array of numbers, or ``dilation_ratio`` no number.
+        InvalidValueError: ``mask`` is no mask of one image, or ``dilation_ratio`` out of range.
 
     Example:
         >>> import numpy as np
@@ -34,8 +42,12 @@ def inner_boundary(mask: np.ndarray, dilation_ratio: float = 0.02) -> np.ndarray
                [0, 1, 0, 1, 0],
                [0, 1, 1, 1, 0]])
     """
-    check_share('dilation_ratio', dilation_ratio)
-    mask = np.asarray(mask).astype(np.uint8)
+    mask = check_mask('mask', mask)
+    if mask.ndim != 2 or not mask.size:
+        raise InvalidValueError(
+            f'mask must be of shape (H, W) with at least one pixel, got {mask.shape}.'
+        )
+    check_number('dilation_ratio', dilation_ratio, 0, 1)
     width = max(1, int(round(dilation_ratio * np.hypot(*mask.shape))))
     x, y, w, h = cv2.boundingRect(mask)
     window = slice(y, y + h), slice(x, x + w)

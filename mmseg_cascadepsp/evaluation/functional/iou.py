@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..functional.checks import check_binary, check_labels, check_range
+from mmseg_cascadepsp.errors import InvalidValueError
+
+from ..functional.checks import check_array, check_binary, check_labels, check_range
 
 
 def iou_update(pred: np.ndarray, target: np.ndarray) -> tuple[int, int]:
@@ -45,6 +47,10 @@ def iou_compute(intersection: ArrayLike, union: ArrayLike) -> Any:
     Returns:
         IoU from 0 to 1, a float or an array. It is NaN where the union is empty.
 
+    Raises:
+        InvalidTypeError: One of them is no number and no array of numbers.
+        InvalidValueError: The shapes differ.
+
     Example:
         >>> from mmseg_cascadepsp.evaluation import iou_compute
         >>> iou_compute(1, 4)
@@ -52,7 +58,13 @@ def iou_compute(intersection: ArrayLike, union: ArrayLike) -> Any:
         >>> iou_compute([1, 0], [4, 0]).tolist()
         [0.25, nan]
     """
-    intersection, union = np.asarray(intersection, float), np.asarray(union, float)
+    intersection = check_array('intersection', intersection).astype(float)
+    union = check_array('union', union).astype(float)
+    if intersection.shape != union.shape:
+        raise InvalidValueError(
+            f'intersection and union must be of the same shape, got {intersection.shape} and '
+            f'{union.shape}.'
+        )
     iou = np.divide(intersection, union, out=np.full(union.shape, np.nan), where=union > 0)
     return iou if iou.ndim else float(iou)
 
@@ -66,12 +78,15 @@ def nan_mean(values: ArrayLike) -> float:
     Returns:
         Their mean. It is NaN, without a warning, when nothing is left.
 
+    Raises:
+        InvalidTypeError: They are no numbers.
+
     Example:
         >>> from mmseg_cascadepsp.evaluation import nan_mean
         >>> nan_mean([0.5, float('nan')]), nan_mean([])
         (0.5, nan)
     """
-    numbers = np.asarray(values, float)
+    numbers = check_array('values', values).astype(float)
     numbers = numbers[~np.isnan(numbers)]
     return float(numbers.mean()) if numbers.size else float('nan')
 

@@ -5,11 +5,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
-from ..functional.checks import check_binary, check_integer, check_labels, check_range
+from ..functional.checks import (
+    check_array,
+    check_binary,
+    check_labels,
+    check_number,
+    check_range,
+)
 
 NUM_RADII = 5
+#: Of an image of a million pixels a side. Larger kernels are a mistake.
+MAX_RADIUS = 10_000
 
 
 def boundary_radii(height: int, width: int, r0: int = 1) -> list[int]:
@@ -25,8 +33,9 @@ def boundary_radii(height: int, width: int, r0: int = 1) -> list[int]:
         Five radii in pixels.
 
     Raises:
-        InvalidTypeError: ``r0`` is no integer.
-        InvalidValueError: It is not between 1 and 5, so a radius could become 0.
+        InvalidTypeError: One of them is no integer.
+        InvalidValueError: ``r0`` is not between 1 and 5, so a radius could become 0, or the image
+            has no pixels.
 
     Example:
         >>> from mmseg_cascadepsp.evaluation import boundary_radii
@@ -35,9 +44,9 @@ def boundary_radii(height: int, width: int, r0: int = 1) -> list[int]:
         >>> boundary_radii(1080, 1920, r0=3)
         [3, 4, 5, 7, 8]
     """
-    check_integer('r0', r0)
-    if not 1 <= r0 <= 5:
-        raise InvalidValueError(f'r0 must be between 1 and 5 (1: release, 3: paper), got {r0}.')
+    check_number('r0', r0, 1, 5, whole=True)
+    for name, side in (('height', height), ('width', width)):
+        check_number(name, side, 1, 100 * MAX_RADIUS, whole=True)
     largest = (width + height) / 300
     return [r0 + int((largest - r0) / NUM_RADII * i) for i in range(NUM_RADII)]
 
@@ -49,11 +58,15 @@ def boundary_region(mask: np.ndarray, radius: int) -> np.ndarray:
     gradient.
 
     Args:
-        mask: A mask of 0/1 or a label map ``(H, W)``, uint8 or uint16.
-        radius: Radius of the kernel in pixels.
+        mask: A mask of bool or 0/1, or a label map ``(H, W)``, of integers from 0 to 65535.
+        radius: Radius of the kernel in pixels, at least 1.
 
     Returns:
         bool ``(H, W)``.
+
+    Raises:
+        InvalidTypeError: ``mask`` is no array of integers, or ``radius`` no integer.
+        InvalidValueError: ``mask`` has another shape or values, or ``radius`` is below 1.
 
     Example:
         >>> import numpy as np
@@ -61,6 +74,17 @@ def boundary_region(mask: np.ndarray, radius: int) -> np.ndarray:
         >>> boundary_region(np.array([[0, 0, 0, 1, 1]], np.uint8), 1).astype(int)
         array([[0, 0, 1, 1, 0]])
     """
+    mask = check_array('mask', mask)
+    if mask.dtype.kind not in 'biu':
+        raise InvalidTypeError(f'mask must hold integers, got {mask.dtype}.')
+    if mask.ndim != 2 or not mask.size or mask.min() < 0 or mask.max() >= 2**16:
+        raise InvalidValueError(
+            'mask must be of shape (H, W) with at least one pixel and values from 0 to 65535, got '
+            f'{mask.shape}{f" from {mask.min()} to {mask.max()}" if mask.size else ""}.'
+        )
+    check_number('radius', radius, 1, MAX_RADIUS, whole=True)
+    if mask.dtype not in (np.uint8, np.uint16):
+        mask = mask.astype(np.uint8 if mask.dtype == bool else np.uint16)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, kernel) > 0
 
@@ -122,13 +146,24 @@ def mba_compute(correct: np.ndarray, total: np.ndarray) -> Any:
     Returns:
         mBA from 0 to 1, of shape ``(...)``. It is NaN without boundary.
 
+    Raises:
+        InvalidTypeError: One of them is no array of numbers.
+        InvalidValueError: The shapes do not agree.
+
     Example:
         >>> import numpy as np
         >>> from mmseg_cascadepsp.evaluation import mba_compute
         >>> float(mba_compute(np.array([1, 1, 2, 3, 4]), np.array([2, 2, 4, 4, 4])))
         0.65
     """
-    correct, total = np.asarray(correct, float), np.asarray(total, float)
+    correct = check_array('correct', correct).astype(float)
+    total = check_array('total', total).astype(float)
+    if not correct.ndim or total.shape not in (correct.shape, correct.shape[-1:]):
+        raise InvalidValueError(
+            f'correct and total must be of shape (..., {NUM_RADII}), or total ({NUM_RADII},), got '
+            f'{correct.shape} and {total.shape}.'
+        )
+    total = np.broadcast_to(total, correct.shape)
     accuracy = np.divide(correct, total, out=np.full(correct.shape, np.nan), where=total > 0)
     return accuracy.mean(axis=-1)
 
@@ -158,7 +193,7 @@ def mean_boundary_accuracy(pred: np.ndarray, target: np.ndarray, r0: int = 1) ->
         >>> round(mean_boundary_accuracy(np.roll(truth, 1, axis=1), truth), 4)
         0.7436
     """
-    return float(mba_compute(*mba_update(pred, target, r0)))
+    return float(mba_compute(*mba_update(*check_binary(pred, target), r0)))
 
 
 def multiclass_mba_update(
@@ -196,14 +231,19 @@ def multiclass_mba_update(
         (array([2, 2, 2, 2, 2]), array([3, 3, 3, 3, 3]))
     """
     pred, target = check_labels(pred, target, several=True)
-    check_integer('ignore_index', ignore_index)
+    check_number('ignore_index', ignore_index, -(2**63), 2**63, whole=True)
     height, width = target.shape
     radii = boundary_radii(height, width, r0)
     valid = target != ignore_index
     right = (pred == target) & valid
     # A pixel is near a boundary of some class where the kernel sees two labels: one gradient of
     # the label map is the union of the gradients of all its classes.
-    ids = np.unique(target, return_inverse=True)[1].reshape(target.shape).astype(np.uint16)
+    present, ids = np.unique(target, return_inverse=True)
+    if len(present) > 2**16:
+        raise InvalidValueError(
+            f'target holds {len(present)} different ids, which is no label map of classes.'
+        )
+    ids = ids.reshape(target.shape).astype(np.uint16)
     correct, total = [], []
     for radius in radii:
         near = boundary_region(ids, radius) & valid
@@ -252,4 +292,5 @@ def multiclass_mean_boundary_accuracy(
         >>> multiclass_mean_boundary_accuracy(labels, truth)
         0.75
     """
+    pred, target = check_labels(pred, target)
     return float(mba_compute(*multiclass_mba_update(pred, target, r0, ignore_index)))

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from mmseg_cascadepsp.errors import InvalidValueError
+
 from ..functional.boundary_iou import (
     boundary_iou_update,
     multiclass_boundary_iou_update,
 )
-from ..functional.checks import check_binary, check_labels
+from ..functional.checks import check_binary, check_counts, check_labels, together
 from ..functional.iou import (
     iou_compute,
     iou_update,
@@ -83,7 +85,7 @@ def mask_scores_compute(counts: np.ndarray) -> dict[str, float]:
         >>> mask_scores_compute(counts)['IoU'], mask_scores_compute(counts)['mBA']
         (0.5, 0.375)
     """
-    counts = np.asarray(counts).reshape(-1, NUM_COUNTS)
+    counts = check_counts('counts', counts, NUM_COUNTS)
     total = counts.sum(axis=0)
     accuracy = mba_compute(counts[:, 5 : 5 + NUM_RADII], counts[:, 5 + NUM_RADII :])
     return {
@@ -125,8 +127,8 @@ def mask_scores(
         (0.6667, 0.5)
     """
     rows = [
-        mask_scores_update(pred, target, r0, dilation_ratio)
-        for pred, target in zip(preds, targets, strict=True)
+        mask_scores_update(*check_binary(pred, target), r0, dilation_ratio)
+        for pred, target in together(preds=preds, targets=targets)
     ]
     return mask_scores_compute(np.reshape(rows, (-1, NUM_COUNTS)))
 
@@ -151,7 +153,12 @@ def mask_harm_compute(before: np.ndarray, after: np.ndarray) -> dict[str, float]
         >>> harm['harmed_0.5'], harm['harmed_2'], round(harm['worst_tenth'], 3)
         (0.5, 0.0, -0.01)
     """
-    before, after = (np.asarray(counts).reshape(-1, NUM_COUNTS) for counts in (before, after))
+    before = check_counts('before', before, NUM_COUNTS)
+    after = check_counts('after', after, NUM_COUNTS)
+    if len(before) != len(after):
+        raise InvalidValueError(
+            f'before and after must be of the same images, got {len(before)} and {len(after)}.'
+        )
     change = iou_compute(*after[:, :2].T) - iou_compute(*before[:, :2].T)
     change = np.sort(change[~np.isnan(change)])
     lost = -change - 1e-9  # half a point exactly, but for rounding, is not more than half a point
@@ -199,8 +206,10 @@ def mask_harm(
         (0.5, -0.1667, 0.0)
     """
     rows = [
-        mask_scores_update(np.stack([before, after]), target)
-        for before, after, target in zip(coarse, refined, targets, strict=True)
+        mask_scores_update(
+            np.stack([check_binary(before, target)[0], check_binary(after, target)[0]]), target
+        )
+        for before, after, target in together(coarse=coarse, refined=refined, targets=targets)
     ]
     counts = np.reshape(rows, (-1, 2, NUM_COUNTS))
     return mask_harm_compute(counts[:, 0], counts[:, 1])
@@ -333,6 +342,17 @@ def label_scores_compute(
         >>> label_scores_compute([counts, counts])
         {'mIoU': 0.5, 'mBA': 0.5, 'BoundaryIoU': 0.5}
     """
+    if isinstance(counts, Mapping) or not isinstance(counts, Sequence) or not counts:
+        raise InvalidValueError(
+            'counts must be a list of what label_scores_update returned, of at least one image.'
+        )
+    keys = set(counts[0]) if isinstance(counts[0], Mapping) else set()
+    if not {'areas', 'right', 'near'} <= keys or any(
+        not isinstance(image, Mapping) or set(image) != keys for image in counts
+    ):
+        raise InvalidValueError(
+            'counts must be what label_scores_update returned, of the same scores in each image.'
+        )
     areas = np.stack([image['areas'] for image in counts]).sum(axis=0, dtype=np.int64)
     iou, boundary = iou_compute(*areas[:2]), iou_compute(*areas[2:])
     accuracy = [mba_compute(image['right'], image['near']) for image in counts]
@@ -382,8 +402,10 @@ def label_scores(
     """
     scores = label_scores_compute(
         [
-            label_scores_update(pred, target, num_classes, ignore_index, r0, dilation_ratio)
-            for pred, target in zip(preds, targets, strict=True)
+            label_scores_update(
+                *check_labels(pred, target), num_classes, ignore_index, r0, dilation_ratio
+            )
+            for pred, target in together(preds=preds, targets=targets)
         ]
     )
     return {name: float(score) for name, score in scores.items()}
