@@ -10,7 +10,7 @@ import numpy as np
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
 from .geometry import Box
-from .settings import FusionSettings
+from .settings import FusionSettings, check_ignore_index
 
 #: Radius of the disc that closes small gaps between the parts of a component.
 RADIUS = 5
@@ -47,9 +47,10 @@ def check_labels(
         ignore_index: id of void pixels; None if there are none.
 
     Raises:
-        TypeError: not an integer array.
+        TypeError: not an integer array, or ``ignore_index`` no integer.
         ValueError: other shape than the image's, negative ids, ids out of range.
     """
+    check_ignore_index(ignore_index)
     if not isinstance(labels, np.ndarray):
         raise InvalidTypeError(
             f'labels must be a numpy array (H, W), got {type(labels).__name__}.'

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
+
 from .components import Component
 from .geometry import Box
 from .settings import FusionSettings
@@ -26,6 +28,42 @@ class SceneResult(NamedTuple):
     confidence: np.ndarray
     components: list[Component]
     found: int
+
+
+def check_logits(logits: Tensor | np.ndarray) -> Tensor:
+    """Check the values of logits.
+
+    Args:
+        logits: (classes, H, W), a tensor or an array of numbers. A class that is out of the
+            question may have -inf.
+
+    Returns:
+        A tensor, which shares the memory where it can.
+
+    Raises:
+        InvalidTypeError: They are no numbers.
+        InvalidValueError: A pixel has NaN, +inf, or -inf for all classes, so that its softmax is
+            none.
+
+    Example:
+        >>> check_logits(np.zeros((2, 1, 1))).shape
+        torch.Size([2, 1, 1])
+    """
+    if isinstance(logits, np.ndarray):
+        if logits.dtype.kind not in 'iuf':
+            raise InvalidTypeError(f'logits must be numbers, got an array of {logits.dtype}.')
+        # Torch takes no negative strides, no other byte order and few kinds.
+        is_known = logits.dtype in (np.float16, np.float32, np.float64)
+        logits = np.ascontiguousarray(logits, logits.dtype if is_known else np.float32)
+        logits = torch.from_numpy(logits if logits.flags.writeable else logits.copy())
+    if not logits.is_floating_point():
+        logits = logits.float()
+    if not torch.isfinite(logits.amax(0)).all():
+        raise InvalidValueError(
+            'logits must have a finite maximum at each pixel, got NaN or infinite ones; check the '
+            'model, which may have overflowed in half precision.'
+        )
+    return logits
 
 
 class Fusion:
@@ -65,9 +103,7 @@ class Fusion:
         self.labels, self.settings = labels, settings
         self.logits = None
         if logits is not None and settings.prior_weight > 0:
-            if isinstance(logits, np.ndarray):  # torch takes no negative strides
-                logits = np.ascontiguousarray(logits)
-            self.logits = torch.as_tensor(logits)
+            self.logits = check_logits(logits)
             self.normalizer = self.logits.float().logsumexp(0)
             #: Highest probability of any part: what it leaves is the background's.
             self.claimed = np.zeros(labels.shape, np.float32)

@@ -43,7 +43,7 @@ def _check(
     if logits is None:
         return
     classes = int(np.max(labels, initial=background or 0, where=labels != void)) + 1
-    shape = tuple(getattr(logits, 'shape', ()))
+    shape = tuple(logits.shape) if isinstance(logits, (Tensor, np.ndarray)) else ()
     if len(shape) != 3 or shape[1:] != labels.shape or shape[0] < classes:
         raise InvalidValueError(
             f'logits must be (classes, {labels.shape[0]}, {labels.shape[1]}) with at '

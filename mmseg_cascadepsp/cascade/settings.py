@@ -1,6 +1,9 @@
 """The settings, declared once: how a cascade runs, and how label maps are fused."""
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
@@ -16,18 +19,68 @@ COMPAT = (None, 'release')
 
 
 def _one_of(name: str, value: object, known: tuple) -> None:
-    if value not in known:
+    if not isinstance(value, (str, type(None))) or value not in known:
         raise InvalidValueError(
             f'{name} must be one of {", ".join(map(repr, known))}, got {value!r}.'
         )
 
 
 def _within(name: str, value: float, low: float, high: float = float('inf')) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidTypeError(f'{name} must be a number, got {value!r}.')
-    if not low <= value <= high:
+    if not low <= value <= high or not math.isfinite(value):
         bounds = f'at least {low}' if high == float('inf') else f'from {low} to {high}'
         raise InvalidValueError(f'{name} must be {bounds}, got {value}.')
+
+
+def check_integer(name: str, value: object, low: float = -math.inf) -> None:
+    """Check an integer of the settings or beside them.
+
+    Args:
+        name: Of the argument, for the message.
+        value: What was given.
+        low: The least that it may be.
+
+    Raises:
+        InvalidTypeError: It is no integer.
+        InvalidValueError: It is below ``low``.
+
+    Example:
+        >>> check_integer('levels', 2, 1)
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InvalidTypeError(f'{name} must be an integer, got {value!r}.')
+    if value < low:
+        raise InvalidValueError(f'{name} must be at least {low}, got {value}.')
+
+
+def check_ignore_index(value: object) -> None:
+    """Check the id of void pixels.
+
+    Args:
+        value: An integer, or None if there are none.
+
+    Raises:
+        InvalidTypeError: It is something else.
+
+    Example:
+        >>> check_ignore_index(255)
+    """
+    if value is not None:
+        check_integer('ignore_index', value)
+
+
+def _flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidTypeError(f'{name} must be True or False, got {value!r}.')
+
+
+def _ids(name: str, ids: object) -> frozenset[int]:
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Collection):
+        raise InvalidTypeError(f'{name} must be ids of classes, got {ids!r}.')
+    for each in ids:
+        check_integer(f'each id of {name}', each, 0)
+    return frozenset(ids)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,14 +175,9 @@ class CascadeSettings:
                 f"'boundary', got {self.crop_filter!r}; it goes with crops='uniform'."
             )
         for name in ('levels', 'batch_size'):
-            _within(name, getattr(self, name), 1)
-            if getattr(self, name) % 1:
-                raise InvalidTypeError(f'{name} must be an integer, got {getattr(self, name)!r}.')
+            check_integer(name, getattr(self, name), 1)
         for name in ('enlarge', 'remove_detached'):
-            if not isinstance(getattr(self, name), bool):
-                raise InvalidTypeError(
-                    f'{name} must be True or False, got {getattr(self, name)!r}.'
-                )
+            _flag(name, getattr(self, name))
         if self.overview is not None:
             _within('overview', self.overview, 0, 1)
             if self.overview == 0:  # as people switch off what is a number
@@ -174,12 +222,16 @@ class CascadeSettings:
 def call_settings(fast: bool | None = None, L: int | None = None) -> dict:
     """The settings that ``fast`` and ``L`` of a call stand for.
 
+    Raises:
+        InvalidTypeError: ``fast`` is neither True, False nor None.
+
     Example:
         >>> call_settings(fast=True, L=500)
         {'steps': 'global', 'L': 500}
     """
     settings: dict[str, str | int] = {}
     if fast is not None:
+        _flag('fast', fast)
         settings['steps'] = 'global' if fast else 'both'
     if L is not None:
         settings['L'] = L
@@ -241,8 +293,8 @@ class FusionSettings:
     compat: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'stuff', frozenset(self.stuff))
-        object.__setattr__(self, 'keep', frozenset(self.keep))
+        for name in ('stuff', 'keep'):
+            object.__setattr__(self, name, _ids(name, getattr(self, name)))
         _one_of('compat', self.compat, COMPAT)
         for name, bounds in {
             'attenuation': (0, 1),
@@ -251,11 +303,15 @@ class FusionSettings:
             'min_area': (0,),
             'padding': (0, 100),
             'min_size': (1,),
-            'batch_size': (1,),
         }.items():
             _within(name, getattr(self, name), *bounds)
-        if self.max_components is not None:
-            _within('max_components', self.max_components, 0)
+        _flag('protect', self.protect)
+        check_ignore_index(self.ignore_index)
+        check_integer('batch_size', self.batch_size, 1)
+        for name, low in {'background': 0, 'num_classes': 1, 'max_components': 0}.items():
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), low)
+        check_integer('bucket', self.bucket)
         if self.bucket < 8 or self.bucket % 8:
             raise InvalidValueError(f'bucket must be a multiple of 8, got {self.bucket}.')
         if self.compat == 'release':

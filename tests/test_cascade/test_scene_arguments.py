@@ -25,7 +25,7 @@ def label_map():
     ('options', 'words'),
     [
         (dict(background=5, logits=np.zeros((2, 80, 80))), 'at least 6 classes'),
-        (dict(background=-1), 'background must be an id'),
+        (dict(background=-1), 'background must be at least 0, got -1'),
         (dict(background=300), 'labels of uint8 can hold, got 300'),
     ],
 )

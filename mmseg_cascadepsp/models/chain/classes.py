@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from numbers import Integral
 
 from mmseg.registry import DATASETS
 
-from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
 #: Names of the background class, in lower case.
 BACKGROUND_NAMES = ('background', '_background_', '__background__', 'bg')
@@ -131,6 +132,35 @@ def _class_names(dataset: str) -> tuple[str, ...]:
     return DATASETS.get(dataset).METAINFO['classes']
 
 
+def check_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Check the names of the classes.
+
+    Args:
+        classes: Names of all classes, in order, or None if they are not known.
+
+    Returns:
+        The names.
+
+    Raises:
+        InvalidTypeError: They are no list of names. A single string is none: ``('cat',)`` has one
+            class, ``'cat'`` would have three.
+
+    Example:
+        >>> check_classes(['cat', 'dog'])
+        ('cat', 'dog')
+    """
+    if classes is None:
+        return None
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise InvalidTypeError(
+            f'classes must be a list of the names of all classes, in order, got {classes!r}.'
+        )
+    for name in classes:
+        if not isinstance(name, str):
+            raise InvalidTypeError(f'classes must be names, got {name!r} among them.')
+    return tuple(classes)
+
+
 def known_dataset(classes: Sequence[str] | None) -> str | None:
     """Recognise a dataset by its class names.
 
@@ -178,7 +208,8 @@ def class_id(name: int | str, classes: Sequence[str] | None, argument: str) -> i
         argument: Name of the argument, for the error message.
 
     Raises:
-        InvalidValueError: The class is unknown, or a name is given without ``classes``.
+        InvalidValueError: It is neither an id nor a name, the class is unknown, or a name is given
+            without ``classes``.
 
     Example:
         >>> class_id('dog', ['cat', 'dog'], 'foreground')
@@ -198,7 +229,7 @@ def class_id(name: int | str, classes: Sequence[str] | None, argument: str) -> i
                 f'{len(names)} classes' + (f'; near: {", ".join(near)}.' if near else '.')
             )
         return names.index(_key(name))
-    if isinstance(name, bool) or not hasattr(name, '__index__'):
+    if isinstance(name, bool) or not isinstance(name, Integral):
         raise InvalidValueError(f'{argument} must be ids or names of classes, got {name!r}.')
     if int(name) < 0 or (classes is not None and int(name) >= len(classes)):
         top = 'up' if classes is None else f'to {len(classes) - 1}'
@@ -222,6 +253,7 @@ def stuff_ids(
         The ids.
 
     Raises:
+        InvalidTypeError: ``stuff`` or ``classes`` is of another type.
         InvalidValueError: The dataset or a class is unknown.
 
     Example:
@@ -230,6 +262,9 @@ def stuff_ids(
         >>> stuff_ids(['Sky', 3], classes=['car', 'sky', 'tree', 'road'])
         frozenset({1, 3})
     """
+    classes = check_classes(classes)
+    if not isinstance(stuff, (str, Collection)):
+        raise InvalidTypeError(f'stuff must be ids or names of classes, got {stuff!r}.')
     if isinstance(stuff, str):
         if stuff == 'auto':
             stuff = known_dataset(classes)

@@ -1,10 +1,12 @@
 """Any segmentor of MMSeg, followed by the refiner."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from mmengine.logging import print_log
+from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import load_checkpoint
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor, SegTTAModel
@@ -12,6 +14,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_cascadepsp.cascade.settings import check_ignore_index
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.models.refiner.inference import check_precision
 
@@ -21,6 +24,7 @@ from .building import (
     build_segmentor,
     check_segmentor_weights,
 )
+from .classes import check_classes
 from .original_pixels import enlarge_labels, original_pixels
 from .strategies import build_strategy, known_strategy
 
@@ -39,6 +43,7 @@ class RefinedSegmentor(BaseSegmentor):
     255.
 
     Checkpoints of the segmentor alone can be loaded. Segmentor and refiner are trained separately.
+    Without a GPU, synchronised norms (SyncBN) of the segmentor become plain ones.
 
     In a config, write ``model = dict(_delete_=True, type='RefinedSegmentor',
     segmentor={{_base_.model}}, refiner='lite')``.
@@ -53,14 +58,15 @@ class RefinedSegmentor(BaseSegmentor):
         checkpoint: File or address of the segmentor's weights. Usually the runner loads them.
         refiner_checkpoint: Weights of the refiner. Named refiners have their own by default.
         classes: Names of all classes, in order. Strategies find stuff and background by them. The
-            default is ``dataset_meta['classes']``.
+            default is ``dataset_meta['classes']``, if that are so many names as the segmentor has
+            classes.
         enlarge: How the output of the segmentor is resized to the photo. ``'logits'`` resizes
             logits bilinearly, as MMSeg does. ``'labels'`` resizes label maps bicubically, as the
             paper does on BIG.
         precision: Precision of the refiner, ``'fp32'``, ``'bf16'``, ``'fp16'`` or ``'auto'``. See
             :class:`~mmseg_cascadepsp.Refiner`.
         ignore_index: Label of void pixels. It is an ordinary class if the segmentor has so many
-            classes.
+            classes. By default that of the dataset, which is usually 255.
         data_preprocessor: Config of the data preprocessor, if the segmentor's config has none.
         init_cfg: See :class:`mmengine.model.BaseModule`.
         kwargs: ``train_cfg``, ``test_cfg`` and ``pretrained`` are accepted, because MMSeg's
@@ -68,7 +74,7 @@ class RefinedSegmentor(BaseSegmentor):
 
     Raises:
         InvalidValueError: The refiner, strategy, ``enlarge`` or ``precision`` is unknown, or
-            weights do not fit.
+            weights or ``classes`` do not fit.
         InvalidTypeError: There is no such argument or setting.
         FileError: A config or weights cannot be read.
 
@@ -95,7 +101,7 @@ class RefinedSegmentor(BaseSegmentor):
         classes: Sequence[str] | None = None,
         enlarge: str = 'logits',
         precision: str = 'auto',
-        ignore_index: int = 255,
+        ignore_index: int | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         **kwargs,
@@ -103,12 +109,16 @@ class RefinedSegmentor(BaseSegmentor):
         if enlarge not in ('logits', 'labels'):
             raise InvalidValueError(f"enlarge must be 'logits' or 'labels', got {enlarge!r}.")
         check_precision(precision)
+        check_ignore_index(ignore_index)
+        classes = check_classes(classes)
         unknown = set(kwargs) - {'train_cfg', 'test_cfg', 'pretrained'}
         if unknown:
             raise InvalidTypeError(
                 f'RefinedSegmentor has no argument {", ".join(sorted(unknown))}'
             )
         segmentor = build_segmentor(segmentor, data_preprocessor)
+        if not torch.cuda.is_available():
+            segmentor = revert_sync_batchnorm(segmentor)
         super().__init__(data_preprocessor=segmentor.data_preprocessor, init_cfg=init_cfg)
         self.segmentor = segmentor
         if checkpoint is not None:
@@ -120,18 +130,27 @@ class RefinedSegmentor(BaseSegmentor):
             meta = saved.get('meta', {})
             # Checkpoints older than MMSeg 1.0 have the classes in another place.
             named = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
-            classes = classes or named
+            if classes is None and _are_of(named, segmentor):
+                classes = named
         self.refiner, self._refiner_is_loaded = build_refiner(refiner, refiner_checkpoint)
         if isinstance(strategy, (str, Mapping)):
             known_strategy(strategy)  # raises errors now, not at the first photo
+        if classes is not None and not _are_of(classes, segmentor):
+            raise InvalidValueError(
+                f'classes must be the {segmentor.num_classes} of the segmentor, got the names of '
+                f'{len(classes)}.'
+            )
         self.strategy = strategy
         self.classes = classes
+        #: What a dataset or checkpoint says of the classes. MMSeg's tools set it.
+        self.dataset_meta: Mapping = {}
         self.enlarge = enlarge
         self.precision = precision
         # In a tuple, because a network that is a module must not be registered a second time.
         self._networks = (as_network(self.refiner, precision),)
         self.ignore_index = ignore_index
         self._chosen = {}
+        self._has_warned = False
 
     # Attributes that MMSeg's tools read.
     align_corners = property(lambda self: self.segmentor.align_corners)
@@ -277,12 +296,31 @@ class RefinedSegmentor(BaseSegmentor):
         return enlarge_labels(labels, size)
 
     def _void(self) -> int | None:
-        number = getattr(self.segmentor, 'num_classes', None)
-        return None if number is not None and number > self.ignore_index else self.ignore_index
+        void, number = self.ignore_index, _number_of_classes(self.segmentor)
+        if void is None:
+            void = (self.dataset_meta or {}).get('ignore_index', 255)
+        return None if number is not None and 0 <= void < number else void
 
     def _class_names(self) -> tuple[str, ...] | None:
-        names = self.classes or (getattr(self, 'dataset_meta', None) or {}).get('classes')
-        return tuple(names) if names else None
+        """Names of all classes, if their number is the segmentor's.
+
+        MMSeg's ``init_model`` gives names of Cityscapes to a model whose checkpoint has none.
+        """
+        names = self.classes or (self.dataset_meta or {}).get('classes')
+        if not names:
+            return None
+        if _are_of(names, self.segmentor):
+            return tuple(names)
+        if not self._has_warned:
+            self._has_warned = True
+            print_log(
+                f'refinement: {len(names)} names of classes are known where the segmentor has '
+                f'{_number_of_classes(self.segmentor)} classes, so they are not used to find '
+                'stuff and background; give classes=, or a strategy with ids.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return None
 
     def _choose_strategy(self, single: bool):
         """Build the strategy at the first use, because only then the classes are known."""
@@ -293,7 +331,7 @@ class RefinedSegmentor(BaseSegmentor):
             auto = isinstance(wanted, Mapping) and wanted.get('type', 'auto') == 'auto'
             if auto and single:
                 wanted = dict(wanted, type='binary')
-            number = 2 if single else getattr(self.segmentor, 'num_classes', None)
+            number = 2 if single else _number_of_classes(self.segmentor)
             names = OBJECT if single else self._class_names()
             chosen = build_strategy(wanted, classes=names, num_classes=number)
             if auto:
@@ -370,6 +408,20 @@ class RefinedSegTTAModel(SegTTAModel):
             self.module = refined
         # seg_logits are those of the last version only.
         return refined.refine_samples(samples, use_logits=False)
+
+
+def _number_of_classes(segmentor: nn.Module) -> int | None:
+    """Number of classes of a segmentor of MMSeg, None for another module."""
+    return segmentor.num_classes if hasattr(segmentor, 'num_classes') else None
+
+
+def _are_of(classes: Sequence[str] | None, segmentor: nn.Module) -> bool:
+    """Whether these are names of all classes of the segmentor.
+
+    A segmentor of one output for a single object may count the background or not.
+    """
+    number = _number_of_classes(segmentor)
+    return bool(classes) and (number in (None, len(classes)) or {number, len(classes)} == {1, 2})
 
 
 def _logits(sample: SegDataSample, labels: Tensor) -> Tensor | None:

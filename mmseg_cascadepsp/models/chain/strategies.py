@@ -24,7 +24,7 @@ from mmseg_cascadepsp.cascade import (
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.models.refiner.cascade_psp import refuse_renamed
 
-from .classes import class_id, find_background, known_dataset, stuff_ids
+from .classes import check_classes, class_id, find_background, known_dataset, stuff_ids
 
 #: Settings of the fusion that a strategy derives from the classes.
 FOUND = {'stuff', 'background', 'keep', 'ignore_index', 'num_classes'}
@@ -109,6 +109,7 @@ class Strategy(ABC):
             InvalidValueError: The label map has unknown ids or another size than the image.
             InvalidTypeError: The label map is not of integers.
         """
+        classes = check_classes(classes)
         fusion = FusionSettings(
             **self.fusion,
             **self._ids(classes),
@@ -259,6 +260,7 @@ class BinaryStrategy(SemanticStrategy):
         Raises:
             InvalidValueError: ``labels`` have another class than foreground and background.
         """
+        classes = check_classes(classes)
         # A single name is that of the object, and 0 is the background.
         names = ('background', *classes) if classes is not None and len(classes) == 1 else classes
         background = self._background(names)
@@ -311,6 +313,7 @@ def choose_strategy(
         >>> choose_strategy(['road', 'car', 'sky'])[0]
         'scene'
     """
+    classes = check_classes(classes)
     number = len(classes) if classes is not None else num_classes
     background = find_background(classes)
     dataset = known_dataset(classes)
@@ -356,12 +359,11 @@ def build_strategy(
     """
     if isinstance(strategy, str):
         strategy = {'type': strategy}
+    if isinstance(strategy, Strategy):
+        return strategy
     if not isinstance(strategy, Mapping):
-        if callable(getattr(strategy, 'refine', None)) and not isinstance(strategy, type):
-            return strategy
         raise InvalidTypeError(
-            'strategy must be a name, a config or an object with refine(), got '
-            f'{type(strategy).__name__}.'
+            f'strategy must be a name, a config or a Strategy, got {type(strategy).__name__}.'
         )
     settings = dict(strategy)
     kind = settings.pop('type', 'auto')

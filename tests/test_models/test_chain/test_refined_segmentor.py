@@ -325,9 +325,7 @@ def test_mmseg_s_own_inference(tmp_path):
 
 
 def test_a_config_file_of_mmseg_as_segmentor():
-    model = RefinedSegmentor(
-        'mmseg::_base_/models/segformer_mit-b0.py', refiner=RedIsObject(), classes=CLASSES
-    )
+    model = RefinedSegmentor('mmseg::_base_/models/segformer_mit-b0.py', refiner=RedIsObject())
     assert type(model.segmentor.backbone).__name__ == 'MixVisionTransformer'
     assert model.data_preprocessor is model.segmentor.data_preprocessor
     assert (ROOT / 'configs').is_dir()
@@ -355,7 +353,8 @@ def test_with_so_many_classes_255_is_one():
     labels = np.where(coarse, 255, 0)
     for number, expected in ((300, np.where(truth, 255, 0)), (150, labels)):
         classes = ['background', *(f'class {i}' for i in range(1, number))]
-        model = chained(labels, classes=classes)
-        model.segmentor.num_classes = number
+        segmentor = Scripted(labels)
+        segmentor.num_classes = number
+        model = chained(segmentor=segmentor, classes=classes)
         (sample,) = model.predict(inputs, [sample_of(truth.shape)])
         np.testing.assert_array_equal(labels_of(sample), expected)
