@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mmseg_cascadepsp.apis import refiner as module
-from mmseg_cascadepsp.models.chain import SceneParsingStrategy, build_strategy
+from mmseg_cascadepsp.errors import UserError
+from mmseg_cascadepsp.models.chain import SceneParsingStrategy, Strategy, build_strategy
 from tests.rounding import assert_same_labels
 
 NAMES = ('background', 'cat', 'dog')
@@ -96,13 +97,55 @@ def test_a_single_name_is_that_of_the_object(refiner, photo, mask, strategy):
         refiner.refine_semantic(photo, 2 * labels, strategy, classes=['vessel'])
 
 
-def test_any_object_with_refine_is_a_strategy(refiner, photo, labels):
-    class Turned:
-        def refine(self, network, image, labels, **options):
+def test_a_strategy_of_ones_own(refiner, photo, labels):
+    class Turned(Strategy):
+        def _run(self, network, image, labels, *arguments):
             return SimpleNamespace(labels=labels[::-1])
 
     result = refiner.refine_semantic(photo, labels, Turned())
     np.testing.assert_array_equal(result, labels[::-1])
+    with pytest.raises(TypeError, match='a name, a config or a Strategy, got SimpleNamespace'):
+        refiner.refine_semantic(photo, labels, SimpleNamespace(refine=print))
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'classes': 'abc'}, "classes must be a list of the names .*, got 'abc'"),
+        ({'classes': 5}, 'classes must be a list of the names .*, got 5'),
+        ({'classes': ()}, r'classes must be a list of the names .*, got \(\)'),
+        ({'classes': [1, 2, 3]}, 'classes must be names, got 1 among them'),
+        ({'classes': {'a', 'b', 'c'}}, 'classes must be a list'),
+        ({'ignore_index': 'x'}, "ignore_index must be an integer, got 'x'"),
+        ({'ignore_index': 1.5}, 'ignore_index must be an integer, got 1.5'),
+        ({'ignore_index': [255]}, r'ignore_index must be an integer, got \[255\]'),
+        ({'stuff': None}, 'stuff must be ids or names of classes, got None'),
+        ({'stuff': 1}, 'stuff must be ids or names of classes, got 1'),
+        ({'strategy': 'semantic', 'background': 2.5}, 'background must be ids or names .*got 2.5'),
+        ({'strategy': 'binary', 'background': True}, 'background must be ids or names .*got True'),
+        ({'strategy': {'type': 'scene', 'protect': 'no'}}, "protect must be True or False.*'no'"),
+        ({'strategy': {'type': 'scene', 'bucket': 'x'}}, "bucket must be an integer, got 'x'"),
+        ({'logits': np.full((3, 70, 101), np.inf)}, 'logits must have a finite maximum'),
+        ({'logits': np.full((3, 70, 101), -np.inf)}, 'logits must have a finite maximum'),
+        ({'logits': np.full((3, 70, 101), np.nan)}, 'logits must have a finite maximum'),
+        ({'logits': np.full((3, 70, 101), 'a')}, 'logits must be numbers, got an array of <U1'),
+        ({'logits': [[1.0]]}, r'logits must be \(classes, 70, 101\) .*got list'),
+    ],
+)
+def test_nonsense_is_refused(refiner, photo, labels, options, words):
+    with pytest.raises(UserError, match=words):
+        refiner.refine_semantic(photo, labels, **options)
+
+
+@pytest.mark.parametrize('kind', ['>f4', np.int16, np.float16, np.longdouble])
+def test_logits_of_any_kind_of_number(refiner, photo, labels, kind):
+    """A class that is out of the question may have -inf."""
+    logits = np.stack([labels == label for label in range(4)]) * 9.0
+    plain = refiner.refine_semantic(photo, labels, logits=logits.astype(np.float32))
+    typed = refiner.refine_semantic(photo, labels, logits=logits.astype(kind))
+    np.testing.assert_array_equal(typed, plain)
+    logits[3] = -np.inf
+    refiner.refine_semantic(photo, labels, logits=logits)
 
 
 def test_auto_says_what_it_chose(refiner, photo, labels, monkeypatch):

@@ -142,8 +142,8 @@ def check_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
         The names.
 
     Raises:
-        InvalidTypeError: They are no list of names. A single string is none: ``('cat',)`` has one
-            class, ``'cat'`` would have three.
+        InvalidTypeError: They are no list of names, or there are none. A single string is no list:
+            ``('cat',)`` has one class, ``'cat'`` would have three.
 
     Example:
         >>> check_classes(['cat', 'dog'])
@@ -151,7 +151,7 @@ def check_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     """
     if classes is None:
         return None
-    if isinstance(classes, str) or not isinstance(classes, Sequence):
+    if isinstance(classes, str) or not isinstance(classes, Sequence) or not len(classes):
         raise InvalidTypeError(
             f'classes must be a list of the names of all classes, in order, got {classes!r}.'
         )

@@ -383,7 +383,7 @@ def known_strategy(strategy: str | Mapping) -> type[Strategy] | None:
 
     Raises:
         InvalidValueError: The name is unknown.
-        InvalidTypeError: The class does not have a setting.
+        InvalidTypeError: The class does not have a setting, or is no :class:`Strategy`.
 
     Example:
         >>> known_strategy('binary').__name__
@@ -401,6 +401,7 @@ def known_strategy(strategy: str | Mapping) -> type[Strategy] | None:
             f"strategy must be 'auto', {', '.join(map(repr, STRATEGIES))} or the "
             f'name of a class in TASK_UTILS, got {kind!r}.'
         )
-    if issubclass(known, Strategy):
-        known(**settings)  # raises errors for unknown settings
+    if not issubclass(known, Strategy):
+        raise InvalidTypeError(f'strategy must be a kind of Strategy, got {known.__name__}.')
+    known(**settings)  # raises errors for unknown settings
     return known
