@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.dataset import Compose
 from mmengine.runner import load_checkpoint
 from mmengine.structures import PixelData
@@ -15,6 +16,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_cascadepsp.models import RefinedSegmentor, RefinedSegTTAModel
+from mmseg_cascadepsp.models.chain import stuff_ids
 from tests.chaining import (
     CLASSES,
     ROOT,
@@ -169,7 +171,8 @@ def test_the_segmentor_predicts_as_on_its_own(changes, classes):
         return dict(inputs=[inputs], data_samples=[sample_of((96, 128))])
 
     (sample,), (alone,) = model.test_step(data()), model.segmentor.test_step(data())
-    assert_same_labels(labels_of(sample, 'pred_sem_seg_coarse'), labels_of(alone))
+    of_alone = labels_of(alone).astype(np.int64)  # float of a sigmoid
+    assert_same_labels(labels_of(sample, 'pred_sem_seg_coarse'), of_alone)
     torch.testing.assert_close(sample.seg_logits.data, alone.seg_logits.data)
     assert set(np.unique(labels_of(sample))) <= set(range(max(2, len(classes))))
     assert model.out_channels == model.segmentor.out_channels
@@ -195,7 +198,8 @@ def test_augmentations_are_averaged_and_refined_once():
     plain = MODELS.build(dict(type='SegTTAModel', module=model.segmentor))
     (alone,) = plain.test_step(data())
     (sample,) = RefinedSegTTAModel(model).test_step(data())
-    assert_same_labels(labels_of(sample, 'pred_sem_seg_coarse'), labels_of(alone))
+    of_alone = labels_of(alone).astype(np.int64)  # float of a sigmoid
+    assert_same_labels(labels_of(sample, 'pred_sem_seg_coarse'), of_alone)
     passes = model.refiner.passes
     assert passes > 0
     model.refiner.passes = 0
@@ -329,6 +333,61 @@ def test_a_config_file_of_mmseg_as_segmentor():
     assert type(model.segmentor.backbone).__name__ == 'MixVisionTransformer'
     assert model.data_preprocessor is model.segmentor.data_preprocessor
     assert (ROOT / 'configs').is_dir()
+
+
+def test_names_that_init_model_makes_up_are_not_used(tmp_path):
+    """Of a checkpoint without names it takes Cityscapes' 19, whose first three are stuff."""
+    cfg = dict(type='RefinedSegmentor', segmentor=encoder_decoder(), refiner='lite')
+    (tmp_path / 'chained.py').write_text(
+        "custom_imports = dict(imports=['mmseg_cascadepsp'])\n"
+        f'model = {ConfigDict(cfg).to_dict()}\n'
+    )
+    torch.save({'state_dict': encoder_decoder_state(3), 'meta': {}}, tmp_path / 'plain.pth')
+    model = init_model(str(tmp_path / 'chained.py'), str(tmp_path / 'plain.pth'), device='cpu')
+    assert len(model.dataset_meta['classes']) == 19
+    assert model._class_names() is None
+    chosen = model._choose_strategy(single=False)
+    assert not stuff_ids(chosen.stuff, model._class_names())
+    model.dataset_meta = dict(classes=CLASSES)
+    assert model._class_names() == CLASSES
+
+
+def test_names_of_another_number_than_the_segmentor_s(tmp_path):
+    with pytest.raises(ValueError, match='classes must be the 3 of the segmentor, got .* of 2'):
+        chained(0, classes=('background', 'cat'))
+    with pytest.raises(TypeError, match="classes must be a list .* got 'cat'"):
+        chained(0, classes='cat')
+    torch.save(
+        {'state_dict': encoder_decoder_state(3), 'meta': {'CLASSES': ('a', 'b')}},
+        tmp_path / 'plain.pth',
+    )
+    model = chained(None, 'auto', None, encoder_decoder(), checkpoint=str(tmp_path / 'plain.pth'))
+    assert model.classes is None
+
+
+def test_norms_are_not_synchronised_without_a_gpu(monkeypatch):
+    cfg = encoder_decoder()
+    cfg.backbone.norm_cfg = dict(type='SyncBN')
+    kinds = {}
+    for has_gpu in (False, True):
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda has_gpu=has_gpu: has_gpu)
+        modules = chained(segmentor=cfg).segmentor.backbone.modules()
+        kinds[has_gpu] = any(isinstance(each, torch.nn.SyncBatchNorm) for each in modules)
+    assert kinds == {False: False, True: True}
+    plain = MODELS.build(cfg).state_dict()
+    assert chained(segmentor=cfg).segmentor.state_dict().keys() == plain.keys()
+
+
+@pytest.mark.parametrize('given', [None, 7])
+def test_void_is_that_of_the_dataset_unless_it_is_given(given):
+    photo, truth, coarse = red_disc()
+    void = given or 9
+    labels = np.where(coarse, void, 0)
+    model = chained(labels, ignore_index=given)
+    model.dataset_meta = dict(classes=CLASSES, ignore_index=9)
+    inputs = torch.from_numpy(photo.transpose(2, 0, 1).copy()).float()[None].flip(1)
+    (sample,) = model.predict(inputs, [sample_of(truth.shape)])
+    np.testing.assert_array_equal(labels_of(sample), labels)
 
 
 @pytest.mark.parametrize(
