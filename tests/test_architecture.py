@@ -49,7 +49,16 @@ def test_there_is_no_circle():
 
 def test_the_core_knows_torch_numpy_and_opencv_alone():
     allowed = {'torch', 'numpy', 'cv2', NAME}
-    standard = {'abc', 'collections', 'copy', 'dataclasses', 'functools', 'math', 'typing'}
+    standard = {
+        'abc',
+        'collections',
+        'copy',
+        'dataclasses',
+        'functools',
+        'math',
+        'numbers',
+        'typing',
+    }
     for path in sorted((PACKAGE / 'cascade').glob('*.py')):
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             names = []
