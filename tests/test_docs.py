@@ -16,6 +16,8 @@ what else is to be known:
 What a command prints stands in blocks of ``text``.
 """
 
+import html.parser
+import importlib
 import json
 import os
 import re
@@ -25,10 +27,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -41,12 +45,11 @@ from .chaining import encoder_decoder, write_ade20k, write_checkpoint, write_pic
 from .training import write_data
 
 ROOT = Path(__file__).resolve().parents[1]
-OLD = ('ablations', 'annotations', 'chaining', 'export', 'large', 'speed', 'training')
-PAGES = [
-    *(page for page in sorted((ROOT / 'docs').glob('*.md')) if page.stem not in OLD),
-]
-FENCE = re.compile(r'^( *)```(\S*)\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+FENCE = re.compile(r'^( *)```(\S*)[^\n]*\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
 MARK = re.compile(r'<!-- (not run|slow|with|config)(?:: (.+))? -->')
+INLINE = re.compile(r'`(mmseg-cascadepsp [a-z][^`]*)`')
+LINK = re.compile(r'(?<!\\)\]\((?!https?:|mailto:)([^)\s]+)\)')
 #: What blocks may be: run, not run, and directives of the site.
 RUN, SHOWN = ('bash', 'python'), ('text', 'bibtex')
 
@@ -93,7 +96,7 @@ def test_blocks_are_marked_as_the_test_knows(page):
 
 
 def desk(folder):
-    """What a reader has: photos, masks, a label map, annotations, a model, data of their own."""
+    """What a reader has: photos, masks, label maps, annotations, a model, data of their own."""
     from skimage import data
 
     for name in ('coffee', 'chelsea'):
@@ -118,7 +121,7 @@ def desk(folder):
     for name in ('photo', 'mask'):
         array = np.ascontiguousarray(photo[..., ::-1]) if name == 'photo' else mask
         np.save(folder / f'{name}.npy', array)
-        cv2.imwrite(str(folder / f'{"orthophoto" if name == "photo" else "mask"}.tif'), array)
+        tifffile.imwrite(folder / f'{"orthophoto" if name == "photo" else "mask"}.tif', array)
     (folder / 'instances.json').write_text(json.dumps(coco(folder)))
     write_data(folder / 'my_photos')
     for name in ('configs', 'tools', 'benchmarks', 'demo'):
@@ -285,3 +288,63 @@ def test_quick_blocks_run(page, folder, toy_lite):
 @pytest.mark.parametrize('page', pages(slow=True), ids=ids)
 def test_all_blocks_run_with_the_shipped_refiner(page, folder):
     run_page(page, folder, with_slow=True)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=ids)
+def test_commands_within_sentences_are_understood(page):
+    text = FENCE.sub('', page.read_text(encoding='utf-8'))
+    for line in INLINE.findall(text):
+        name, *words = shlex.split(line)[1:]
+        assert name in command.COMMANDS, line
+        module = importlib.import_module(f'mmseg_cascadepsp.cli.{command.COMMANDS[name][0]}')
+        if words and hasattr(module, 'build_parser'):
+            module.build_parser().parse_args(words)  # ends the test where it is not understood
+
+
+@pytest.mark.parametrize('page', PAGES, ids=ids)
+def test_links_to_files_lead_somewhere(page):
+    text = FENCE.sub('', page.read_text(encoding='utf-8'))
+    for link in LINK.findall(text):
+        path = unquote(link.partition('#')[0])
+        assert not path or (page.parent / path).exists(), f'{page.name}: {link}'
+
+
+def test_pictures_are_small_and_shown():
+    shown = ' '.join(page.read_text(encoding='utf-8') for page in PAGES)
+    for path in (ROOT / 'docs/images').iterdir():
+        assert path.stat().st_size < 300_000, path.name
+        assert path.name in shown, f'{path.name} is shown nowhere'
+
+
+class Anchors(html.parser.HTMLParser):
+    """What a page has to be linked to, and what it links to."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.links = set(), []
+        self.feed(path.read_text(encoding='utf-8'))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids.add(attrs.get('id'))
+        self.links += [attrs[name] for name in ('href', 'src') if attrs.get(name)]
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning_and_all_its_links_are_alive(tmp_path):
+    sphinx = [sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', '-b', 'html']
+    run = subprocess.run(
+        [*sphinx, str(ROOT / 'docs'), str(tmp_path)], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    pages = {path: Anchors(path) for path in tmp_path.rglob('*.html')}
+    assert len(pages) > 20
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert target.exists(), f'{path.name}: {link}'
+            if parts.fragment and target in pages:
+                assert unquote(parts.fragment) in pages[target].ids, f'{path.name}: {link}'
