@@ -9,6 +9,8 @@ examples:
   python tools/model_converters/publish_weights.py work_dirs/cascadepsp_lite/iter_2200.pth lite.pth
   python tools/model_converters/publish_weights.py first.pth second.pth mean.pth
       trainings that went on from the same weights: their mean is often better than each
+  python tools/model_converters/publish_weights.py lite.pth lite.safetensors
+      the same weights in a format that cannot hold code
 
 With EMA in the config, the averaged weights are kept: those that validation measured."""
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files import atomic_open
 from mmseg_cascadepsp.version import __version__
 
 from .convert import (
     convert_release_state_dict,
     is_release_state_dict,
 )
+from .safe_tensors import is_safetensors, read_safetensors, write_weights
 
 SHOWN = 3
 """Number of keys of each kind that an error names."""
@@ -24,7 +24,8 @@ SHOWN = 3
 def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read the weights of a checkpoint to the CPU, without running code from it.
 
-    Checkpoints of MMEngine, plain state dicts and the file of the authors' release can be read.
+    Checkpoints of MMEngine, plain state dicts, the file of the authors' release and
+    ``.safetensors`` can be read.
     Keys of the release are renamed to those of this package.
 
     Args:
@@ -53,6 +54,8 @@ def _read(path: Path) -> object:
         raise MissingFileError(
             f'checkpoint {path} {"is a folder" if path.is_dir() else "does not exist"}.'
         )
+    if is_safetensors(path):
+        return read_safetensors(path)
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
@@ -162,7 +165,7 @@ def publish_checkpoint(
     Args:
         source: A checkpoint, or several of the same network. They may have been published before.
             The names of the classes are those of the first.
-        target: File to write.
+        target: File to write, ``.pth`` or ``.safetensors``.
 
     Raises:
         FileError: ``source`` cannot be read or ``target`` cannot be written.
@@ -205,8 +208,9 @@ def publish_checkpoint(
     state_dict = {}
     for key, value in states[0].items():
         if value.is_floating_point():
-            mean = torch.stack([state[key].double() for state in states]).mean(0)
-            value = mean.half()
+            if len(states) > 1:  # a mean would lose the sign of zeros
+                value = torch.stack([state[key].double() for state in states]).mean(0)
+            value = value.half()
             if not value.isfinite().all():
                 raise InvalidValueError(
                     f'checkpoint {", ".join(map(str, sources))}: {key} is too large for fp16.'
@@ -217,5 +221,4 @@ def publish_checkpoint(
     trained = contents[0].get('meta') if isinstance(contents[0], Mapping) else None
     if isinstance(trained, Mapping) and 'dataset_meta' in trained:
         meta['dataset_meta'] = trained['dataset_meta']
-    with atomic_open(target) as file:
-        torch.save({'meta': meta, 'state_dict': state_dict}, file)
+    write_weights(target, state_dict, meta)

@@ -31,6 +31,7 @@ from .checkpoint import load_weights, read_state_dict
 from .configs import building, load_config
 from .inference import CascadeNetwork, check_precision
 from .onnx import OnnxRefiner, is_exported
+from .safe_tensors import write_weights
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -415,7 +416,7 @@ def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> 
 
     Args:
         source: The authors' file.
-        target: File to write.
+        target: File to write, ``.pth`` or ``.safetensors``.
 
     Raises:
         FileError: ``source`` cannot be read or ``target`` cannot be written.
@@ -427,5 +428,4 @@ def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> 
     state_dict = read_state_dict(source)
     load_weights(build_model('r50')[0], state_dict, source, 'r50')
     meta = {'source': Path(source).name, 'mmseg_cascadepsp': __version__}
-    with atomic_open(target) as file:
-        torch.save({'meta': meta, 'state_dict': state_dict}, file)
+    write_weights(target, state_dict, meta)
