@@ -19,6 +19,7 @@ from mmseg_cascadepsp.models.refiner.zoo import (
     find_weights,
 )
 
+from .inputs import read_inputs, read_photo
 from .ray_data import refine_files_with_ray
 from .refiner import Refiner
 
@@ -38,6 +39,8 @@ __all__ = [
     'keep_freed_memory',
     'load_weights',
     'publish_checkpoint',
+    'read_inputs',
+    'read_photo',
     'read_state_dict',
     'refine_annotations',
     'refine_file',

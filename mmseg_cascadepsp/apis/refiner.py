@@ -20,6 +20,7 @@ from mmseg_cascadepsp.cascade import (
     CascadeSettings,
     GuidedFilter,
     Network,
+    OnePhoto,
     Progress,
     call_settings,
 )
@@ -29,12 +30,17 @@ from mmseg_cascadepsp.cascade.changes import (
     reason_to_keep,
     sureness_of,
 )
-from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.files.arrays import check_image, check_mask
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.files.label_ids import told_mask
+from mmseg_cascadepsp.files.mask_values import Reading
 from mmseg_cascadepsp.models.chain import Strategy, build_strategy, choose_strategy
 from mmseg_cascadepsp.models.refiner.onnx import export_network
 from mmseg_cascadepsp.models.refiner.zoo import load_refiner
+
+from .inputs import Picture, read_inputs, read_label_map, read_photo
+
+#: What :meth:`Refiner.refine` gives of one mask.
+Refinement = np.ndarray | tuple[np.ndarray, RefinementReport]
 
 
 class Refiner:
@@ -144,18 +150,26 @@ class Refiner:
 
     def refine(
         self,
-        image: np.ndarray,
-        mask: np.ndarray,
+        image: Picture,
+        mask: Picture | Sequence[Picture] | None = None,
         fast: bool | None = None,
         L: int | None = None,
         return_report: bool = False,
-    ) -> np.ndarray | tuple[np.ndarray, RefinementReport]:
+        *,
+        resize_mask: bool = False,
+        alpha: str = 'white',
+        **reading,
+    ) -> Refinement | list[Refinement]:
         """Refine one mask of one image: Global step, then Local step (paper, section 3.2).
 
         Args:
-            image: RGB uint8 ``(H, W, 3)``, of any size. OpenCV reads BGR: convert it.
-            mask: Coarse mask, ``(H, W)`` or ``(H, W, 1)``: bool; integers of 0 and 1; other
-                integers, 0 to 255, taken above 127; floats, 0 to 1, taken above 0.5.
+            image: RGB uint8 ``(H, W, 3)``, of any size. OpenCV reads BGR, which no array tells:
+                convert it. Or a path, a picture of Pillow, a torch tensor, grey, RGBA, or floats
+                from 0 to 1, see :func:`~mmseg_cascadepsp.apis.read_photo`.
+            mask: Coarse mask, ``(H, W)``: bool, 0/1, 0/255 or fractions. Or a path, a picture of
+                Pillow or a torch tensor, see :func:`~mmseg_cascadepsp.apis.read_inputs`. A list of
+                masks: what depends on the photo alone is computed once. None: the alpha channel
+                of ``image``, a cut-out.
             fast: True: Global step alone. False: both steps, also for small images, as the
                 authors' package. None: as the settings say, which is the paper's way by default:
                 the Local step where the longer side is ``L`` or more.
@@ -163,6 +177,12 @@ class Refiner:
                 Memory grows with it. None: as the settings say, 900 by default.
             return_report: Whether to tell how much the mask changes, how sure the refiner is of
                 it, and why the mask stays as it was.
+            resize_mask: Whether a mask of another size is brought to that of the image. Networks
+                give 512 x 512 for any photo.
+            alpha: What becomes of transparent parts of ``image``: ``'white'``: they lie on white,
+                as in a viewer. ``'drop'``: they keep their colours.
+            reading: Fields of :class:`~mmseg_cascadepsp.files.mask_values.Reading`, where image
+                and mask do not say it themselves: ``mask_values``, ``ignore``, ``exif``.
 
         Returns:
             uint8 ``(H, W)``: 255 times the probability, rounded down. An empty mask comes back
@@ -170,47 +190,58 @@ class Refiner:
             empty, or change by more than the setting ``max_change``, stays as it was (not with
             ``compat='release'``). With ``return_report`` the result and a
             :class:`~mmseg_cascadepsp.cascade.changes.RefinementReport`. Without, there is a
-            warning when a mask stays as it was.
+            warning when a mask stays as it was. Of a list of masks, a list of these.
 
         Raises:
             InvalidTypeError: ``image``, ``mask`` or ``L`` of another type or dtype.
             InvalidValueError: Wrong shapes, a mask of another size than the image, NaN or values
-                out of range, or ``L`` below 66.
+                out of range, what can be read in two ways, or ``L`` below 66.
+            FileError: A file cannot be read.
 
         Example:
             See the class.
         """
-        image = check_image(image)
-        mask = check_mask(mask, image.shape[:2])
         settings = _changed(self.cascade, call_settings(fast, L))
+        photo, masks = read_inputs(image, mask, _reading(reading), alpha, resize_mask)
+        network = OnePhoto(self.network) if len(masks) > 1 else self.network
+        results: list[Refinement] = []
+        for each in masks:
+            result, sure, kept = self._refine(network, photo, each, settings)
+            if return_report:
+                new = sure > 127
+                change = change_of(each, new, sureness_of(each, new, sure / 255))
+                results.append((result, RefinementReport(change, kept)))
+                continue
+            if kept:
+                warnings.warn(f'{kept}: the mask stays as it was.', stacklevel=2)
+            results.append(result)
+        return results if isinstance(mask, list | tuple) else results[0]
+
+    def _refine(
+        self, network: Network, image: np.ndarray, mask: np.ndarray, settings: CascadeSettings
+    ) -> tuple[np.ndarray, np.ndarray, str]:
+        """What comes back of a mask, what the network says, and why the mask stays as it was."""
+        given = mask.astype(np.uint8) * 255
         if mask.all() or not mask.any():
-            result = mask.astype(np.uint8) * 255
-            return (result, RefinementReport(change_of(mask, mask))) if return_report else result
+            return given, given, ''
         with torch.inference_mode(), self._telling('crops') as progress:
             probability = cascade.refine(
-                self.network,
+                network,
                 _tensor(image).permute(2, 0, 1),
                 _tensor(mask)[None],
                 settings,
                 progress,
             )
-            result = probability.mul_(255).to(torch.uint8).numpy()
-        new, kept = result > 127, ''
+            found = probability.mul_(255).to(torch.uint8).numpy()
+        kept = ''
         if settings.compat is None:
-            kept = reason_to_keep(mask, new, settings.max_change)
-        if return_report:
-            change = change_of(mask, new, sureness_of(mask, new, result / 255))
-            report = RefinementReport(change, kept)
-        elif kept:
-            warnings.warn(f'{kept}: the mask stays as it was.', stacklevel=2)
-        if kept:
-            result = mask.astype(np.uint8) * 255
-        return (result, report) if return_report else result
+            kept = reason_to_keep(mask, found > 127, settings.max_change)
+        return given if kept else found, found, kept
 
     def refine_semantic(
         self,
-        image: np.ndarray,
-        labels: np.ndarray,
+        image: Picture,
+        labels: Picture,
         strategy: str | Mapping | Strategy = 'scene',
         stuff: str | Collection[int | str] = 'auto',
         background: int | str | None = None,
@@ -221,8 +252,9 @@ class Refiner:
         """Refine a label map of any model (paper, section 4.3).
 
         Args:
-            image: RGB uint8 ``(H, W, 3)``.
-            labels: Class ids, integer ``(H, W)``, 0-based.
+            image: RGB uint8 ``(H, W, 3)``, or what :meth:`refine` takes.
+            labels: Class ids, integer ``(H, W)``, 0-based. Or the path of a label map, a picture
+                of Pillow or a torch tensor.
             strategy: ``'scene'``: each connected component in a region of its own, for many
                 classes; ``'semantic'``: each class over the whole image; ``'binary'``: one class;
                 ``'auto'``: by ``classes``, logged. Or the config of a strategy or a strategy
@@ -258,7 +290,7 @@ class Refiner:
             >>> refined.shape, refined.dtype
             ((96, 128), dtype('int64'))
         """
-        image = check_image(image)
+        image, labels = read_photo(image), read_label_map(labels)
         # Strategies check the ids against the classes: for one, a single name is that of class 1.
         cascade.check_labels(labels, image.shape[:2], ignore_index=ignore_index)
         chosen = self._strategy(strategy, stuff, background, classes)
@@ -328,6 +360,13 @@ class Refiner:
         if strategy == 'scene' and self.cascade.compat is not None:
             config['compat'] = self.cascade.compat
         return build_strategy(config, classes)
+
+
+def _reading(arguments: Mapping) -> Reading:
+    unknown = arguments.keys() - {field.name for field in fields(Reading)}
+    if unknown:
+        raise InvalidTypeError(f'refine has no argument {", ".join(sorted(unknown))}.')
+    return Reading(**arguments)
 
 
 def _changed(settings: CascadeSettings, changes: Mapping) -> CascadeSettings:

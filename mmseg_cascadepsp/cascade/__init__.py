@@ -12,7 +12,7 @@ from .geometry import (
     resized_sides,
 )
 from .guided import GuidedFilter
-from .network import Network, Passes, Progress
+from .network import Network, OnePhoto, Passes, Progress
 from .passes import mask_channels, run_cascade
 from .scene import refine_classes, refine_regions, refine_scene
 from .settings import CascadeSettings, FusionSettings, call_settings
@@ -36,6 +36,7 @@ __all__ = [
     'FusionSettings',
     'GuidedFilter',
     'Network',
+    'OnePhoto',
     'Passes',
     'Progress',
     'SceneResult',

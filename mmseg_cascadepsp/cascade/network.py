@@ -86,3 +86,62 @@ class Network(ABC):
         other = copy.copy(self)
         other.defaults = defaults
         return other
+
+
+class OnePhoto(Network):
+    """A network for several masks of one photo: what depends on the photo alone is kept from the
+    first mask.
+
+    The first few images that it sees are kept, which are those of the Global step. Crops of the
+    Local step are many, and computed for each mask.
+
+    Args:
+        network: The network.
+        kept: How many images are kept.
+
+    Example:
+        >>> import torch
+        >>> class Counts(Network):
+        ...     calls = 0
+        ...
+        ...     def normalize(self, image):
+        ...         return image.float()
+        ...
+        ...     def for_image(self, image):
+        ...         self.calls += 1
+        ...         return lambda masks, strides: {s: masks[:, :1] for s in strides}
+        >>> network = Counts()
+        >>> shared = OnePhoto(network)
+        >>> for _ in range(3):
+        ...     _ = shared.for_image(shared.normalize(torch.zeros(1, 3, 8, 8)))
+        >>> network.calls
+        1
+    """
+
+    def __init__(self, network: Network, kept: int = 4) -> None:
+        self.strides, self.device = network.strides, network.device
+        self.defaults = network.defaults
+        self._network, self._kept = network, kept
+        self._normalized: list[tuple[Tensor, Tensor]] = []
+        self._passes: list[tuple[Tensor, Passes]] = []
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """See :meth:`Network.normalize`."""
+        return self._once(self._normalized, image, self._network.normalize)
+
+    def for_image(self, image: Tensor) -> Passes:
+        """See :meth:`Network.for_image`."""
+        return self._once(self._passes, image, self._network.for_image)
+
+    def describe(self) -> dict[str, str]:
+        """See :meth:`Network.describe`."""
+        return self._network.describe()
+
+    def _once(self, found: list, image: Tensor, compute: Callable):
+        for known, result in found:
+            if known.dtype == image.dtype and torch.equal(known, image):
+                return result
+        result = compute(image)
+        if len(found) < self._kept:
+            found.append((image, result))
+        return result

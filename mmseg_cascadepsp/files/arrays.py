@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
-from .mask_values import Seen, meaning_of
+from .mask_values import Meaning, Reading, Seen, meaning_of
 
 
 def check_image(image: Any) -> np.ndarray:
@@ -41,7 +42,9 @@ def check_image(image: Any) -> np.ndarray:
     return image
 
 
-def check_mask(mask: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
+def check_mask(
+    mask: Any, shape: tuple[int, int] | None = None, reading: Reading | None = None
+) -> np.ndarray:
     """A mask as bool ``(H, W)``, binarised.
 
     Args:
@@ -49,12 +52,41 @@ def check_mask(mask: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
             floats, 0 to 1, above half, see :func:`~mmseg_cascadepsp.files.mask_values.meaning_of`.
             What a masked array masks is background.
         shape: ``(H, W)`` of the image that it belongs to.
+        reading: How to read it where its values do not say it.
 
     Raises:
         TypeError: no array, or a dtype that is no number.
         ValueError: another shape than the image, NaN, values out of range, or values that can be
             read in two ways, such as 0, 1 and 255.
     """
+    mask = _plane(mask)
+    if shape is not None:
+        check_size('mask', mask.shape, 'image', shape)
+    return mask if mask.dtype == bool else _meaning(mask, reading).is_object(mask)
+
+
+def soft_mask(mask: Any, reading: Reading | None = None) -> np.ndarray:
+    """A mask as uint8 ``(H, W)``, 0 to 255, whose soft values stay soft.
+
+    Args:
+        mask, reading: See :func:`check_mask`.
+
+    Returns:
+        Above 127 where :func:`check_mask` is true.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: As :func:`check_mask`.
+
+    Example:
+        >>> soft_mask(np.array([[0, 0.5, 1]])).tolist()
+        [[0, 127, 255]]
+    """
+    mask = _plane(mask)
+    return mask * np.uint8(255) if mask.dtype == bool else _meaning(mask, reading).soft(mask)
+
+
+def _plane(mask: Any) -> np.ndarray:
+    """A mask's values, ``(H, W)``."""
     if not isinstance(mask, np.ndarray):
         raise InvalidTypeError(f'mask must be a numpy array (H, W), got {type(mask).__name__}.')
     if mask.ndim == 3 and mask.shape[2] == 1:
@@ -64,17 +96,70 @@ def check_mask(mask: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
             f'mask must have the shape (H, W) or (H, W, 1), got {mask.shape}; one '
             'object or class at a time.'
         )
-    if shape is not None:
-        check_size('mask', mask.shape, 'image', shape)
     if mask.dtype.kind not in 'biuf':
         raise InvalidTypeError(f'mask must be bool, integer or float, got {mask.dtype}.')
-    if isinstance(mask, np.ma.MaskedArray):
-        mask = mask.filled(0)
-    if mask.dtype == bool:
-        return mask
+    return mask.filled(0) if isinstance(mask, np.ma.MaskedArray) else mask
+
+
+def _meaning(mask: np.ndarray, reading: Reading | None) -> Meaning:
     seen = Seen()
     seen.add(mask)
-    return meaning_of(seen, 'mask').is_object(mask)
+    return meaning_of(seen, 'mask', reading)
+
+
+def resized_mask(mask: np.ndarray, shape: tuple[int, int], name: str = 'mask') -> np.ndarray:
+    """Bring a mask to the size of its photo: bilinear to enlarge, means of areas to shrink.
+
+    Args:
+        mask: uint8 ``(h, w)``, 0 to 255. Soft values give the smoother boundary.
+        shape: ``(H, W)`` of the photo. Its aspect ratio may differ, as that of networks that see
+            squares does.
+        name: Of the mask, for the message.
+
+    Returns:
+        bool ``(H, W)``: above the half.
+
+    Raises:
+        InvalidValueError: The mask seems to be turned by 90 degrees.
+
+    Example:
+        >>> resized_mask(np.array([[0, 255]], np.uint8), (1, 4)).tolist()
+        [[False, False, True, True]]
+    """
+    check_turned(name, mask.shape, shape)
+    size = shape[::-1]
+    value = mask.astype(np.float32)
+    for axis in (0, 1):  # one side may grow while the other shrinks
+        target = (value.shape[1], size[1]) if axis == 0 else (size[0], value.shape[0])
+        shrinks = shape[axis] < value.shape[axis]
+        value = cv2.resize(
+            value, target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+    return value > 127.5
+
+
+def check_turned(name: str, size: tuple[int, int], photo: tuple[int, int]) -> None:
+    """Refuse a mask to be resized whose sides have the ratio of the photo's, turned.
+
+    Args:
+        name: Of the mask, for the message.
+        size: ``(h, w)`` of the mask.
+        photo: ``(H, W)`` of the photo.
+
+    Raises:
+        InvalidValueError: The mask seems to be turned by 90 degrees.
+
+    Example:
+        >>> check_turned('mask', (512, 512), (3000, 4000))  # says nothing
+    """
+    upright, turned = (max(size[0] * b, a * size[1]) / min(size[0] * b, a * size[1])
+                       for a, b in (photo, photo[::-1]))  # fmt: skip
+    if turned < 1.02 and upright > 1.1:
+        raise InvalidValueError(
+            f'{name} of {size[0]} x {size[1]} (H x W) looks like the photo of {photo[0]} x '
+            f'{photo[1]}, turned by 90 degrees; turn one of them, see the EXIF orientation of the '
+            'photo.'
+        )
 
 
 def check_size(
@@ -103,7 +188,7 @@ def check_size(
     if size == expected:
         return
     if hint is None:
-        hint = 'resize the mask to the image'
+        hint = 'resize the mask to the image, or say resize_mask=True (--resize-mask)'
         if size == expected[::-1]:
             hint = 'one of them is turned by 90 degrees, see the EXIF orientation of the photo'
     raise InvalidValueError(

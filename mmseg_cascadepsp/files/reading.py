@@ -271,12 +271,94 @@ def read_image(path: str | os.PathLike, exif: str | None = None) -> np.ndarray:
         OSError: the file is missing, a folder, not an image, truncated or damaged.
     """
     with _open(path, exif) as picture:
-        pixels, alpha = _unpack(picture)
+        return photo_of(picture, path)[0]
+
+
+def photo_of(
+    picture: Image.Image, name: str | os.PathLike, white: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The photo that a picture of Pillow holds, see :func:`read_image`.
+
+    Args:
+        picture: Of any mode, turned already.
+        name: Of it, for messages.
+        white: Whether transparent parts lie on white, or else keep their colours.
+
+    Returns:
+        RGB uint8 ``(H, W, 3)``, and the alpha channel, uint8 ``(H, W)``. None where all is opaque.
+
+    Example:
+        >>> photo_of(Image.new('LA', (2, 1), (99, 0)), 'a.png', white=False)[0].tolist()
+        [[[99, 99, 99], [99, 99, 99]]]
+    """
+    pixels, alpha = _unpack(picture)
     top = pixels.max(initial=0)
-    rgb = to_rgb(pixels, alpha, path)
+    rgb = to_rgb(pixels, alpha if white else None, name)
     wide = top > 255 or (pixels.dtype == np.uint8 and picture.info.get(WIDE, False))
-    check_brightness(int(rgb.max(initial=0)), wide, path)
-    return rgb
+    check_brightness(int(rgb.max(initial=0)), wide, name)
+    return rgb, alpha
+
+
+def read_colours(
+    path: str | os.PathLike, exif: str | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a photo whose transparent parts keep their colours.
+
+    Args:
+        path, exif: See :func:`read_image`.
+
+    Returns:
+        RGB uint8 ``(H, W, 3)``, and the alpha channel, uint8 ``(H, W)``. None where all is opaque.
+
+    Raises:
+        OSError: as :func:`read_image`.
+    """
+    with _open(path, exif) as picture:
+        return photo_of(picture, path, white=False)
+
+
+def read_cut_out(
+    path: str | os.PathLike, exif: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a cut-out: a photo as :func:`read_colours` gives it, and its mask, see
+    :func:`cut_out_mask`.
+    """
+    colours, alpha = read_colours(path, exif)
+    return colours, cut_out_mask(colours, alpha, path)
+
+
+def cut_out_mask(
+    colours: np.ndarray, alpha: np.ndarray | None, name: str | os.PathLike
+) -> np.ndarray:
+    """The mask that a cut-out holds itself, with a warning where the photo behind is lost.
+
+    Args:
+        colours: RGB uint8 ``(H, W, 3)``.
+        alpha: uint8 ``(H, W)``, or None.
+        name: Of the cut-out, for messages.
+
+    Raises:
+        MaskValuesError: Nothing is transparent.
+
+    Example:
+        >>> alpha = np.array([[0, 100, 200]], np.uint8)
+        >>> cut_out_mask(np.zeros((1, 3, 3), np.uint8), alpha, 'a.png').tolist()
+        [[0, 100, 200]]
+    """
+    if alpha is None or (alpha == 255).all():
+        raise MaskValuesError(
+            f'{name} has no transparent part that could be its mask; give the mask, or a cut-out '
+            '(RGBA whose alpha channel is the mask).'
+        )
+    hidden = colours[alpha == 0]
+    if len(hidden) > 1 and (hidden == hidden[0]).all():
+        warnings.warn(
+            f'{name} has a single colour where it is transparent, so that the photo behind the '
+            'object is lost, whose edges the boundary should follow; give the photo, and the '
+            'cut-out as its mask.',
+            stacklevel=2,
+        )
+    return _judged(alpha, name, Reading(), lossy=True)
 
 
 def read_pair(
@@ -394,33 +476,48 @@ def read_mask(path: str | os.PathLike, reading: Reading | None = None) -> np.nda
     """
     reading = reading or Reading()
     with _open(path, reading.exif) as picture:
-        lossy = picture.format in LOSSY
-        nodata = nodata_of(getattr(picture, 'tag_v2', {}).get(NODATA_TAG))
-        if picture.mode == 'P' and _alpha(picture) is None:  # else a cut-out
-            return _palette_mask(picture, path, reading)
-        pixels, alpha = _unpack(picture)
-        if picture.mode == '1':
-            pixels = pixels // 255
+        return mask_of(picture, path, reading)
+
+
+def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> np.ndarray:
+    """The mask that a picture of Pillow holds, see :func:`read_mask`.
+
+    Args:
+        picture: Of any mode, turned already.
+        name: Of it, for messages.
+        reading: How to read it.
+
+    Example:
+        >>> mask_of(Image.new('1', (2, 1), 1), 'a.png', Reading()).tolist()
+        [[255, 255]]
+    """
+    lossy = picture.format in LOSSY
+    nodata = nodata_of(getattr(picture, 'tag_v2', {}).get(NODATA_TAG))
+    if picture.mode == 'P' and _alpha(picture) is None:  # else a cut-out
+        return _palette_mask(picture, name, reading)
+    pixels, alpha = _unpack(picture)
+    if picture.mode == '1':
+        pixels = pixels // 255
     if alpha is not None:
         visible = pixels[alpha > 0]
         cut_out = pixels.ndim == 3 and not _is_grey(pixels)
         if cut_out or not len(visible) or visible.min() == visible.max():
-            return _judged(alpha, path, Reading(), lossy=True)  # or one colour on nothing
+            return _judged(alpha, name, Reading(), lossy=True)  # or one colour on nothing
         grey = pixels[..., 1] if pixels.ndim == 3 else pixels
-        values = to_uint8(grey, path).astype(np.uint16) * alpha // 255
-        return _judged(values.astype(np.uint8), path, reading, lossy)
+        values = to_uint8(grey, name).astype(np.uint16) * alpha // 255
+        return _judged(values.astype(np.uint8), name, reading, lossy)
     if pixels.ndim == 3:
         lossy = lossy or not _is_grey(pixels)
         if not _is_grey(pixels, tolerance=24):  # JPEG shifts greys a little
             mask = _two_colours(pixels)
             if mask is None:
                 raise MaskValuesError(
-                    f'{path} is a picture of {len(_colours(pixels))} colours, which does not say '
+                    f'{name} is a picture of {len(_colours(pixels))} colours, which does not say '
                     'what is object; expected a mask of 0/255 or 0/1 in one channel.'
                 )
             return mask
         pixels = pixels[..., 1]
-    return _judged(pixels, path, reading, lossy, nodata)
+    return _judged(pixels, name, reading, lossy, nodata)
 
 
 def _judged(
@@ -484,14 +581,24 @@ def read_labels(path: str | os.PathLike) -> np.ndarray:
         OSError: as :func:`read_image`, or the file holds colours or fractions instead of indices.
     """
     with _open(path) as picture:
-        pixels = np.asarray(picture) if picture.mode == 'P' else _unpack(picture)[0]
-        if picture.mode == '1':
-            pixels = pixels // 255
+        return labels_of(picture, path)
+
+
+def labels_of(picture: Image.Image, name: str | os.PathLike) -> np.ndarray:
+    """The label map that a picture of Pillow holds, see :func:`read_labels`.
+
+    Example:
+        >>> labels_of(Image.new('P', (2, 1), 3), 'a.png').tolist()
+        [[3, 3]]
+    """
+    pixels = np.asarray(picture) if picture.mode == 'P' else _unpack(picture)[0]
+    if picture.mode == '1':
+        pixels = pixels // 255
     if pixels.ndim == 3 and _is_grey(pixels):
         pixels = pixels[..., 0]
     if pixels.ndim != 2 or pixels.dtype.kind == 'f':
         raise FileError(
-            f'{path} holds {"colours" if pixels.ndim == 3 else "fractions"}; expected '
+            f'{name} holds {"colours" if pixels.ndim == 3 else "fractions"}; expected '
             'one class index per pixel (grey or palette PNG).'
         )
     return pixels.astype(np.int32)

@@ -162,7 +162,7 @@ def test_auto_says_what_it_chose(refiner, photo, labels, monkeypatch):
     'change, options, error, words',
     [
         (lambda a: a[:-1], {}, ValueError, 'size of the image'),
-        (lambda a: a[None], {}, ValueError, r'\(H, W\)'),
+        (lambda a: np.stack([a, a]), {}, ValueError, r'\(H, W\)'),
         (lambda a: a / 2, {}, TypeError, 'integer'),
         (lambda a: a == 2, {}, TypeError, 'uint8'),
         (lambda a: a.tolist(), {}, TypeError, 'numpy array'),
