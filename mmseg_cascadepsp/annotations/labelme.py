@@ -14,6 +14,7 @@ from PIL import Image
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.files import read_image
 from mmseg_cascadepsp.files.paths import files_below
+from mmseg_cascadepsp.files.reading import open_header
 
 from .base import Entry, FolderSet, Photo, PhotoFolder, read_text, write_bytes
 from .json_text import Cursor, Span, replaced
@@ -148,7 +149,7 @@ class LabelMeSet(FolderSet):
             if not content:
                 raise
             try:
-                picture = Image.open(io.BytesIO(base64.b64decode(content)))
+                picture = open_header(io.BytesIO(base64.b64decode(content)))
                 return np.array(picture.convert('RGB'))
             except (OSError, ValueError) as error:
                 raise FileError(f'imageData of {photo.key} is no photo: {error}.') from error
@@ -159,7 +160,7 @@ class LabelMeSet(FolderSet):
             points = np.asarray(geometry['points'], float).reshape(-1, 2)
             if geometry['type'] == 'mask':
                 left, top = np.round(points[0]).astype(int).tolist()
-                picture = Image.open(io.BytesIO(base64.b64decode(geometry['mask'])))
+                picture = open_header(io.BytesIO(base64.b64decode(geometry['mask'])))
                 mask = cut_out(np.array(picture) > 0, top, left)
                 return cut_out(mask.whole(size))
         except (KeyError, IndexError, TypeError, ValueError, OSError, binascii.Error) as error:

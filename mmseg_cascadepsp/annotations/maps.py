@@ -18,6 +18,7 @@ from mmseg_cascadepsp.cascade import FusionSettings, divide
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.files import read_labels
 from mmseg_cascadepsp.files.paths import files_below
+from mmseg_cascadepsp.files.reading import open_header
 
 from .base import Entry, FolderSet, Photo, by_file, write_bytes
 from .masks import ObjectMask, cut_out, decode_rle, encode_rle
@@ -43,7 +44,7 @@ def labels_of(path: Path) -> np.ndarray:
 
 def png_like(path: Path, labels: np.ndarray) -> bytes:
     """Other ids in a PNG of the mode, the palette and the notes of a file."""
-    with Image.open(path) as old:
+    with open_header(path) as old:
         old.load()
         if old.mode == 'P':
             new = Image.fromarray(labels.astype(np.uint8))
@@ -156,7 +157,7 @@ class MapSet(FolderSet):
         for path in self.files():
             photo = Photo(self.key(path), self.photo_name(path))
             try:
-                with Image.open(path) as picture:
+                with open_header(path) as picture:
                     photo.size = picture.height, picture.width
             except OSError as error:
                 photo.faults[photo.key] = str(error)
@@ -265,7 +266,7 @@ class CityscapesSet(MapSet):
         files = _pngs(path)
         named = [file for file in files if file.name.endswith('_instanceIds.png')]
         for file in (named or files)[:5]:
-            with Image.open(file) as picture:
+            with open_header(file) as picture:
                 if picture.mode.startswith('I') and np.asarray(picture).max() >= 1000:
                     return True
         return False

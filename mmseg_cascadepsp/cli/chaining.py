@@ -3,16 +3,13 @@
 import os
 import os.path as osp
 from collections.abc import Mapping
-from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from prettytable import PrettyTable
 
-from mmseg_cascadepsp.engine import prepare_processes
-from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.models.refiner.zoo import download
+from mmseg_cascadepsp.engine import fetch, prepare_processes
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 
 from .configs import QuietRunner, inner_datasets, type_of
 from .data import choose_root, missing_of
@@ -185,7 +182,11 @@ def find_checkpoint(cfg: Config, checkpoint: str | None = None) -> str | None:
     model = cfg.model.get('module', cfg.model)
     if checkpoint is None and model.get('checkpoint') is not None:
         return None  # the model loads its own
-    checkpoint = checkpoint or cfg.get('load_from')
+    checkpoint = cfg.get('load_from') if checkpoint is None else checkpoint
+    if checkpoint == '':
+        raise InvalidValueError(
+            "checkpoint is '', which names no file; a variable of the shell may not be set"
+        )
     if checkpoint is None:
         raise InvalidValueError(
             f'checkpoint: {cfg.filename} names none in load_from, so give one behind '
@@ -196,25 +197,6 @@ def find_checkpoint(cfg: Config, checkpoint: str | None = None) -> str | None:
     if '://' not in checkpoint and not osp.isfile(checkpoint):
         raise MissingFileError(f'checkpoint: there is no file {checkpoint}')
     return checkpoint
-
-
-def fetch(url: str) -> Path:
-    """Download weights into the cache where PyTorch and MMEngine also look for them.
-
-    Raises:
-        OSError: It is not there yet and cannot be fetched.
-    """
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / osp.basename(url)
-    if not path.is_file():
-        try:
-            download(url, path)
-        except OSError as error:
-            raise FileError(
-                f'checkpoint {url} cannot be fetched ({getattr(error, "reason", error)}); get '
-                f'that file where there is a network and put it at {path}, or name a file of your '
-                'own behind the config'
-            ) from error
-    return path
 
 
 def before_and_after(metrics: Mapping[str, float]) -> str:

@@ -98,9 +98,23 @@ class Patient:
         return getattr(self.stream, name)
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses empty values: variables of the shell that are not set."""
+
+    def parse_args(self, args=None, namespace=None):
+        """See :meth:`argparse.ArgumentParser.parse_args`."""
+        found = super().parse_args(args, namespace)
+        for name, value in vars(found).items():
+            if value == '':
+                self.error(
+                    f'{name} is empty, which names nothing; a variable of the shell may not be set'
+                )
+        return found
+
+
 def parser_of(description: str, epilog: str = '', **options) -> argparse.ArgumentParser:
     """A parser whose description and examples keep their lines."""
-    return argparse.ArgumentParser(
+    return Parser(
         description=description,
         epilog=f'{epilog.rstrip()}\n\n{EXIT_CODES}',
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from prettytable import PrettyTable
 
 from mmseg_cascadepsp.errors import MissingFileError
 from mmseg_cascadepsp.files.paths import atomic_open, files_below
+from mmseg_cascadepsp.files.reading import open_header
 from mmseg_cascadepsp.files.stems import files_by_stem
 
 from .paper_sets import TRAINING_SETS, TrainingSet
@@ -232,6 +233,8 @@ def _unpack(
                 continue
             number += 1
             name = re.sub(r'(\.tar)?\.\w+$', '', path.relative_to(around).as_posix())
+            # Of `...zip` dots would be left, which lead out of the folder.
+            name = re.sub(r'(^|/)\.*$', r'\1archive', name)
             yield name, folder, _pictures(folder)
         if source.is_dir():
             pictures = _pictures(source)
@@ -336,7 +339,7 @@ def _fault(pair: Mapping[str, Path]) -> str:
     for kind, path in pair.items():
         name = 'photo' if kind == '.jpg' else 'mask'
         try:
-            with Image.open(path) as picture:
+            with open_header(path) as picture:
                 picture.load()
                 sizes[name] = ImageOps.exif_transpose(picture).size
         except Exception as error:  # decoders raise whatever they stumble over

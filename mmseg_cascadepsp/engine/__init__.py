@@ -4,7 +4,7 @@ from .cascade_pictures import CascadePicturesHook
 from .checkpoints import AtomicBackend, SafeCheckpointHook
 from .collapse_guard import CollapseGuardHook, TrainingCollapsedError
 from .optim_wrapper import BFloat16OptimWrapper
-from .package_weights import load_from_package
+from .package_weights import fetch, load_from_package, load_from_web
 from .processes import prepare_processes
 from .refined_results import RefinedResultsHook
 from .resumable import (
@@ -24,6 +24,8 @@ __all__ = [
     'ResumableTrainLoop',
     'SafeCheckpointHook',
     'TrainingCollapsedError',
+    'fetch',
     'load_from_package',
+    'load_from_web',
     'prepare_processes',
 ]

@@ -61,6 +61,8 @@ MANY_COLOURS = 64
 
 WIDE = 'mmseg_cascadepsp_wide'
 """In ``info`` of an opened picture: whether its file holds 16 bits."""
+NODATA = 'mmseg_cascadepsp_nodata'
+"""In ``info`` of an opened picture: the value that GDAL says is no data, or None."""
 
 _pixel_limit = threading.Lock()
 # Without a handler it prints of TIFFs that it does not know what its exception says, too.
@@ -107,13 +109,13 @@ def _open(path: str | os.PathLike, exif: str | None = None) -> Iterator[Image.Im
             size = f'{picture.width} x {picture.height} pixels'
             if picture.width * picture.height > MAX_PIXELS:
                 raise InvalidValueError(f'{size} exceed the limit of {MAX_PIXELS}')
+            tags = picture.tag_v2 if picture.format == 'TIFF' else {}
             white_is_zero = (
                 picture.mode == 'I;16'  # of fewer bits Pillow inverts them itself
-                and picture.format == 'TIFF'
-                and picture.tag_v2.get(262) == 0
+                and tags.get(262) == 0
             )
             wide = ';16' in str(picture.tile)  # Pillow drops the low bytes of colours itself
-            planes = picture.format == 'TIFF' and picture.tag_v2.get(284) == 2
+            planes, nodata = tags.get(284) == 2, nodata_of(tags.get(NODATA_TAG))
             picture.load()
             if picture.format == 'PNG':
                 _check_rows(path, picture)
@@ -122,7 +124,7 @@ def _open(path: str | os.PathLike, exif: str | None = None) -> Iterator[Image.Im
             turned = picture if exif == 'ignore' else ImageOps.exif_transpose(picture)
             if white_is_zero:
                 turned = _like(Image.fromarray(65535 - np.asarray(turned)), picture)
-            turned.info[WIDE] = wide
+            turned.info |= {WIDE: wide, NODATA: nodata}
             if picture is not turned:
                 turned.format = picture.format
     except UnidentifiedImageError:
@@ -492,7 +494,7 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
         [[255, 255]]
     """
     lossy = picture.format in LOSSY
-    nodata = nodata_of(getattr(picture, 'tag_v2', {}).get(NODATA_TAG))
+    nodata = picture.info.get(NODATA)
     if picture.mode == 'P' and _alpha(picture) is None:  # else a cut-out
         return _palette_mask(picture, name, reading)
     pixels, alpha = _unpack(picture)

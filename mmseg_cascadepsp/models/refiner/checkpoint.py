@@ -1,7 +1,10 @@
 """Reading, checking and publishing weights."""
 
+import hashlib
 import os
 import pickle
+import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +20,17 @@ from .convert import (
 )
 from .safe_tensors import is_safetensors, read_safetensors, write_weights
 
+SHIPPED = {
+    'cascadepsp_lite.pth': 'be231f098fc291281f8584cdfb013f764fac7f342d1613f9ea37784519087c41',
+    'cascadepsp_lite.safetensors': (
+        'dce477e51319386cd649656628fc861fa25717fd7d0424bfd6b21e4da9427bae'
+    ),
+    'deeplabv3plus_persons-cats-horses.pth': (
+        'b295003b536f4e79a33405ad5f77677be28118b85752b2da92b438f22c5bdb73'
+    ),
+}
+"""SHA-256 of the weights in ``mmseg_cascadepsp/weights``."""
+WEIGHTS = Path(__file__).resolve().parents[2] / 'weights'
 SHOWN = 3
 """Number of keys of each kind that an error names."""
 
@@ -50,10 +64,15 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> object:
+    if path == Path():
+        raise MissingFileError(
+            "checkpoint is '', which names no file; a variable of the shell may not be set."
+        )
     if not path.is_file():
         raise MissingFileError(
             f'checkpoint {path} {"is a folder" if path.is_dir() else "does not exist"}.'
         )
+    check_file(path)
     if is_safetensors(path):
         return read_safetensors(path)
     try:
@@ -70,6 +89,85 @@ def _read(path: Path) -> object:
             f'checkpoint {path} ({path.stat().st_size} bytes) is truncated, damaged or no '
             f'checkpoint: {reason}'
         ) from error
+
+
+def check_file(path: str | os.PathLike) -> None:
+    """Check what is known of a checkpoint's bytes. PyTorch loads flipped bits in silence.
+
+    These are the checksums of the records inside, the digest of weights that this package ships,
+    and the first digits of the SHA-256 in a name such as ``NAME-1a2b3c4d.pth``, as OpenMMLab's and
+    PyTorch's downloads have them.
+
+    Args:
+        path: The checkpoint. What is no archive is left to PyTorch.
+
+    Raises:
+        FileError: A checksum is another one.
+
+    Example:
+        >>> check_file(WEIGHTS / 'cascadepsp_lite.pth')  # says nothing
+    """
+    path = Path(path)
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except Exception as error:  # zlib.error, EOFError, RuntimeError and more
+            damaged = str(error) or type(error).__name__
+        if damaged:
+            raise FileError(
+                f'checkpoint {path} is damaged: the checksum of its record {damaged} is another '
+                'one; fetch or copy it again.'
+            )
+    shipped = SHIPPED.get(path.name) if path.resolve().parent == WEIGHTS else None
+    expected = shipped or digest_in(path.name)
+    if expected is None:
+        return
+    found = digest_of(path, 'sha256')
+    if not found.startswith(expected):
+        cure = 'install the package again' if shipped else 'delete it and fetch it again'
+        raise FileError(
+            f'checkpoint {path} is damaged: its SHA-256 begins with {found[:8]}, expected '
+            f'{expected[:8]}; {cure}.'
+        )
+
+
+def digest_of(path: str | os.PathLike, kind: str) -> str:
+    """Checksum of a file.
+
+    Args:
+        path: The file.
+        kind: Such as ``'sha256'`` or ``'md5'``.
+
+    Returns:
+        Its digits, hexadecimal.
+
+    Example:
+        >>> digest_of(WEIGHTS / 'cascadepsp_lite.pth', 'sha256')[:8]
+        'be231f09'
+    """
+    digest = hashlib.new(kind, usedforsecurity=False)
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_in(name: str) -> str | None:
+    """The first digits of the SHA-256 that the name of a checkpoint has.
+
+    Args:
+        name: Of the file.
+
+    Returns:
+        Eight digits. None where there are none, and of a date.
+
+    Example:
+        >>> digest_in('fcn_r50-d8_20200614-bf1400d8.pth'), digest_in('fcn-20200614.pth')
+        ('bf1400d8', None)
+    """
+    found = re.search(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8})\.(?:pth|safetensors)$', name)
+    return found and found[1]
 
 
 def _weights_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import os
-import re
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from mmseg_cascadepsp.files import atomic_open
 from mmseg_cascadepsp.version import __version__
 
 from .cascade_psp import CascadePSP
-from .checkpoint import load_weights, read_state_dict
+from .checkpoint import digest_in, digest_of, load_weights, read_state_dict
 from .configs import building, load_config
 from .inference import CascadeNetwork, check_precision
 from .onnx import OnnxRefiner, is_exported
@@ -150,7 +149,7 @@ def find_weights(name: str, progress: bool = True) -> Path:
                 f'weights of {name!r} are not at {path}: install the package again, or give '
                 'checkpoint=FILE (--checkpoint FILE).'
             )
-        return path
+        return path  # whose digest is checked when it is read
     path = Path(torch.hub.get_dir()) / 'checkpoints' / entry.weights
     if not path.is_file():
         try:
@@ -162,9 +161,9 @@ def find_weights(name: str, progress: bool = True) -> Path:
                 f'network ({entry.size}, md5 {entry.md5}) and put it at {path}, or give '
                 'checkpoint=FILE (--checkpoint FILE).'
             ) from error
-    elif entry.md5 and _md5(path) != entry.md5:
+    elif entry.md5 and (found := digest_of(path, 'md5')) != entry.md5:
         raise FileError(
-            f'{path} is damaged: its md5 is {_md5(path)}, expected {entry.md5}. Delete it, and '
+            f'{path} is damaged: its md5 is {found}, expected {entry.md5}. Delete it, and '
             'it is downloaded again.'
         )
     return path
@@ -196,8 +195,7 @@ def download(
         'weights'
     """
     path = Path(path)
-    # Weights of OpenMMLab have the first digits of their SHA-256 in their name.
-    named = re.search(r'-([0-9a-f]{8})\.pth$', path.name)
+    named = digest_in(path.name)
     digest, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     columns = (
         TextColumn('{task.description}'),
@@ -221,19 +219,11 @@ def download(
             raise FileError(f'only {file.tell()} of {total} bytes came')
         if md5 and digest.hexdigest() != md5:
             raise FileError(f'what came has the md5 {digest.hexdigest()}, expected {md5}')
-        if named and not sha256.hexdigest().startswith(named[1]):
+        if named and not sha256.hexdigest().startswith(named):
             raise FileError(
                 f'the SHA-256 of what came begins with {sha256.hexdigest()[:8]}, not with '
-                f'{named[1]} as its name says'
+                f'{named} as its name says'
             )
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def build_model(model: str | os.PathLike | Config | Mapping) -> tuple[nn.Module, str]:
