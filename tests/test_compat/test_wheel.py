@@ -1,8 +1,10 @@
 """The wheel works where there is no checkout."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -17,23 +19,55 @@ def files_of(folder: str) -> set:
     return {path.as_posix() for path in files if '__pycache__' not in path.parts}
 
 
+def run(*command: str, cwd: Path | None = None) -> None:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory) -> Path:
-    """Built from a copy of what packaging needs, so that the checkout stays as it is."""
-    source, target = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('wheel')
-    parts = ['setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md', 'CHANGELOG.md']
-    for name in parts:
-        (source / name).write_bytes((ROOT / name).read_bytes())
-    for folder in ('requirements', 'configs', 'demo', 'tools', 'mmseg_cascadepsp'):
-        for name in files_of(folder):
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-index']
-    command += ['--no-build-isolation', '--wheel-dir', str(target), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def sdist(tmp_path_factory) -> Path:
+    """Built from a copy, so that the checkout stays as it is."""
+    source, target = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('sdist')
+    left_out = shutil.ignore_patterns(
+        '__pycache__', '.*_cache', '.git', '.venv', '.ci', '.hypothesis', '*.egg-info', 'build',
+        'dist', '_build', 'work_dirs', 'demo_output', 'shared',
+    )  # fmt: skip
+    shutil.copytree(ROOT, source, ignore=left_out, dirs_exist_ok=True)
+    code = f'from setuptools.build_meta import build_sdist; build_sdist({str(target)!r})'
+    run('-c', code, cwd=source)
+    (built,) = target.glob('*.tar.gz')
+    return built
+
+
+@pytest.fixture(scope='module')
+def wheel(sdist, tmp_path_factory) -> Path:
+    """Built from what the sdist holds."""
+    source, target = tmp_path_factory.mktemp('unpacked'), tmp_path_factory.mktemp('wheel')
+    with tarfile.open(sdist) as archive:
+        archive.extractall(source, filter='data')
+    (folder,) = source.iterdir()
+    command = ('-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-index', '--no-build-isolation')
+    run(*command, '--wheel-dir', str(target), str(folder))
     (built,) = target.glob('*.whl')
     return built
+
+
+@pytest.mark.slow
+def test_the_index_accepts_both(sdist, wheel):
+    pytest.importorskip('twine')
+    run('-m', 'twine', 'check', '--strict', str(sdist), str(wheel))
+
+
+@pytest.mark.slow
+def test_the_sdist_has_what_a_packager_needs(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition('/')[2] for name in archive.getnames()}
+    for name in ('LICENSE', 'CHANGELOG.md', 'CITATION.cff', 'SECURITY.md', 'Makefile'):
+        assert name in names
+    for folder in ('tests', 'docs', 'benchmarks', 'requirements', '.github'):
+        assert {name for name in files_of(folder) if '/_build/' not in name} <= names
 
 
 @pytest.mark.slow
@@ -43,6 +77,7 @@ def test_contents(wheel):
         expected = {f'mmseg_cascadepsp/.mim/{name}' for name in files_of(folder)}
         packed = {name for name in names if name.startswith(f'mmseg_cascadepsp/.mim/{folder}/')}
         assert packed == expected
+    assert {'mmseg_cascadepsp/py.typed', 'mmseg_cascadepsp/.mim/model-index.yml'} <= names
     package = {name for name in files_of('mmseg_cascadepsp') if name.endswith('.py')}
     weights = {name for name in files_of('mmseg_cascadepsp') if '/weights/' in name}
     assert package | weights <= names
