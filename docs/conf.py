@@ -18,14 +18,13 @@ myst_heading_anchors = 3
 suppress_warnings = ['config.cache']
 
 html_theme = 'furo'
-html_title = 'mmseg_cascadepsp'
+html_title = 'CascadePSP in MMSegmentation'
 html_show_sphinx = False
 html_copy_source = False
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'signature'
 autodoc_default_options = {'members': True, 'imported-members': True}
-autodoc_class_signature = 'separated'
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False

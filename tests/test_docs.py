@@ -12,6 +12,8 @@ what else is to be known:
     Its commands run with these options besides, such as ``--iters 2``.
 ``<!-- config -->``
     It is a config: it is read as one, and its chain is built.
+``<!-- background -->``
+    It is a server: it runs until the page ends. Port 8000 is any that is free.
 
 What a command prints stands in blocks of ``text``.
 """
@@ -23,8 +25,11 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -47,7 +52,7 @@ from .training import write_data
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 FENCE = re.compile(r'^( *)```(\S*)[^\n]*\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
-MARK = re.compile(r'<!-- (not run|slow|with|config)(?:: (.+))? -->')
+MARK = re.compile(r'<!-- (not run|slow|with|config|background)(?:: (.+))? -->')
 INLINE = re.compile(r'`(mmseg-cascadepsp [a-z][^`]*)`')
 LINK = re.compile(r'(?<!\\)\]\((?!https?:|mailto:)([^)\s]+)\)')
 #: What blocks may be: run, not run, and directives of the site.
@@ -216,6 +221,37 @@ def run_command(words):
     assert command.main(words[1:]) == 0, shlex.join(words)
 
 
+def shell_of(folder, more=''):
+    """Folder of the commands that blocks call, and the environment that finds them."""
+    bin_ = folder / '.bin'
+    bin_.mkdir(exist_ok=True)
+    for name, start in (('mmseg-cascadepsp', ' -m mmseg_cascadepsp'), ('python', '')):
+        script = bin_ / name
+        script.write_text(f'#!/bin/sh\nexec {sys.executable}{start} "$@" {more}\n')
+        script.chmod(0o755)
+    scripts = Path(sys.executable).parent  # torchrun
+    paths = f'{bin_}:{scripts}:{os.environ["PATH"]}'
+    return dict(os.environ, PYTHONPATH=str(ROOT), PATH=paths)
+
+
+@contextmanager
+def running(text, folder, port):
+    """A server, once it answers, until it is not needed any more."""
+    with subprocess.Popen(
+        ['bash', '-euc', f'exec {text.strip()}'], env=shell_of(folder), cwd=folder
+    ) as process:
+        try:
+            for _ in range(600):
+                with socket.socket() as asked:
+                    if asked.connect_ex(('127.0.0.1', port)) == 0:
+                        break
+                assert process.poll() is None, 'the server has ended'
+                time.sleep(0.2)
+            yield
+        finally:
+            process.terminate()
+
+
 def run_bash(block, folder):
     words = list(commands(block.text))
     more = shlex.split(block.marks.get('with') or '')
@@ -223,15 +259,12 @@ def run_bash(block, folder):
         for line in words:
             run_command(line + more)
         return
-    bin_ = folder / '.bin'
-    bin_.mkdir(exist_ok=True)
-    for name, start in (('mmseg-cascadepsp', ' -m mmseg_cascadepsp'), ('python', '')):
-        script = bin_ / name
-        script.write_text(f'#!/bin/sh\nexec {sys.executable}{start} "$@" {shlex.join(more)}\n')
-        script.chmod(0o755)
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), PATH=f'{bin_}:{os.environ["PATH"]}')
     run = subprocess.run(
-        ['bash', '-euc', block.text], env=environment, cwd=folder, capture_output=True, text=True
+        ['bash', '-euc', block.text],
+        env=shell_of(folder, shlex.join(more)),
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr
 
@@ -253,22 +286,24 @@ def build_model_of(cfg):
 
 def run_page(page, folder, with_slow):
     names = {'__name__': '__main__'}
-    for block in blocks_of(page):
-        if not block.runs or ('slow' in block.marks and not with_slow):
-            continue
-        init_default_scope('mmseg')
-        try:
-            if 'config' in block.marks:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    with ExitStack() as servers:
+        for block in blocks_of(page):
+            if not block.runs or ('slow' in block.marks and not with_slow):
+                continue
+            block = block._replace(text=block.text.replace('8000', str(port)))
+            init_default_scope('mmseg')
+            if 'background' in block.marks:
+                servers.enter_context(running(block.text, folder, port))
+            elif 'config' in block.marks:
                 run_config(block, folder)
             elif block.language == 'bash':
                 run_bash(block, folder)
             else:
-                exec(compile(block.text, f'{page.name}:{block.line}', 'exec'), names)
-        except BaseException as error:
-            error.add_note(f'in the block at {page}:{block.line}') if hasattr(
-                error, 'add_note'
-            ) else None
-            raise
+                where = f'{page.name}:{block.line}'
+                exec(compile(block.text, where, 'exec'), names)
 
 
 def pages(slow):
