@@ -39,7 +39,7 @@ MODELS = [model for metafile in METAFILES for model in metafile['Models']]
 def theirs() -> list[dict]:
     """Some metafiles of MMSegmentation, as it ships them."""
     folder = Path(mmseg.__file__).parent / '.mim' / 'configs'
-    families = ('pspnet', 'segformer', 'mask2former', 'stdc')
+    families = ('pspnet', 'segformer', 'mask2former', 'vpd')
     return [read(folder / family / 'metafile.yaml') for family in families]
 
 
