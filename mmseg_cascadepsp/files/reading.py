@@ -44,7 +44,7 @@ SUFFIXES = {
     'JPEG2000': ('.jp2', '.j2k', '.jpx', '.jpf', '.j2c', '.jpc'),
     'BMP': ('.bmp',),
     'GIF': ('.gif',),
-    'PPM': ('.ppm', '.pgm', '.pbm', '.pnm'),
+    'PPM': ('.ppm', '.pgm', '.pbm', '.pnm', '.pfm'),
 }
 """The formats that are read, whatever a file is called. Others of Pillow's are not, since some
 start programs: an EPS starts Ghostscript.
@@ -56,6 +56,16 @@ MAX_PIXELS = 2**30
 """Above this a file is refused before its pixels are unpacked (OpenCV's own limit)."""
 ORIENTATION = 0x0112
 """EXIF tag that says how a picture is to be turned: 1 is not at all, from 5 on by 90 degrees."""
+UNTURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How to undo an orientation."""
 MANY_COLOURS = 64
 """With more indices in use a coloured palette is that of a picture."""
 
@@ -114,14 +124,23 @@ def _open(path: str | os.PathLike, exif: str | None = None) -> Iterator[Image.Im
                 picture.mode == 'I;16'  # of fewer bits Pillow inverts them itself
                 and tags.get(262) == 0
             )
-            wide = ';16' in str(picture.tile)  # Pillow drops the low bytes of colours itself
+            # Pillow drops the low bytes of colours itself.
+            wide = ';16' in str(picture.tile) or max(tags.get(258, (8,))) == 16
             planes, nodata = tags.get(284) == 2, nodata_of(tags.get(NODATA_TAG))
+            if tags:
+                _check_segments(tags)
+            turn = picture.getexif().get(ORIENTATION, 1)
             picture.load()
+            undo = UNTURN.get(turn) if turn != picture.getexif().get(ORIENTATION, 1) else None
             if picture.format == 'PNG':
                 _check_rows(path, picture)
             if wide and len(picture.getbands()) > 2 and (planes or _is_black(picture)):
                 picture, wide = _wide_colours(path, picture, planes)
-            turned = picture if exif == 'ignore' else ImageOps.exif_transpose(picture)
+                picture.getexif()[ORIENTATION], undo = turn, None  # as they are stored
+            if exif != 'ignore':
+                turned = ImageOps.exif_transpose(picture)
+            else:  # of TIFFs Pillow has turned the pixels itself
+                turned = picture.transpose(undo) if undo is not None else picture
             if white_is_zero:
                 turned = _like(Image.fromarray(65535 - np.asarray(turned)), picture)
             turned.info |= {WIDE: wide, NODATA: nodata}
@@ -173,8 +192,20 @@ def _wide_colours(path: Path, picture: Image.Image, planes: bool) -> tuple[Image
         pixels = np.dstack([pixels, to_uint8(alpha, path, np.iinfo(alpha.dtype).max)])
     new = _like(Image.fromarray(np.ascontiguousarray(pixels)), picture)
     new.format = picture.format
-    new.getexif().load(picture.getexif().tobytes())
     return new, bool(colours.max(initial=0) > 255)
+
+
+def _check_segments(tags: Mapping) -> None:
+    """Refuse a TIFF that lists too few strips or tiles: Pillow leaves the others black."""
+    width, height = tags[256], tags[257]
+    if 324 in tags:
+        found, expected = tags[324], -(-width // tags[322]) * -(-height // tags[323])
+    else:
+        found, expected = tags[273], -(-height // min(tags.get(278, height), height))
+    if tags.get(284) == 2:
+        expected *= tags.get(277, 1)
+    if len(found) < expected:
+        raise InvalidValueError(f'{len(found)} of {expected} parts of its pixels are there')
 
 
 def _check_rows(path: Path, picture: Image.Image) -> None:
@@ -448,7 +479,10 @@ def _header(path: str | os.PathLike) -> tuple[tuple[int, int], int] | None:
         if Path(path).suffix.lower() == '.npy':
             return open_npy(Path(path)).shape[:2], 1
         with open_header(path) as picture:
-            return picture.size[::-1], picture.getexif().get(ORIENTATION, 1)
+            size, turn = picture.size[::-1], picture.getexif().get(ORIENTATION, 1)
+            if picture.format == 'TIFF':  # whose size is that of the turned picture
+                size = picture.tag_v2[257], picture.tag_v2[256]
+            return size, turn
     except Exception:  # whoever reads it will say what is wrong
         return None
 

@@ -1,22 +1,28 @@
 import os
+import subprocess
+import sys
 import warnings
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
-from mmseg_cascadepsp.errors import MaskValuesError
+from mmseg_cascadepsp.errors import FileError, InvalidValueError, MaskValuesError
 from mmseg_cascadepsp.files import (
+    Reading,
     read_image,
     read_labels,
     read_mask,
+    read_pair,
     read_png_text,
     write_image,
     write_png,
 )
 from mmseg_cascadepsp.files import reading as io
+from mmseg_cascadepsp.files.rows import ImageRows
 
 RNG = np.random.default_rng(0)
 PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (24, 36, 3), np.uint8), (0, 0), 3)
@@ -359,3 +365,183 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     assert told.value.errno == 28
     np.testing.assert_array_equal(read_image(path), PHOTO)
     assert os.listdir(tmp_path) == ['a.png']
+
+
+LAYOUTS = [{}, {'rowsperstrip': 7}, {'tile': (16, 32)}]
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('planes', ['contig', 'separate'])
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16])
+@pytest.mark.parametrize('order', '<>')
+@pytest.mark.parametrize('channels', [3, 4])
+def test_tiffs_of_all_layouts_are_what_tifffile_reads(tmp_path, planes, kind, order, channels):
+    photo = RNG.integers(0, 256, (40, 50, channels)).astype(kind) * (np.iinfo(kind).max // 255)
+    photo[..., 3:] = np.iinfo(kind).max
+    how = {'photometric': 'rgb', 'planarconfig': planes, 'byteorder': order}
+    if channels == 4:
+        how['extrasamples'] = ['unassalpha']
+    path = tmp_path / 'a.tif'
+    for layout in LAYOUTS:
+        for codec in (None, 'zlib', 'lzma'):
+            stored = photo if planes == 'contig' else np.moveaxis(photo, -1, 0)
+            tifffile.imwrite(path, stored, compression=codec, **how, **layout)
+            read = tifffile.imread(path)
+            read = (read if planes == 'contig' else np.moveaxis(read, 0, -1))[..., :3]
+            expected = read if kind == np.uint8 else (read >> 8).astype(np.uint8)
+            np.testing.assert_array_equal(read_image(path), expected, err_msg=f'{layout} {codec}')
+            with ImageRows(path) as rows:
+                np.testing.assert_array_equal(rows.read(0, 40), expected)
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16])
+@pytest.mark.parametrize('orientation', range(2, 9))
+def test_tiffs_that_are_stored_turned(tmp_path, orientation, kind):
+    photo = RNG.integers(0, 256, (3, 40, 50)).astype(kind) * (np.iinfo(kind).max // 255)
+    tag = [(274, 3, 1, orientation, True)]
+    stored = np.moveaxis(photo.astype(np.int64) * 255 // np.iinfo(kind).max, 0, -1)
+    expected = ImageOps.exif_transpose(
+        Image.open(turned(tmp_path / 'a.png', stored.astype(np.uint8), orientation))
+    )
+    for planes in ('separate', 'contig'):
+        pixels = photo if planes == 'separate' else np.moveaxis(photo, 0, -1)
+        how = {'photometric': 'rgb', 'planarconfig': planes, 'extratags': tag}
+        tifffile.imwrite(tmp_path / 'a.tif', pixels, **how)
+        np.testing.assert_array_equal(read_image(tmp_path / 'a.tif'), expected)
+        np.testing.assert_array_equal(read_image(tmp_path / 'a.tif', 'ignore'), stored)
+        mask = save(tmp_path / 'mask.png', np.zeros(stored.shape[:2], bool))
+        read_pair(tmp_path / 'a.tif', mask, Reading(exif='ignore'))
+
+
+def turned(path, photo, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return save(path, photo, exif=exif)
+
+
+@pytest.mark.parametrize('square', [False, True])
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_masks_that_may_be_made_on_stored_pixels_are_asked_about(tmp_path, square, orientation):
+    photo, mask = (PHOTO[:, :24], MASK[:, :24]) if square else (PHOTO, MASK)
+    path = turned(tmp_path / 'photo.png', photo, orientation)
+    by_size = orientation > 4 and not square
+    stored = save(tmp_path / 'mask.png', mask)
+    found, read = read_pair(path, stored, Reading(exif='ignore'))
+    np.testing.assert_array_equal(found, photo)
+    np.testing.assert_array_equal(read, mask * 255)
+    if by_size:
+        with pytest.raises(InvalidValueError, match=r'size of the image .*--exif ignore\)'):
+            read_pair(path, stored)
+    elif orientation > 1:
+        with pytest.warns(UserWarning, match=rf'turned, .* \({orientation}\).*exif=.ignore'):
+            read_pair(path, stored)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        if not by_size:
+            read_pair(path, stored, Reading(exif='apply'))
+        alike = turned(tmp_path / 'alike.png', mask, orientation)
+        assert read_pair(path, alike)[0].shape[:2] == read_mask(alike).shape
+
+
+def png_of(rows, height, width, interlaced=0):
+    """A PNG of 8 bits whose data end properly after some rows."""
+
+    def chunk(kind, data):
+        check = zlib.crc32(kind + data).to_bytes(4, 'big')
+        return len(data).to_bytes(4, 'big') + kind + data + check
+
+    size = width.to_bytes(4, 'big') + height.to_bytes(4, 'big')
+    header = size + bytes([8, 0, 0, 0, interlaced])
+    body = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + body
+
+
+@pytest.mark.parametrize('kept', [24, 23, 12, 1, 0])
+def test_a_png_that_ends_between_two_rows_is_refused(tmp_path, kept):
+    values = np.where(MASK, 255, 0).astype(np.uint8)
+    rows = b''.join(b'\0' + row.tobytes() for row in values[:kept])
+    (tmp_path / 'a.png').write_bytes(png_of(rows, *MASK.shape))
+    if kept == 24:
+        np.testing.assert_array_equal(read_mask(tmp_path / 'a.png'), values)
+    else:
+        with pytest.raises(FileError, match=f'{37 * kept} of 888 bytes' if kept else 'truncated'):
+            read_mask(tmp_path / 'a.png')
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (3, 2), (5, 9), (24, 36)])
+def test_interlaced_pngs(tmp_path, shape):
+    """Compared with an encoder of its own: Adam7 is seven small pictures."""
+    values = RNG.integers(0, 256, shape, np.uint8)
+    starts = [(0, 0), (0, 4), (4, 0), (0, 2), (2, 0), (0, 1), (1, 0)]
+    steps = [(8, 8), (8, 8), (8, 4), (4, 4), (4, 2), (2, 2), (2, 1)]
+    rows = b''
+    for (top, left), (down, across) in zip(starts, steps, strict=True):
+        for row in values[top::down, left::across]:
+            rows += b'\0' + row.tobytes() if row.size else b''
+    (tmp_path / 'a.png').write_bytes(png_of(rows, *shape, interlaced=1))
+    np.testing.assert_array_equal(read_image(tmp_path / 'a.png')[..., 0], values)
+    (tmp_path / 'a.png').write_bytes(png_of(rows[:-1], *shape, interlaced=1))
+    with pytest.raises(FileError, match='it is truncated or damaged'):
+        read_image(tmp_path / 'a.png')
+
+
+def test_a_tiff_that_lists_too_few_strips_is_refused(tmp_path):
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, PHOTO, rowsperstrip=6, photometric='rgb')
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        for name in ('StripOffsets', 'StripByteCounts'):
+            at = file.pages[0].tags[name].offset
+            content[at + 4 : at + 8] = (2).to_bytes(4, 'little')
+    path.write_bytes(content)
+    with pytest.raises(FileError, match='2 of 4 parts of its pixels'):
+        read_image(path)
+
+
+def test_other_formats_are_not_opened_whatever_they_are_called(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, 'check_call', lambda *args, **_: started.append(args))
+    monkeypatch.setattr(subprocess, 'Popen', lambda *args, **_: started.append(args))
+    eps = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 36 24\n%%EndComments\nshowpage\n'
+    for name in ('photo.png', 'photo.jpg'):
+        (tmp_path / name).write_bytes(eps)
+        for read in (read_image, read_mask, read_labels):
+            with pytest.raises(FileError, match=f'{name} is not an image that can be read'):
+                read(tmp_path / name)
+    assert not started
+
+
+def test_folders_take_what_single_files_take():
+    Image.init()
+    known = Image.registered_extensions()
+    for kind, suffixes in io.SUFFIXES.items():
+        assert kind not in Image.OPEN or {known[suffix] for suffix in suffixes} == {kind}, kind
+    missed = {s for s, kind in known.items() if kind in io.SUFFIXES and kind in Image.OPEN}
+    assert missed <= io.IMAGE_SUFFIXES | {'.bmp', '.mpo'}
+    for suffix in ('.avif', '.jp2', '.jfif'):
+        assert suffix in io.IMAGE_SUFFIXES
+
+
+def test_headers_are_compared_before_pixels_are_unpacked(tmp_path, monkeypatch):
+    photo = save(tmp_path / 'photo.png', PHOTO)
+    mask = save(tmp_path / 'mask.png', np.zeros((400, 300), bool))
+    monkeypatch.setattr(io, '_open', None)  # which would unpack them
+    with pytest.raises(InvalidValueError, match='mask.png must have the size .* 400 x 300'):
+        read_pair(photo, mask)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='limits memory as Linux does')
+def test_too_little_memory_is_not_called_damage(tmp_path):
+    Image.new('RGB', (9000, 9000)).save(tmp_path / 'large.jpg', quality=5)
+    code = f"""
+import resource
+from mmseg_cascadepsp.files import read_image
+used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 150_000_000,) * 2)
+try:
+    read_image({str(tmp_path / 'large.jpg')!r})
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert '9000 x 9000 pixels does not fit into the memory' in done.stdout, done.stderr[-2000:]
