@@ -105,7 +105,7 @@ class Parser(argparse.ArgumentParser):
         """See :meth:`argparse.ArgumentParser.parse_args`."""
         found = super().parse_args(args, namespace)
         for name, value in vars(found).items():
-            if value == '':
+            if value == '' != self.get_default(name):
                 self.error(
                     f'{name} is empty, which names nothing; a variable of the shell may not be set'
                 )
