@@ -1,0 +1,202 @@
+"""Sixteen clients at once, garbage and limits among what they send: nothing is lost or wrong, and
+the server is afterwards as before.
+"""
+
+import json
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmseg_cascadepsp.annotations.masks import run_lengths
+
+CLIENTS, REQUESTS = 16, 500
+SIDES = (24, 60, 97, 180, 320)
+
+
+def png(pixels):
+    return cv2.imencode('.png', pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
+
+
+def form(**parts):
+    """A multipart body: files are bytes, options text."""
+    lines = []
+    for name, value in parts.items():
+        file = '; filename="x"' if isinstance(value, bytes) else ''
+        lines += [b'--x', f'Content-Disposition: form-data; name="{name}"{file}'.encode(), b'']
+        lines.append(value if file else value.encode())
+    return b'\r\n'.join([*lines, b'--x--', b''])
+
+
+class Server:
+    """``mmseg-cascadepsp serve`` in a process of its own."""
+
+    def __init__(self, *arguments):
+        command = [sys.executable, '-m', 'mmseg_cascadepsp', 'serve', '--port', '0', *arguments]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.port = int(re.search(r':(\d+) ', self.process.stdout.readline())[1])
+
+    def ask(self, path, body, method='POST'):
+        """Status and body of the answer; again, as long as too many wait."""
+        while True:
+            connection = HTTPConnection('127.0.0.1', self.port, timeout=120)
+            head = {'Content-Type': 'multipart/form-data; boundary=x'}
+            connection.request(method, path, body, head)
+            response = connection.getresponse()
+            content = response.read()
+            connection.close()
+            if response.status != 503:
+                return response, content
+            assert int(response.headers['Retry-After']) > 0
+            assert json.loads(content)['status'] == 503
+            time.sleep(0.05)
+
+    def leave(self, body):
+        """Ask and do not wait for the answer."""
+        connection = HTTPConnection('127.0.0.1', self.port, timeout=120)
+        connection.request(
+            'POST', '/v1/refine', body, {'Content-Type': 'multipart/form-data; boundary=x'}
+        )
+        connection.close()
+
+    def resident(self):
+        """Megabytes of memory that the process has."""
+        status = Path(f'/proc/{self.process.pid}/status').read_text()
+        return int(re.search(r'VmRSS:\s+(\d+)', status)[1]) / 1024
+
+    def opened(self):
+        return len(list(Path(f'/proc/{self.process.pid}/fd').iterdir()))
+
+
+@pytest.fixture(scope='module')
+def server(tiny_config, tiny_checkpoint):
+    running = Server(
+        *('--model', str(tiny_config), '--checkpoint', str(tiny_checkpoint), '--device', 'cpu'),
+        *('--precision', 'fp32', '--threads', '1', '--max-waiting', '8'),
+        *('--max-megapixels', '0.2', '--max-megabytes', '2'),
+    )
+    yield running
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(30) == 143
+
+
+@pytest.fixture(scope='module')
+def cases(refiner):
+    """(path, body, what is right of status and answer)."""
+    rng, found, small = np.random.default_rng(0), [], refiner.with_settings(L=224)
+    for height in SIDES:
+        width = height * 3 // 2
+        image = rng.integers(0, 256, (height, width, 3), np.uint8)
+        mask = np.zeros((height, width), np.uint8)
+        mask[height // 4 : -height // 4, width // 4 : -width // 4] = 255
+        both = {'image': png(image), 'mask': png(mask), 'L': '224'}
+        right = small.refine(image, mask)
+        rle = {'size': [height, width], 'counts': run_lengths((right > 127).ravel(order='F'))}
+        found += [
+            ('/v1/refine', form(**both), lambda c, r=right: pixels_are(c, (r > 127) * 255)),
+            (
+                '/v1/refine',
+                form(**both, output='probability'),
+                lambda c, r=right: pixels_are(c, r),
+            ),
+            ('/v1/refine', form(**both, output='rle'), lambda c, r=rle: json.loads(c) == r),
+        ]
+        labels = mask // 255 * 7
+        right = small.refine_semantic(image, labels)
+        both = {'image': png(image), 'labels': png(labels), 'L': '224'}
+        found.append(('/v1/refine_semantic', form(**both), lambda c, r=right: pixels_are(c, r)))
+    good = {'image': png(image), 'mask': png(mask), 'L': '224'}
+    for status, body in [
+        (422, form(**{**good, 'mask': b'garbage'})),
+        (422, form(**{**good, 'image': good['image'][:5000]})),
+        (422, form(**{**good, 'mask': png(mask[:9])})),
+        (422, form(**{**good, 'mask': png(rng.integers(0, 9, (height, width), np.uint8))})),
+        (422, form(**good, unknown='1')),
+        (422, form(**{**good, 'L': '-4'})),
+        (422, form(image=good['image'])),
+        (400, b'--x\r\nno form at all'),
+        (413, form(**{**good, 'image': png(np.zeros((500, 500, 3), np.uint8))})),
+        (413, form(**{**good, 'image': bytes(2_100_000)})),
+    ]:
+        found.append(('/v1/refine', body, status))
+    return found
+
+
+def pixels_are(content, right):
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    return pixels.dtype == np.uint8 and np.array_equal(pixels, right)
+
+
+def check(server, case):
+    path, body, right = case
+    response, content = server.ask(path, body)
+    if callable(right):
+        assert response.status == 200, content
+        assert right(content)
+    else:
+        assert response.status == right, content
+        assert response.headers['Content-Type'] == 'application/problem+json'
+        assert json.loads(content)['detail']
+
+
+@pytest.mark.slow
+def test_many_clients(server, cases):
+    for case in cases:  # every size and kind once, for what is kept from then on
+        check(server, case)
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        list(clients.map(lambda case: check(server, case), cases * 2))
+    time.sleep(3)
+    memory, opened = server.resident(), server.opened()
+    chosen = random.Random(1).choices(cases, k=REQUESTS)
+    done = threading.Semaphore(0)
+
+    def work(numbered):
+        number, case = numbered
+        if number % 10 == 0:
+            server.leave(case[1])
+        check(server, case)
+        done.release()
+
+    start = time.monotonic()
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        list(clients.map(work, enumerate(chosen)))
+    took = time.monotonic() - start
+    assert all(done.acquire(blocking=False) for _ in range(REQUESTS))
+    end = time.monotonic() + 20
+    while server.opened() > opened or server.resident() > memory + 16:
+        assert time.monotonic() < end, (server.opened(), opened, server.resident(), memory)
+        time.sleep(0.5)
+    health = json.loads(server.ask('/healthz', None, 'GET')[1])
+    assert health['waiting'] == 0
+    print(f'{REQUESTS} in {took:.1f} s; {memory:.0f} MB before, {server.resident():.0f} after')
+
+
+@pytest.mark.slow
+def test_a_request_costs_little_more_than_the_call(server, cases, refiner):
+    small, rng = refiner.with_settings(L=224), np.random.default_rng(0)
+    image = rng.integers(0, 256, (320, 480, 3), np.uint8)
+    mask = np.zeros((320, 480), np.uint8)
+    mask[80:240, 120:360] = 255
+    body = form(image=png(image), mask=png(mask), L='224')
+    overheads = []
+    for _ in range(60):
+        times = [time.monotonic()]
+        small.refine(image, mask)
+        times.append(time.monotonic())
+        assert server.ask('/v1/refine', body)[0].status == 200
+        times.append(time.monotonic())
+        overheads.append(times[2] + times[0] - 2 * times[1])
+    median = statistics.median(overheads)
+    print(f'median overhead {median * 1000:.1f} ms')
+    assert median < 0.05
