@@ -19,7 +19,11 @@ from torch import Tensor
 
 from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.cascade import Network, Passes
+from mmseg_cascadepsp.compat.memory import give_back_memory
 from mmseg_cascadepsp.errors import BusyError
+
+#: Seconds without work after which memory is given back.
+IDLE = 5
 
 
 class Job:
@@ -214,6 +218,9 @@ class JobQueue:
     def __exit__(self, *exception) -> None:
         self.close()
 
+    def _has_work(self) -> bool:
+        return bool(self._waiting) or self._closed
+
     def _drop_cancelled(self) -> None:
         self._waiting = deque(job for job in self._waiting if not job.future.cancelled())
 
@@ -222,7 +229,9 @@ class JobQueue:
         while True:
             with self._changed:
                 self._running = None  # or an ended job would keep its pictures until the next
-                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._changed.wait_for(self._has_work, IDLE):
+                    give_back_memory()
+                    self._changed.wait_for(self._has_work)
                 if self._closed:
                     return
                 self._running = self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""Reusing the memory of freed tensors."""
+"""Reusing the memory of freed tensors, and giving it back."""
 
 import ctypes
 import platform
@@ -24,3 +24,19 @@ def keep_freed_memory() -> bool:
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in malloc.h
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(mmap_threshold, 2**30) and mallopt(trim_threshold, 2**31 - 1))
+
+
+def give_back_memory() -> bool:
+    """Give the memory of freed tensors, which :func:`keep_freed_memory` keeps, back to the system.
+    It is meant for servers that have nothing to do.
+
+    Returns:
+        Whether there was any.
+
+    Example:
+        >>> give_back_memory() in (True, False)
+        True
+    """
+    if platform.libc_ver()[0] != 'glibc':
+        return False
+    return bool(ctypes.CDLL(None).malloc_trim(0))
