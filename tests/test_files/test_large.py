@@ -12,6 +12,7 @@ import tifffile
 
 from mmseg_cascadepsp.apis import Refiner, refine_file
 from mmseg_cascadepsp.cascade import Network
+from mmseg_cascadepsp.errors import FileError
 from mmseg_cascadepsp.files import large, read_mask, write_image, write_png
 from mmseg_cascadepsp.files.row_writers import read_note
 
@@ -382,3 +383,50 @@ def test_rows_that_were_lost_are_told_and_nothing_is_written(inputs, suffix, mon
     with pytest.raises(OSError, match='rows.bin has been cut short'):
         refine_file(Refiner(Soft(), L=96), *paths, folder / f'out{suffix}')
     assert not (folder / f'out{suffix}').exists()
+
+
+@pytest.mark.parametrize('linked', ['folder', 'lock', 'state.json', 'rows.bin', 'global.npz'])
+def test_links_in_the_place_of_hidden_files_are_refused(inputs, linked):
+    photo, mask, folder = inputs
+    paths = save(folder, '.npy', photo, mask)
+    (folder / 'mine').mkdir()
+    (folder / 'mine' / 'rows.bin').write_text('precious')
+    partial = folder / '.out.npy.partial'
+    if linked == 'folder':
+        partial.symlink_to(folder / 'mine', target_is_directory=True)
+    else:
+        partial.mkdir()
+        (partial / linked).symlink_to(folder / 'mine' / 'rows.bin')
+    with pytest.raises(FileError, match='is a link, which no run by rows made'):
+        refine_file(Refiner(Soft(), L=96), *paths, folder / 'out.npy')
+    assert (folder / 'mine' / 'rows.bin').read_text() == 'precious'
+
+
+def test_files_of_others_in_the_hidden_folder_stay(inputs):
+    photo, mask, folder = inputs
+    paths = save(folder, '.npy', photo[:40, :40], mask[130:170, 40:80])
+    partial = folder / '.out.npy.partial'
+    (partial / 'more').mkdir(parents=True)
+    kept = [partial / 'notes.txt', partial / 'more' / 'rows.bin']
+    for path in kept:
+        path.write_text('precious')
+    left = [partial / 'state.json', partial / '.global.npz.0123456789ab.tmp']
+    for path in left:
+        path.write_text('of a run before')
+    refine_file(Refiner(Soft(), L=96), *paths, folder / 'out.npy')
+    assert (folder / 'out.npy').exists() and not any(path.exists() for path in left)
+    assert all(path.read_text() == 'precious' for path in kept)
+
+
+def test_what_files_do_not_say_is_said_and_belongs_to_the_state(inputs):
+    photo, mask, folder = inputs
+    photo, ids = photo[:40, :40], mask[130:170, 20:60] * np.uint8(2)
+    ids[0] = 255
+    paths = save(folder, '.npy', photo, ids)
+    np.save(paths[1], ids)
+    refiner = Refiner(Soft(), L=96)
+    with pytest.raises(ValueError, match='0, 2, 255, which can be read as a mask'):
+        refine_file(refiner, *paths, folder / 'out.npy')
+    refine_file(refiner, *paths, folder / 'out.npy', mask_values=2)
+    expected = refiner.refine(photo, ids == 2) > 127
+    np.testing.assert_array_equal(np.load(folder / 'out.npy') > 127, expected)

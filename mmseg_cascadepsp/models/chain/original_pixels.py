@@ -112,8 +112,8 @@ def _from_file(
     flags = ['color']
     if _is_turned(content):
         flags.append('color_ignore_orientation')  # as some pipelines load it
-    images = [mmcv.imfrombytes(content, flag, channel_order='rgb') for flag in flags]
-    images = [image for image in images if image is not None]
+    images = [mmcv.imfrombytes(content, flag) for flag in flags]  # BGR, whatever the flag
+    images = [image[..., ::-1] for image in images if image is not None]
     fitting = [image for image in images if image.shape == (*size, 3)]
     if not fitting:
         lacks.extend(f'{path} is of shape {image.shape}' for image in images[:1])
@@ -147,7 +147,9 @@ def _is_turned(content: bytes) -> bool:
 
 
 def _likeness(photo: Tensor, seen: Tensor) -> float:
-    """Correlation of thumbnails, which does not depend on brightness and contrast."""
+    """Correlation of thumbnails, which does not depend on brightness, contrast and the order of
+    colours.
+    """
     first, second = _thumbnail(photo), _thumbnail(seen)
     spread = float(first.square().sum().sqrt() * second.square().sum().sqrt())
     if spread < first.numel():  # a wall, a sky: all is alike
@@ -156,9 +158,9 @@ def _likeness(photo: Tensor, seen: Tensor) -> float:
 
 
 def _thumbnail(image: Tensor) -> Tensor:
-    """(3, 16, 16) around 0, of some of the pixels of a large photo."""
+    """(1, 16, 16), grey and around 0, of some of the pixels of a large photo."""
     step = max(1, min(image.shape[-2:]) // (16 * THUMB))
-    small = F.adaptive_avg_pool2d(image[:, ::step, ::step].float().cpu(), THUMB)
+    small = F.adaptive_avg_pool2d(image[None, :, ::step, ::step].float().cpu(), THUMB).mean(1)
     return small - small.mean()
 
 

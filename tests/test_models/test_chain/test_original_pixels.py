@@ -1,10 +1,15 @@
 """The photo's own pixels: from the file, from a transform, or out of the segmentor's input."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
+from mmseg.registry import TRANSFORMS
+from PIL import Image
 
+from mmseg_cascadepsp.models.chain import original_pixels as module
 from mmseg_cascadepsp.models.chain.original_pixels import original_pixels
 from tests.chaining import Scripted, chained, labels_of, red_disc, sample_of, write_picture
 
@@ -90,3 +95,67 @@ class TestPixels:
             ValueError, match=r'and found none.*other.png is of shape.*KeepOriginal'
         ):
             model.predict(torch.zeros(1, 6, 96, 128), [sample])
+
+
+@TRANSFORMS.register_module(force=True)
+class TurnAround(BaseTransform):
+    """A pipeline's own loading: upside down, which no file says."""
+
+    def transform(self, results):
+        results['img'] = np.ascontiguousarray(results['img'][::-1])
+        return results
+
+
+class TestWhatThePipelineSaw:
+    """The refiner is given the pixels that the segmentor saw, however they were loaded."""
+
+    rng = np.random.default_rng(0)
+    photo = cv2.GaussianBlur(rng.integers(0, 256, (60, 80, 3), np.uint8), (0, 0), 6)
+    photo = cv2.normalize(photo, None, 0, 255, cv2.NORM_MINMAX)
+    normalised = dict(mean=[120.0, 110, 100], std=[60.0, 61, 62], bgr_to_rgb=True)
+
+    def find(self, path, load, *more, values=normalised, size=None):
+        model = Scripted(np.zeros((60, 80), int), **values)
+        pipeline = Compose([load, *more, dict(type='PackRefinedInputs')])
+        data = pipeline(dict(img_path=str(path)))
+        data = {key: [value] for key, value in data.items()}
+        data = model.data_preprocessor(data)
+        (sample,) = data['data_samples']
+        size = sample.ori_shape if size is None else size
+        found = original_pixels(sample, size, data['inputs'][0], model.data_preprocessor)
+        return found.permute(1, 2, 0).numpy()
+
+    @pytest.mark.parametrize('orientation', [1, 2, 3, 4])
+    @pytest.mark.parametrize('way', ['color', 'color_ignore_orientation'])
+    def test_exif_is_taken_as_the_loading_takes_it(self, tmp_path, orientation, way):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(self.photo).save(tmp_path / 'a.png', exif=exif)
+        load = dict(type='LoadImageFromFile', color_type=way)
+        results = Compose([load])(dict(img_path=str(tmp_path / 'a.png')))
+        resize = dict(type='Resize', scale=(40, 30))
+        for more in ([], [resize], [dict(type='RandomFlip', prob=1.0), resize]):
+            found = self.find(tmp_path / 'a.png', load, *more)
+            np.testing.assert_array_equal(found, results['img'][..., ::-1])
+
+    def test_own_pixels_are_refined_on_with_a_warning(self, tmp_path, monkeypatch):
+        told = []
+        monkeypatch.setattr(module, '_say_once', told.append)
+        Image.fromarray(self.photo).save(tmp_path / 'a.png')
+        found = self.find(
+            tmp_path / 'a.png', dict(type='LoadImageFromFile'), dict(type='TurnAround')
+        )
+        np.testing.assert_array_equal(found, self.photo[::-1])
+        assert len(told) == 1 and 'a.png does not look like the picture' in told[0]
+
+    def test_brightness_and_flat_photos_are_no_reason(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(module, '_say_once', None)
+        load = dict(type='LoadImageFromFile')
+        for photo in (self.photo, np.full_like(self.photo, 90)):
+            Image.fromarray(photo).save(tmp_path / 'a.png')
+            # Values that stay normalised, as where a pipeline does it
+            found = self.find(
+                tmp_path / 'a.png', load, dict(type='Normalize', mean=[99.0] * 3, std=[50.0] * 3),
+                values={},
+            )  # fmt: skip
+            np.testing.assert_array_equal(found, photo)

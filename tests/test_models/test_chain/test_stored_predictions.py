@@ -8,6 +8,7 @@ import torch
 
 from mmseg_cascadepsp.files import write_image, write_png
 from mmseg_cascadepsp.models import StoredPredictions
+from mmseg_cascadepsp.models.chain import stored_predictions as module
 from tests.chaining import sample_of
 
 SIZE = (6, 8)
@@ -57,6 +58,19 @@ def test_masks_of_0_and_255(tmp_path):
     found = read(tmp_path, mask, single=15, num_classes=21)
     np.testing.assert_array_equal(found, mask // 255 * 15)
     np.testing.assert_array_equal(read(tmp_path, mask, num_classes=2), mask // 255)
+
+
+@pytest.mark.parametrize('options', [{}, {'ids': 'index'}])
+def test_a_mask_in_the_place_of_a_label_map_is_told(tmp_path, monkeypatch, options):
+    told = []
+    monkeypatch.setattr(module, 'print_log', lambda sentence, **_: told.append(sentence))
+    mask = MAP.copy()
+    mask[2:4, 3:] = 255
+    read(tmp_path, mask, num_classes=3, **options)
+    assert len(told) == 1 and 'a.png holds 0 and 255 alone, and 255 is void' in told[0]
+    mask[0] = 1
+    read(tmp_path, mask, num_classes=3, **options)
+    assert len(told) == 1
 
 
 def test_a_mask_of_0_and_1_that_could_be_a_label_map_is_told(tmp_path, monkeypatch):

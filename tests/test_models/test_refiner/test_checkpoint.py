@@ -1,13 +1,22 @@
+import hashlib
+from contextlib import nullcontext
+
+import numpy as np
 import pytest
 import torch
+from mmengine.runner import load_checkpoint
 from torch import nn
 
 from mmseg_cascadepsp.apis import (
+    Refiner,
     convert_checkpoint,
     load_weights,
     publish_checkpoint,
     read_state_dict,
 )
+from mmseg_cascadepsp.engine import package_weights
+from mmseg_cascadepsp.errors import FileError, MissingFileError
+from mmseg_cascadepsp.models.refiner.checkpoint import SHIPPED, WEIGHTS, check_file
 
 
 @pytest.fixture
@@ -198,3 +207,71 @@ def test_checkpoints_of_different_networks_have_no_mean(small, tmp_path):
         with pytest.raises(ValueError, match=expected):
             publish_checkpoint([tmp_path / 'a.pth', tmp_path / 'b.pth'], tmp_path / 'out.pth')
     assert not (tmp_path / 'out.pth').exists()
+
+
+def test_flipped_bits_of_the_shipped_weights_are_found(tmp_path):
+    """PyTorch loads them without a word."""
+    content = (WEIGHTS / 'cascadepsp_lite.pth').read_bytes()
+    rng = np.random.default_rng(0)
+    path = tmp_path / 'flipped.pth'
+    places = [
+        (200_001, 6),
+        *((int(rng.integers(len(content))), rng.integers(8)) for _ in range(8)),
+    ]
+    for place, bit in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(bit)
+        path.write_bytes(damaged)
+        with pytest.raises(FileError, match='flipped.pth .*damaged'):
+            read_state_dict(path)
+
+
+def test_the_digests_of_shipped_weights(monkeypatch):
+    files = {path.name for path in WEIGHTS.iterdir() if path.suffix in ('.pth', '.safetensors')}
+    assert files == set(SHIPPED)
+    for name in files:
+        check_file(WEIGHTS / name)
+    monkeypatch.setitem(SHIPPED, 'cascadepsp_lite.pth', '0' * 64)
+    with pytest.raises(FileError, match='SHA-256 begins with be231f09, .*install the package'):
+        Refiner('lite')
+
+
+@pytest.mark.parametrize('right', [True, False])
+def test_the_digest_in_a_name(small, tmp_path, right):
+    torch.save(small.state_dict(), tmp_path / 'a.pth')
+    digest = hashlib.sha256((tmp_path / 'a.pth').read_bytes()).hexdigest()[:8]
+    if not right:
+        digest = '0123abcd'
+    path = (tmp_path / 'a.pth').rename(tmp_path / f'small_r50-d8-{digest}.pth')
+    with nullcontext() if right else pytest.raises(FileError, match='expected 0123abcd; delete'):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize('right', [True, False])
+def test_what_mmengine_fetches_is_checked(tmp_path, monkeypatch, right):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    torch.save({'state_dict': {'weight': torch.ones(2)}}, tmp_path / 'a.pth')
+    digest = hashlib.sha256((tmp_path / 'a.pth').read_bytes()).hexdigest()[:8]
+    name = f'fcn-{digest if right else "0123abcd"}.pth'
+    content = (tmp_path / 'a.pth').read_bytes()
+    cached = tmp_path / 'cache' / 'hub' / 'checkpoints' / name
+
+    def fetched(url, path):
+        assert url == f'https://example.com/{name}'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    monkeypatch.setattr(package_weights, 'download', fetched)
+    for _ in range(2):  # from the web, and from the cache
+        if right:
+            found = load_checkpoint(nn.Module(), f'https://example.com/{name}')
+            assert found['state_dict']['weight'].tolist() == [1, 1]
+        else:
+            with pytest.raises(FileError, match='expected 0123abcd'):
+                load_checkpoint(nn.Module(), f'https://example.com/{name}')
+        assert cached.is_file()
+
+
+def test_an_empty_name_is_no_checkpoint():
+    with pytest.raises(MissingFileError, match="checkpoint is '', which names no file"):
+        Refiner('lite', checkpoint='')
