@@ -50,6 +50,7 @@ from .chaining import encoder_decoder, write_ade20k, write_checkpoint, write_pic
 from .training import write_data
 
 ROOT = Path(__file__).resolve().parents[1]
+NAME = 'mmseg_cascadepsp'
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 FENCE = re.compile(r'^( *)```(\S*)[^\n]*\n(.*?)^ *```$', re.MULTILINE | re.DOTALL)
 MARK = re.compile(r'<!-- (not run|slow|with|config|background)(?:: (.+))? -->')
@@ -342,6 +343,23 @@ def test_links_to_files_lead_somewhere(page):
     for link in LINK.findall(text):
         path = unquote(link.partition('#')[0])
         assert not path or (page.parent / path).exists(), f'{page.name}: {link}'
+
+
+#: How sentences of other programs begin, which docs/trouble.md explains.
+OTHERS = ('MMCV==', 'No module named', "'regex'", "'pkg_resources'", 'Weights only', 'Killed')
+OTHERS += ('mmseg-cascadepsp:', 'CUDA out of memory')
+
+
+def test_sentences_that_trouble_explains_are_those_of_the_package():
+    source = '\n'.join(path.read_text() for path in sorted((ROOT / NAME).rglob('*.py')))
+    source = re.sub(r'[\'"]\s*\n\s*f?[\'"]', '', source)  # literals that Python joins
+    page = (ROOT / 'docs/trouble.md').read_text(encoding='utf-8')
+    quoted = re.findall(r'`([^`]+)`', ' '.join(re.findall(r'^### .*', page, re.MULTILINE)))
+    assert len(quoted) > 12
+    for sentence in quoted:
+        if not sentence.startswith(OTHERS):
+            for part in sentence.split('...'):
+                assert part.strip(" '") in source, sentence
 
 
 def test_pictures_are_small_and_shown():
