@@ -256,7 +256,8 @@ def running(text, folder, port):
 def run_bash(block, folder):
     words = list(commands(block.text))
     more = shlex.split(block.marks.get('with') or '')
-    if all(line[0] == 'mmseg-cascadepsp' for line in words):
+    # A training forks workers, which this process with its threads must not.
+    if all(line[0] == 'mmseg-cascadepsp' and line[1] != 'train' for line in words):
         for line in words:
             run_command(line + more)
         return
