@@ -69,18 +69,22 @@ def chain(
 
 
 def _measure_before_and_after(cfg: Config) -> None:
-    metrics = cfg.get('test_evaluator') or []
+    evaluator = cfg.get('test_evaluator') or []
+    whole = isinstance(evaluator, Mapping) and 'metrics' in evaluator  # an Evaluator of one's own
+    metrics = evaluator.metrics if whole else evaluator
     metrics = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
     without_truth = any(metric.get('format_only') for metric in metrics)
     if without_truth or any(type_of(metric) in BEFORE_AND_AFTER for metric in metrics):
         return
-    ignore_index = next(
-        (metric.ignore_index for metric in metrics if 'ignore_index' in metric), 255
-    )
-    metrics.append(
-        dict(type='mmseg.BoundarySegMetric', prefix='refinement', ignore_index=ignore_index)
-    )
-    cfg.test_evaluator = metrics
+    added = dict(type='mmseg.BoundarySegMetric', prefix='refinement')
+    given = [metric.ignore_index for metric in metrics if 'ignore_index' in metric]
+    if given:  # else it is that of the dataset
+        added['ignore_index'] = given[0]
+    metrics.append(added)
+    if whole:
+        evaluator.metrics = metrics
+    else:
+        cfg.test_evaluator = metrics
 
 
 def use_stored_predictions(cfg: Config, pred_dir: str, ids: str = 'dataset') -> Config:
@@ -110,7 +114,8 @@ def use_tta(cfg: Config) -> Config:
             f'--tta: {cfg.filename} has no tta_pipeline, which says what to average over; those '
             "of MMSegmentation's configs/_base_/datasets can be copied"
         )
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in inner_datasets(cfg.test_dataloader.dataset):
+        dataset['pipeline'] = cfg.tta_pipeline
     tta = dict(cfg.get('tta_model') or dict(type='mmseg.SegTTAModel'))
     if is_chained(cfg):
         tta = dict(type='mmseg.RefinedSegTTAModel')

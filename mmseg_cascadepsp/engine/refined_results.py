@@ -6,10 +6,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePath
 
 import numpy as np
+from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -21,15 +23,15 @@ from mmseg_cascadepsp.files.paths import folder_around
 from mmseg_cascadepsp.models.chain import RefinedSegmentor, StoredPredictions
 from mmseg_cascadepsp.models.chain.building import check_segmentor_weights
 from mmseg_cascadepsp.models.chain.original_pixels import original_pixels
-from mmseg_cascadepsp.visualization import before_after_change
+from mmseg_cascadepsp.visualization import before_after_change, default_palette
 
 
 @HOOKS.register_module()
 class RefinedResultsHook(Hook):
     """Prepare a :class:`~mmseg_cascadepsp.models.RefinedSegmentor` for a test, write its results.
 
-    The hook gives the model the classes of the dataset, and checks that its checkpoint or stored
-    predictions are complete.
+    The hook gives the model the classes and the ``ignore_index`` of the dataset, the latter to
+    the metrics, too, and checks that the model's checkpoint or stored predictions are complete.
 
     Args:
         out_dir: Folder for the refined label maps, or None. They are PNG files in the folders and
@@ -63,13 +65,21 @@ class RefinedResultsHook(Hook):
 
         Raises:
             MissingFileError: Photos have no prediction.
-            InvalidValueError: The results of two photos would have the same name.
+            InvalidValueError: The results of two photos would have the same name, or photos have
+                none.
         """
         dataset = runner.test_dataloader.dataset
-        self._meta = dict(getattr(dataset, 'metainfo', {}))
+        self._meta = _meta_of(dataset)
+        # Metrics of others keep what they were given: they read no ignore_index there.
+        runner.test_loop.evaluator.dataset_meta = self._meta
         if self.out_dir or self.show_dir:
             photos = _photos_of(dataset)
-            self._root = _folder_of(photos, getattr(dataset, 'data_prefix', {}).get('img_path'))
+            if not photos:
+                raise InvalidValueError(
+                    'results are written under the names of the photos (img_path), which '
+                    f'{type(dataset).__name__} does not have; leave --out and --show-dir out.'
+                )
+            self._root = _folder_of(photos, _prefix_of(dataset))
             self._check_names(photos)
         model = _unwrap(runner.model)
         if not isinstance(model, RefinedSegmentor):
@@ -111,11 +121,19 @@ class RefinedResultsHook(Hook):
                 )
             if self.show_dir and 'pred_sem_seg_coarse' in sample:
                 photo = original_pixels(sample, labels.shape).permute(1, 2, 0).numpy()
-                palette = None if single else np.array(self._meta['palette'], np.uint8)
+                palette = None if single else self._palette()
                 picture = before_after_change(
                     photo, _labels(sample, 'pred_sem_seg_coarse'), labels, palette=palette
                 )
                 write_image(osp.join(self.show_dir, name + '.jpg'), picture)
+
+    def _palette(self) -> np.ndarray:
+        """Colours of all classes, uint8 ``(n, 3)``. A single class is 1, on a black background."""
+        palette = self._meta.get('palette')
+        if not palette:
+            return default_palette()
+        palette = np.array(palette, np.uint8)
+        return palette if len(palette) > 1 else np.concatenate([palette * 0, palette])
 
     def after_test(self, runner: Runner) -> None:
         """Finish writing and print the folders."""
@@ -140,10 +158,35 @@ class RefinedResultsHook(Hook):
 
 
 def _photos_of(dataset) -> list[str]:
-    """Paths of all photos, if the dataset has them."""
+    """Paths of all photos, if the dataset has them. Only MMEngine's have ``get_data_info``."""
     if not hasattr(dataset, 'get_data_info'):
         return []
-    return [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+    infos = (dataset.get_data_info(index) for index in range(len(dataset)))
+    return [info['img_path'] for info in infos if info.get('img_path') is not None]
+
+
+def _inner_of(dataset) -> list[BaseDataset]:
+    """The datasets of MMEngine inside wrappers, or the dataset itself."""
+    if isinstance(dataset, ConcatDataset):
+        return [inner for each in dataset.datasets for inner in _inner_of(each)]
+    if isinstance(dataset, (RepeatDataset, ClassBalancedDataset)):
+        return _inner_of(dataset.dataset)
+    return [dataset] if isinstance(dataset, BaseDataset) else []
+
+
+def _meta_of(dataset) -> dict:
+    """What a dataset says of its classes, and its ``ignore_index``, if it has one."""
+    meta = dict(dataset.metainfo) if hasattr(dataset, 'metainfo') else {}
+    voids = {each.ignore_index for each in _inner_of(dataset) if isinstance(each, BaseSegDataset)}
+    if len(voids) == 1:
+        meta['ignore_index'] = voids.pop()
+    return meta
+
+
+def _prefix_of(dataset) -> str | None:
+    """The folder of photos that a dataset was given, if it is one dataset."""
+    inner = _inner_of(dataset)
+    return inner[0].data_prefix.get('img_path') if len(inner) == 1 else None
 
 
 def _folder_of(photos: Sequence[str], prefix: str | None) -> str | None:

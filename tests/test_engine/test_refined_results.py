@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
@@ -60,16 +61,17 @@ def test_a_full_disk_stops_the_test(tmp_path, monkeypatch, last):
 def before_test(photos, **options):
     """A hook before the test of a set of these photos."""
 
-    class Photos(list):
-        metainfo, data_prefix = {}, {'img_path': 'images'}  # relative, as class-agnostic sets have
+    class Photos(BaseDataset):
+        def load_data_list(self):
+            return [{'img_path': f'data/{photo}'} for photo in photos]
 
-        def get_data_info(self, index):
-            return {'img_path': self[index]}
-
-    dataset = Photos(f'data/{photo}' for photo in photos)
+    # Relative, as class-agnostic sets have it.
+    dataset = Photos(data_prefix={'img_path': 'images'}, serialize_data=False)
     hook = RefinedResultsHook(**options)
-    hook.before_test(SimpleNamespace(test_dataloader=SimpleNamespace(dataset=dataset), model=None))
-    return hook, dataset
+    loop = SimpleNamespace(evaluator=SimpleNamespace())
+    loader = SimpleNamespace(dataset=dataset)
+    hook.before_test(SimpleNamespace(test_dataloader=loader, test_loop=loop, model=None))
+    return hook, [f'data/{photo}' for photo in photos]
 
 
 def test_photos_of_one_name_in_several_folders_all_get_their_files(tmp_path):

@@ -10,6 +10,7 @@ from prettytable import PrettyTable
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
+from ..functional.checks import check_number
 from ..functional.scores import (
     LABEL_SCORES,
     label_scores_compute,
@@ -32,12 +33,14 @@ class BoundarySegMetric(BaseMetric):
     metric serves any segmentor.
 
     Data samples need ``pred_sem_seg`` and ``gt_sem_seg``, ``(1, H, W)`` of class indices. The
-    dataset says the number and the names of the classes.
+    dataset says the number and the names of the classes. A single name is that of an object, which
+    is 1, and 0 is its background.
 
     Args:
         r0: Smallest radius of mBA: 1 as in the release and later papers, 3 as in the paper.
         dilation_ratio: Width of Boundary IoU, as a share of the diagonal.
-        ignore_index: Void in the truth.
+        ignore_index: Void in the truth. By default that of the dataset, which
+            :class:`~mmseg_cascadepsp.engine.RefinedResultsHook` tells, or 255.
         per_class: Also report ``IoU.NAME``, ``mBA.NAME`` (pixels right near the boundary of that
             class) and ``BoundaryIoU.NAME`` of every class, and print them as a table.
         output_dir: Folder for the refined label maps, with the ids of the dataset's annotations.
@@ -69,7 +72,7 @@ class BoundarySegMetric(BaseMetric):
         self,
         r0: int = 1,
         dilation_ratio: float = 0.02,
-        ignore_index: int = 255,
+        ignore_index: int | None = None,
         per_class: bool = False,
         output_dir: str | None = None,
         keep_results: bool = False,
@@ -77,6 +80,10 @@ class BoundarySegMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        check_number('r0', r0, 1, 5, whole=True)
+        check_number('dilation_ratio', dilation_ratio, 0, 1)
+        if ignore_index is not None:
+            check_number('ignore_index', ignore_index, -(2**63), 2**63, whole=True)
         self.r0, self.dilation_ratio = r0, dilation_ratio
         self.ignore_index, self.per_class = ignore_index, per_class
         self.output_dir, self._saved = output_dir, {}
@@ -89,10 +96,13 @@ class BoundarySegMetric(BaseMetric):
             data_samples: See the class.
 
         Raises:
-            InvalidValueError: A sample lacks a map, its maps differ in size, or its truth holds
-                an id that is neither a class nor void.
+            InvalidValueError: A sample lacks a map, its maps differ in size, its truth holds an
+                id that is neither a class nor void, or the dataset has no names of classes.
         """
-        num_classes = len(self.dataset_meta['classes'])
+        num_classes = len(self._names())
+        void = self.ignore_index
+        if void is None:
+            void = self.dataset_meta.get('ignore_index', 255)
         for sample in data_samples:
             name = type(self).__name__
             truth = pixels(sample, 'gt_sem_seg', name)
@@ -108,7 +118,7 @@ class BoundarySegMetric(BaseMetric):
                             labels_,
                             truth,
                             num_classes,
-                            self.ignore_index,
+                            void,
                             self.r0,
                             self.dilation_ratio,
                             self.per_class,
@@ -120,6 +130,16 @@ class BoundarySegMetric(BaseMetric):
                 raise InvalidValueError(f'{where(sample)}: {error}') from error
             if self.output_dir:
                 save(self.output_dir, labels[0], sample, self.dataset_meta, self._saved)
+
+    def _names(self) -> Sequence[str]:
+        """Names of all classes."""
+        classes = (self.dataset_meta or {}).get('classes')
+        if not classes:
+            raise InvalidValueError(
+                f'{type(self).__name__} needs the names of the classes: give the dataset '
+                "metainfo=dict(classes=('road', ...))."
+            )
+        return ('background', *classes) if len(classes) == 1 else classes
 
     def compute_metrics(self, results: list[list[dict[str, np.ndarray]]]) -> dict[str, float]:
         """Compute the scores of the whole set.
@@ -147,7 +167,7 @@ class BoundarySegMetric(BaseMetric):
     def _per_class(self, after: dict, before: dict | None) -> dict[str, float]:
         table = PrettyTable()
         metrics = {}
-        for index, name in enumerate(self.dataset_meta['classes']):
+        for index, name in enumerate(self._names()):
             scores, coarse = (
                 states and {key: float(states[f'{key}_of_class'][index]) for key in CLASS_SCORES}
                 for states in (after, before)

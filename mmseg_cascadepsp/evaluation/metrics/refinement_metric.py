@@ -8,6 +8,7 @@ from mmseg.registry import METRICS
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
+from ..functional.checks import check_number
 from ..functional.scores import (
     MASK_SCORES,
     mask_report,
@@ -73,6 +74,9 @@ class RefinementMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        check_number('r0', r0, 1, 5, whole=True)
+        check_number('dilation_ratio', dilation_ratio, 0, 1)
+        check_number('threshold', threshold, 0, 254)
         self.r0, self.dilation_ratio, self.threshold = r0, dilation_ratio, threshold
         self.output_dir, self._saved = output_dir, {}
 
