@@ -40,6 +40,10 @@ class DeniedFileError(FileError, PermissionError):
     """A file may not be read."""
 
 
+class NotReadyError(UserError, RuntimeError):
+    """What was asked for cannot be done in the present state."""
+
+
 class MissingPackageError(UserError, ImportError):
     """An optional package is not installed."""
 

@@ -68,7 +68,7 @@ def read_config(path: str, options: Mapping | None = None, data_root: str | None
         cfg.merge_from_dict(dict(options or {}))
     if not isinstance(cfg.get('model'), Mapping):
         raise InvalidValueError(f'config {path} has no model.')
-    hooks = cfg.get('default_hooks', {})
+    hooks = cfg.get('default_hooks') or {}
     for name in [name for name, hook in hooks.items() if hook is None]:
         if name not in MMENGINE_HOOKS:
             del hooks[name]

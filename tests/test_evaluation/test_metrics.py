@@ -44,9 +44,9 @@ def relabelled(seed, height=80, width=100):
     return sample(gt_sem_seg=truth, pred_sem_seg_coarse=coarse, pred_sem_seg=pred.astype(np.int64))
 
 
-def evaluate(config, samples):
+def evaluate(config, samples, **meta):
     evaluator = Evaluator(METRICS.build(config))
-    evaluator.dataset_meta = {'classes': CLASSES}
+    evaluator.dataset_meta = {'classes': CLASSES, **meta}
     for one in samples:
         evaluator.process([one])
     return evaluator.evaluate(len(samples))
@@ -118,6 +118,46 @@ def test_boundary_seg_metric_serves_a_plain_segmentor_and_agrees_with_mmseg():
     assert of_classes.keys() == metrics.keys() | {
         f'{key}.{name}' for key in ('IoU', 'BoundaryIoU', 'mBA') for name in CLASSES
     }
+
+
+def test_void_is_that_of_the_dataset_unless_the_metric_has_one():
+    samples = [relabelled(seed) for seed in range(2)]
+    for one in samples:
+        one.gt_sem_seg.data[one.gt_sem_seg.data == 255] = 7
+    metric = dict(type='BoundarySegMetric')
+    own = evaluate(metric, samples, ignore_index=7)
+    assert own == evaluate(metric | dict(ignore_index=7), samples, ignore_index=255)
+    with pytest.raises(ValueError, match='target holds the class 7'):
+        evaluate(metric, samples)
+
+
+def test_a_single_name_is_that_of_an_object():
+    truth, coarse, pred = (mask.astype(np.int64) for mask in masks(3, 80, 100))
+    samples = [sample(gt_sem_seg=truth, pred_sem_seg_coarse=coarse, pred_sem_seg=pred)]
+    metric = dict(type='BoundarySegMetric', per_class=True)
+    one = evaluate(metric, samples, classes=('cat',))
+    assert one == evaluate(metric, samples, classes=('background', 'cat'))
+    assert one['IoU.cat'] == pytest.approx(100 * ev.binary_iou(pred, truth))
+
+
+@pytest.mark.parametrize('meta', [{'classes': ()}, {'classes': None}])
+def test_a_dataset_without_names_is_told(meta):
+    with pytest.raises(ValueError, match='needs the names of the classes: give the dataset'):
+        evaluate(dict(type='BoundarySegMetric'), [relabelled(0)], **meta)
+
+
+@pytest.mark.parametrize('kind', ['BoundarySegMetric', 'RefinementMetric'])
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (dict(r0=0), 'r0 must be from 1 to 5, got 0'),
+        (dict(r0='x'), "r0 must be an integer, got 'x'"),
+        (dict(dilation_ratio=float('nan')), 'dilation_ratio must be from 0 to 1, got nan'),
+    ],
+)
+def test_settings_are_checked_before_the_test(kind, options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        METRICS.build(dict(type=kind, **options))
 
 
 def test_scores_of_every_class_on_request():

@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_cascadepsp.cascade.settings import check_ignore_index
-from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError, NotReadyError
 from mmseg_cascadepsp.models.refiner.inference import check_precision
 
 from .building import (
@@ -228,11 +228,11 @@ class RefinedSegmentor(BaseSegmentor):
             The samples, with the results that the class describes.
 
         Raises:
-            RuntimeError: The refiner has no weights.
+            NotReadyError: The refiner has no weights.
             InvalidValueError: A sample has no photo, or no label map of the right size.
         """
         if not self._refiner_is_loaded:
-            raise RuntimeError(
+            raise NotReadyError(
                 'the refiner has random weights: give refiner_checkpoint, or '
                 "refiner='lite' or 'r50', which have their own weights"
             )

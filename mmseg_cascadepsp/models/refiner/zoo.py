@@ -28,7 +28,7 @@ from mmseg_cascadepsp.version import __version__
 from .cascade_psp import CascadePSP
 from .checkpoint import digest_in, digest_of, load_weights, read_state_dict
 from .configs import building, load_config
-from .inference import CascadeNetwork, check_precision
+from .inference import CascadeNetwork, check_precision, check_threads
 from .onnx import OnnxRefiner, is_exported
 from .safe_tensors import write_weights
 
@@ -298,6 +298,7 @@ def load_module(
         >>> type(module).__name__, name, has_weights
         ('CascadePSP', 'lite', True)
     """
+    check_threads()  # the first conversion of weights would wait
     has_weights = isinstance(model, nn.Module)
     if has_weights:
         name = type(model).__name__

@@ -2,7 +2,10 @@
 
 import copy
 import functools
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -334,3 +337,36 @@ def test_bfloat16_is_found_by_what_the_processor_has(monkeypatch):
         monkeypatch.setattr(torch.cpu, '_is_avx512_bf16_supported', lambda avx=avx: avx)
         assert inference.has_fast_bf16(cpu) is (amx or avx)
     assert not inference.has_fast_bf16(torch.device('meta'))
+
+
+FORKED = """
+import os, signal, sys
+import numpy as np, torch
+torch.set_num_threads(2)
+from mmseg_cascadepsp import Refiner
+
+image, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool)
+mask[20:40, 20:40] = True
+made = Refiner('lite', L=224)
+if not os.fork():
+    signal.alarm(60)  # a child that hangs ends
+    for again in (lambda: made.refine(image, mask), lambda: Refiner('lite')):
+        try:
+            again()
+        except RuntimeError as error:
+            print(error)
+    torch.set_num_threads(1)
+    print(made.refine(image, mask).shape, flush=True)
+    os._exit(0)
+print(os.wait()[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='a system without fork')
+def test_a_child_that_would_wait_for_threads_of_its_parent_is_told():
+    env = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
+    command = [sys.executable, '-W', 'ignore', '-c', FORKED]
+    said = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300).stdout
+    assert said.count('this process was forked from one in which a refiner had been made') == 2
+    assert said.splitlines()[-2:] == ['(64, 64)', '0']
