@@ -20,6 +20,7 @@ from .network import Network, Progress
 from .settings import CascadeSettings, FusionSettings
 from .single import refine, settings_for
 from .steps import global_probabilities
+from .threads import check_threads
 
 #: Probability of the pixels of a component that is kept as it is.
 KEPT = 0.75
@@ -34,6 +35,7 @@ def _check(
     if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3:
         got = tuple(image.shape) if hasattr(image, 'shape') else type(image).__name__
         raise InvalidValueError(f'image must be a tensor (3, H, W), got {got}.')
+    check_threads()
     void, background = fusion.ignore_index, fusion.background
     check_labels(labels, image.shape[-2:], fusion.num_classes, void)
     if background is not None and not 0 <= background <= np.iinfo(labels.dtype).max:

@@ -12,6 +12,7 @@ from .network import Network, Progress
 from .regions import MIN_SIDE, are_small, object_regions
 from .settings import CascadeSettings
 from .steps import global_probabilities, global_step, local_step
+from .threads import check_threads
 
 
 def settings_for(network: Network, settings: CascadeSettings | None) -> CascadeSettings:
@@ -46,6 +47,7 @@ def refine(
         See :class:`~mmseg_cascadepsp.cascade.Network`.
     """
     settings = settings_for(network, settings)
+    check_threads()
     _check_inputs(image, mask)
     with torch.no_grad():
         boxes = []

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import functools
 import hashlib
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,40 +13,14 @@ from mmcv.cnn import fuse_conv_bn
 from torch import Tensor, nn
 
 from mmseg_cascadepsp.cascade import Network, Passes
-from mmseg_cascadepsp.errors import InvalidValueError, NotReadyError
+from mmseg_cascadepsp.cascade.threads import check_threads
+from mmseg_cascadepsp.errors import InvalidValueError
 
 from .cascade_psp import CascadePSP
 from .winograd import WinogradConv2d
 
 #: Dtype of autocast for each precision. ``'auto'`` decides by the device.
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16, 'auto': None}
-
-
-#: Processes in which networks were made with several threads.
-_threaded_in: set[int] = set()
-
-
-def check_threads() -> None:
-    """See that PyTorch's threads are those of this process.
-
-    They do not survive a fork. In the child the first parallel operation would wait for them
-    forever.
-
-    Raises:
-        NotReadyError: A network was made before this process was forked.
-
-    Example:
-        >>> check_threads()
-    """
-    if torch.get_num_threads() == 1:
-        return
-    if _threaded_in and os.getpid() not in _threaded_in:
-        raise NotReadyError(
-            'this process was forked from one in which a refiner had been made, whose threads '
-            'PyTorch would wait for without end: call torch.set_num_threads(1) here first, or '
-            "start processes with multiprocessing.get_context('spawn')."
-        )
-    _threaded_in.add(os.getpid())
 
 
 def check_precision(precision: str) -> str:
@@ -197,7 +170,7 @@ class CascadeNetwork(Network):
 
     Raises:
         InvalidValueError: ``precision`` is unknown.
-        NotReadyError: See :func:`check_threads`.
+        NotReadyError: See :func:`~mmseg_cascadepsp.cascade.threads.check_threads`.
 
     Example:
         >>> from mmseg_cascadepsp.cascade import CascadeSettings, refine
@@ -211,8 +184,7 @@ class CascadeNetwork(Network):
 
     def __init__(self, model: CascadePSP, precision: str = 'fp32') -> None:
         self.model, self.precision = model, check_precision(precision)
-        if self.device.type == 'cpu':
-            check_threads()
+        check_threads()
         self.defaults = model.cascade_settings
         # In a list, which copies with other defaults share.
         self._made: list[tuple[tuple, FastNetwork | None]] = [((), None)]
@@ -265,6 +237,7 @@ class CascadeNetwork(Network):
 
     def describe(self) -> dict[str, str]:
         """Fingerprint of all weights, and the precision."""
+        check_threads()
         digest = hashlib.sha256()
         for key, value in sorted(self.model.state_dict().items()):
             digest.update(f'{key}{tuple(value.shape)}'.encode())
@@ -277,8 +250,6 @@ class CascadeNetwork(Network):
     def for_image(self, image: Tensor) -> Passes:
         """See :meth:`mmseg_cascadepsp.cascade.Network.for_image`."""
         self._warn_of_precision(image.device)
-        if image.device.type == 'cpu':
-            check_threads()
         network = self.prepare(image.device)
         dtype = self.dtype(image.device)
 

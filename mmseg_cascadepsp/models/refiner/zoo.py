@@ -16,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from torch import nn
 
 from mmseg_cascadepsp.cascade import Network
+from mmseg_cascadepsp.cascade.threads import check_threads
 from mmseg_cascadepsp.errors import (
     FileError,
     InvalidTypeError,
@@ -28,7 +29,7 @@ from mmseg_cascadepsp.version import __version__
 from .cascade_psp import CascadePSP
 from .checkpoint import digest_in, digest_of, load_weights, read_state_dict
 from .configs import building, load_config
-from .inference import CascadeNetwork, check_precision, check_threads
+from .inference import CascadeNetwork, check_precision
 from .onnx import OnnxRefiner, is_exported
 from .safe_tensors import write_weights
 
