@@ -207,3 +207,10 @@ def test_logits_of_the_model_count_in_a_scene(refiner, photo, labels):
     np.testing.assert_array_equal(trusted, labels)
     with pytest.raises(ValueError, match='logits must be'):
         refiner.refine_semantic(photo, labels, logits=logits[:2])
+
+
+def test_a_mask_in_the_place_of_labels_is_told(refiner, photo, mask):
+    labels = mask * np.uint8(255)
+    with pytest.warns(UserWarning, match='labels holds 0 and 255 alone, and 255 is void here'):
+        found = refiner.refine_semantic(photo, labels, 'binary')
+    np.testing.assert_array_equal(found, labels)

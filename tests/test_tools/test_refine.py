@@ -245,3 +245,27 @@ def test_the_region_is_a_setting(model, inputs, tmp_path, capsys):
     assert refine.main([*pair, *model, '--region', 'object']) == 0
     assert refine.main([*pair, *model, '--region', 'photo']) == 1
     assert 'was made with another region' in capsys.readouterr().err
+
+
+def test_a_label_map_is_no_mask_until_a_value_is_named(model, inputs, tmp_path, capsys):
+    ids = np.zeros((60, 80), np.uint8)
+    ids[20:40, 20:50] = 3
+    for name in 'abcd':
+        write_png(tmp_path / 'masks' / f'{name}.png', ids)
+    assert refine.main([*inputs, *model]) == 1
+    told = capsys.readouterr()
+    assert '0 refined, 0 were there already, 4 failed' in told.out
+    assert 'a.png has no value above 127: it holds 0, 3, ' in told.err
+    assert '--mask-values 3' in told.err
+    assert refine.main([*inputs, *model, '--mask-values', '3']) == 0
+    assert refine.main([*inputs, *model, '--mask-values', '3']) == 0
+    assert '0 refined, 4 were there already' in capsys.readouterr().out
+    assert refine.main([*inputs, *model, '--mask-values', '1,3']) == 1
+    assert 'was made with another mask_values' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('option', ['--checkpoint', '--device', '--model'])
+def test_empty_arguments_are_refused(inputs, capsys, option):
+    with pytest.raises(SystemExit):
+        refine.main([*inputs, option, ''])
+    assert f'{option[2:]} is empty, which names nothing' in capsys.readouterr().err
