@@ -34,6 +34,13 @@ class Job:
         text: The same in words: ``'waiting'``, ``'running'``, ``'3 of 12'``, ``'done'``,
             ``'failed'`` or ``'cancelled'``.
         warnings: What the call warned of, a sentence each.
+
+    Example:
+        >>> from mmseg_cascadepsp.app.jobs import JobQueue
+        >>> with JobQueue() as queue:
+        ...     job = queue.submit(lambda job: job.report(1, 2) or job.share)
+        ...     job.result(), job.text
+        (0.5, 'done')
     """
 
     def __init__(self, call: Callable[['Job'], Any]) -> None:

@@ -70,6 +70,10 @@ class Limits:
     Args:
         max_bytes: Of a whole request.
         max_pixels: Of a picture.
+
+    Example:
+        >>> Limits(max_pixels=12 * 10**6).max_bytes
+        64000000
     """
 
     max_bytes: int = 64 * 10**6
@@ -243,7 +247,13 @@ def create_app(
         The application. ``/docs`` describes what it takes.
 
     Raises:
-        MissingPackageError: The extra ``app`` is not installed.
+        MissingPackageError: The extra ``app`` is not installed, when this module is imported.
+
+    Example:
+        >>> with JobQueue() as queue:
+        ...     app = create_app({'lite': Refiner('lite')}, queue)
+        >>> app.title
+        'mmseg-cascadepsp'
     """
     limits = limits or Limits()
     told = [
@@ -374,6 +384,9 @@ def serve(app: FastAPI, listener: socket.socket, root_path: str = '') -> None:
         app: What :func:`create_app` made.
         listener: What :func:`listen` took.
         root_path: Path below which a proxy shows the server.
+
+    Example:
+        ``serve(create_app({'lite': Refiner('lite')}, JobQueue()), listen('127.0.0.1', 8000))``
     """
     host, port = listener.getsockname()[:2]
     shown = f'[{host}]' if ':' in host else host

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmseg_cascadepsp.app import jobs
 from mmseg_cascadepsp.app.jobs import JobQueue
 from mmseg_cascadepsp.cascade import CascadeSettings, Network
 from mmseg_cascadepsp.errors import BusyError, UserError
@@ -195,3 +196,14 @@ def test_label_maps_are_cancelled_in_the_middle_of_a_class(queue, strategy):
     with pytest.raises(CancelledError):
         jobs[0].result(10)
     assert len(network.passes) == 5
+
+
+def test_memory_is_given_back_when_there_is_no_work(monkeypatch):
+    given = threading.Event()
+    monkeypatch.setattr(jobs, 'give_back_memory', given.set)
+    monkeypatch.setattr(jobs, 'IDLE', 0.05)
+    with JobQueue() as queue:
+        assert given.wait(10)
+        given.clear()
+        queue.submit(lambda job: None).result(10)
+        assert given.wait(10)
