@@ -183,7 +183,7 @@ def test_many_clients(server, cases):
 
 
 @pytest.mark.slow
-def test_a_request_costs_little_more_than_the_call(server, cases, refiner):
+def test_a_request_costs_little_more_than_the_call(server, refiner):
     small, rng = refiner.with_settings(L=224), np.random.default_rng(0)
     image = rng.integers(0, 256, (320, 480, 3), np.uint8)
     mask = np.zeros((320, 480), np.uint8)
