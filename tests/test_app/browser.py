@@ -97,9 +97,17 @@ class Browser:
 
         wait_for(clicked)
 
-    def upload(self, css, path):
-        """Hand a file to the upload in ``css``, and wait until it is there."""
-        wait_for(lambda: self.find(f'{css} input[type=file]')).send_keys(str(path))
+    def upload(self, css, path, there):
+        """Hand a file to the upload in ``css`` until it is ``there``: what is given while the page
+        is drawn anew gets lost.
+        """
+        for _ in range(5):
+            wait_for(lambda: self.find(f'{css} input[type=file]')).send_keys(str(path))
+            try:
+                return wait_for(there, 20)
+            except AssertionError:
+                continue
+        raise AssertionError(f'{path} did not arrive')
 
     def text(self, css):
         return self.find(css).text
@@ -113,7 +121,8 @@ class Browser:
         self.click('#refine')
         wait_for(
             lambda: (
-                self.find('#status').get_attribute('innerHTML') != before
+                self.text('#status') != before
+                and ('Refined' in self.text('#status') or self.all('#status .wrong'))
                 and self.text('#refine') == 'Refine'
             ),
             seconds,

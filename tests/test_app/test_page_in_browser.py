@@ -6,6 +6,7 @@ refiner's to the bit.
 
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -108,11 +109,12 @@ def write(folder, **arrays):
 
 
 def give(browser, photo, mask=None):
-    browser.upload('#photo', photo)
-    wait_for(lambda: browser.find('#photo img'))
-    if mask is not None:
-        browser.upload('#mask', mask)
-        wait_for(lambda: Path(mask).name in browser.text('#mask'))
+    for place, shown, path in (('#photo', 'img', photo), ('#mask', 'a[href]', mask)):
+        if path is None:
+            continue
+        name = Path(path).name
+        shown = f'{place} {shown}[src*="{name}"], {place} {shown}[href*="{name}"]'
+        browser.upload(place, path, partial(browser.all, shown))
 
 
 def pixels(path):
@@ -203,7 +205,7 @@ def test_several_classes(browser, sample, files, tmp_path, refiner):
     got = read_labels(browser.download('mask'))
     expected = refiner.refine_semantic(sample.image, labels.astype(np.int32))
     np.testing.assert_array_equal(got, expected)
-    assert not browser.find('#get-cut-out').is_displayed()
+    assert not browser.all('#get-cut-out')
 
 
 def test_what_is_no_picture_is_told(browser, files, tmp_path):
