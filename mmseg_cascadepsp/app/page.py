@@ -31,6 +31,7 @@ from mmseg_cascadepsp.models.refiner.zoo import shipped_folder
 
 from . import work
 from .jobs import Job, JobQueue
+from .server import MAX_L, MIN_L, Limits, check_pixels
 
 UPLOAD, PAINT, PROPOSE = 'upload a file', 'paint it', 'let it be proposed'
 ALL = 'all of them, as a label map'
@@ -124,12 +125,13 @@ class Page:
     """The page and what it does.
 
     Args:
-        queue: Where refinements wait their turn.
         refiners: Name -> refiner, of which a user chooses one.
+        queue: Where refinements wait their turn.
+        limits: What photos and masks may bring.
     """
 
-    def __init__(self, queue: JobQueue, refiners: Mapping[str, Refiner]) -> None:
-        self.queue, self.refiners = queue, refiners
+    def __init__(self, refiners: Mapping[str, Refiner], queue: JobQueue, limits: Limits) -> None:
+        self.refiners, self.queue, self.limits = refiners, queue, limits
         self.running: dict[str, Job] = {}  # of a session of a browser
         self.folder = tempfile.TemporaryDirectory(prefix='mmseg_cascadepsp_')
         self.examples = self._examples()
@@ -269,10 +271,10 @@ class Page:
                 elem_id='region',
             )
             self.L = gr.Slider(
-                100,
-                2000,
-                value=900,
-                step=10,
+                MIN_L,
+                MAX_L,
+                value=next(iter(self.refiners.values())).cascade.L,
+                step=4,
                 label='L: how much of the photo is seen at once, in pixels',
                 info='less needs less memory; the paper has 900',
                 elem_id='L',
@@ -398,6 +400,7 @@ class Page:
         if photo is None:
             return None, None
         try:
+            check_pixels('image', Path(photo), self.limits)
             image = work.to_paint_on(read_image(photo))
         except UserError:  # the note says it
             return None, None
@@ -412,11 +415,13 @@ class Page:
         if form.photo is None:
             raise InvalidValueError('there is no photo yet: choose one, or one of the examples.')
         photo = Path(form.photo)
+        check_pixels('image', photo, self.limits)
         if form.source == UPLOAD:
             if form.mask is None:
                 raise InvalidValueError(
                     'there is no mask yet: choose a file, paint it, or let it be proposed.'
                 )
+            check_pixels('mask', Path(form.mask), self.limits)
             reading = work.parse_values(form.values)
             return work.read_given(photo, Path(form.mask), form.several, form.resize, reading)
         image = read_image(photo)
@@ -453,6 +458,7 @@ class Page:
             return
         yield *nothing, '', gr.Button('Looking ...', interactive=False)
         try:
+            check_pixels('image', Path(photo), self.limits)
             job = self.queue.submit(lambda job: work.propose(read_image(photo)))
             while not job.wait(0):
                 await asyncio.sleep(TICK)
@@ -485,9 +491,11 @@ class Page:
             yield self.changes(busy=True)
             return
         settings = {'region': region, 'L': int(L)}
+        if max_change < 100:
+            settings['max_change'] = max_change / 100
         if overview >= 0:
             settings['overview'] = overview or None
-        choices = work.Choices(settings, max_change / 100, strategy)
+        choices = work.Choices(settings, strategy)
         with tempfile.TemporaryDirectory(dir=self.folder.name) as folder:
             call = partial(
                 self._work,
@@ -545,31 +553,28 @@ class Page:
 
 
 def mount_page(
-    app: FastAPI,
-    queue: JobQueue,
-    refiners: Mapping[str, Refiner],
-    path: str = '/',
-    max_bytes: int | None = None,
+    app: FastAPI, models: Mapping[str, Refiner], queue: JobQueue, limits: Limits | None = None
 ) -> FastAPI:
-    """Put the page into a server.
+    """Put the page at the root of a server.
 
     Args:
-        app: The server.
-        queue: Where refinements wait their turn.
-        refiners: Name -> refiner. The first one is the default.
-        path: Where the page is.
-        max_bytes: Files larger than this are refused.
+        app: The server, such as of :func:`~mmseg_cascadepsp.app.server.create_app`. What it
+            answers itself it still does.
+        models: Refiners by the names that a user chooses from. The first is the default.
+        queue: Where refinements wait.
+        limits: What photos and masks may bring.
 
     Returns:
         The same server.
     """
-    page = Page(queue, refiners)
-    app.add_middleware(Contained, path=path)
+    limits = limits or Limits()
+    page = Page(models, queue, limits)
+    app.add_middleware(Contained, path='/')
     return gr.mount_gradio_app(
         app,
         page.blocks,
-        path,
-        max_file_size=max_bytes,
+        '/',
+        max_file_size=limits.max_bytes,
         footer_links=[],
         run_history=False,
         ssr_mode=False,

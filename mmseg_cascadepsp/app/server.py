@@ -443,17 +443,30 @@ def _keep(uploads: Mapping[str, UploadFile], paths: Mapping[str, Path], limits: 
     for name, path in paths.items():
         with open(path, 'wb') as file:
             shutil.copyfileobj(uploads[name].file, file)
-        try:
-            with open_header(path) as picture:
-                width, height = picture.size
-        except Exception:  # whoever reads it will say what is wrong
-            continue
-        if width * height > limits.max_pixels:
-            raise TooLargeError(
-                f'{name} has {width} x {height} pixels, and {limits.max_pixels / 1e6:g} '
-                'megapixels are the limit; shrink it, or start the server with a larger '
-                '--max-megapixels.'
-            )
+        check_pixels(name, path, limits)
+
+
+def check_pixels(name: str, path: Path, limits: Limits) -> None:
+    """Look at the size of a picture before anybody unpacks it.
+
+    Args:
+        name: What it is, for the message.
+        path: Its file.
+        limits: Those of the server.
+
+    Raises:
+        TooLargeError: It has too many pixels.
+    """
+    try:
+        with open_header(path) as picture:
+            width, height = picture.size
+    except Exception:  # whoever reads it will say what is wrong
+        return
+    if width * height > limits.max_pixels:
+        raise TooLargeError(
+            f'{name} has {width} x {height} pixels, and {limits.max_pixels / 1e6:g} megapixels '
+            'are the limit; shrink it, or start the server with a larger --max-megapixels.'
+        )
 
 
 async def _ended(request: Request, job: Job) -> Response:

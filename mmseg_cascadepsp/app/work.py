@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 
 from mmseg_cascadepsp.apis import Refiner, find_config
+from mmseg_cascadepsp.apis.inputs import read_inputs
 from mmseg_cascadepsp.cascade.changes import change_of
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.files.arrays import check_size
+from mmseg_cascadepsp.files.arrays import check_size, resized_mask
 from mmseg_cascadepsp.files.mask_values import Reading
 from mmseg_cascadepsp.files.reading import (
     read_image,
     read_labels,
-    read_pair,
     write_png,
 )
 from mmseg_cascadepsp.visualization import (
@@ -66,12 +66,10 @@ class Choices:
 
     Args:
         settings: Those of :meth:`~mmseg_cascadepsp.Refiner.with_settings`.
-        max_change: A mask of which a larger share would change stays as it was, 0 to 1.
         strategy: Of label maps, see :meth:`~mmseg_cascadepsp.Refiner.refine_semantic`.
     """
 
     settings: dict = field(default_factory=dict)
-    max_change: float = 1.0
     strategy: str = 'scene'
 
 
@@ -130,29 +128,15 @@ def read_given(
     Raises:
         UserError: They cannot be read, or do not fit each other.
     """
-    if several:
-        image, values = read_image(photo), read_labels(mask)
-        if not resize:
-            check_size(f'mask {mask}', values.shape, f'image {photo}', image.shape[:2])
-    else:
-        image, values = read_pair(photo, mask, reading, same_size=not resize)
-        values = values > 127
-    return Given(photo.stem, image, stretched(values, image.shape[:2]))
-
-
-def stretched(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A mask (bool) or label map of another size, in the photo's.
-
-    Example:
-        >>> stretched(np.array([[0, 7]]), (1, 4)).tolist()
-        [[0, 0, 7, 7]]
-    """
-    if mask.shape == shape:
-        return mask
-    if mask.dtype == bool:
-        soft = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
-        return soft > 0.5
-    return cv2.resize(mask.astype(np.int32), shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    if not several:
+        image, masks = read_inputs(photo, mask, reading, resize_mask=resize)
+        return Given(photo.stem, image, masks[0])
+    image, labels = read_image(photo), read_labels(mask)
+    if resize:
+        size = image.shape[1::-1]
+        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    check_size(f'mask {mask}', labels.shape, f'image {photo}', image.shape[:2])
+    return Given(photo.stem, image, labels)
 
 
 def to_paint_on(image: np.ndarray) -> np.ndarray:
@@ -196,7 +180,9 @@ def painted_mask(layers: list[np.ndarray], shape: tuple[int, int], fill: bool) -
         around = np.pad(painted.astype(np.uint8), 1)
         cv2.floodFill(around, None, (0, 0), 2)
         painted = around[1:-1, 1:-1] != 2
-    return stretched(painted, shape)
+    if painted.shape != shape:
+        painted = resized_mask(painted * np.uint8(255), shape)
+    return painted
 
 
 @cache
@@ -260,13 +246,7 @@ def refine(job: Job, refiner: Refiner, given: Given, choices: Choices) -> Result
             'its old boundary'
         )
         if change.iou == 1:
-            told = 'nothing to change'
-        elif 1 - change.iou > choices.max_change:
-            mask = given.mask
-            told = (
-                f'{1 - change.iou:.1%} of the mask would change, more than the '
-                f'{choices.max_change:.0%} that you allow: it stays as it was'
-            )
+            told = 'nothing has changed'
     return Result(given, mask, probability, f'{told} ({time.perf_counter() - start:.1f} s)')
 
 

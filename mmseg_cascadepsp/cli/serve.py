@@ -97,6 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     import_package()
     from mmseg_cascadepsp.apis import Refiner, keep_freed_memory
     from mmseg_cascadepsp.app.jobs import JobQueue
+    from mmseg_cascadepsp.app.page import mount_page
     from mmseg_cascadepsp.app.server import Limits, create_app, listen, serve
 
     # Both before a model is loaded or fetched.
@@ -108,5 +109,7 @@ def main(argv: list[str] | None = None) -> int:
         for name, model in zip(names, args.model, strict=True)
     }
     queue = JobQueue(args.max_waiting, args.threads)
-    serve(create_app(models, queue, limits), socket, args.root_path)
+    app = create_app(models, queue, limits)
+    mount_page(app, models, queue, limits)
+    serve(app, socket, args.root_path)
     return 0

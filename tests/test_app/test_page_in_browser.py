@@ -16,11 +16,10 @@ from PIL import Image
 pytest.importorskip('gradio')
 pytest.importorskip('selenium')
 
-from fastapi import FastAPI  # noqa: E402
-
 from mmseg_cascadepsp.apis import Refiner  # noqa: E402
 from mmseg_cascadepsp.app.jobs import JobQueue  # noqa: E402
 from mmseg_cascadepsp.app.page import mount_page  # noqa: E402
+from mmseg_cascadepsp.app.server import create_app  # noqa: E402
 from mmseg_cascadepsp.cascade import Network  # noqa: E402
 from mmseg_cascadepsp.files.reading import read_labels, read_mask  # noqa: E402
 from mmseg_cascadepsp.files.samples import load_sample  # noqa: E402
@@ -61,6 +60,10 @@ class Gate(Network):
         return run
 
 
+def app_of(models, queue):
+    return mount_page(create_app(models, queue), models, queue)
+
+
 @pytest.fixture(scope='module')
 def gate(refiner):
     return Gate(refiner.network)
@@ -69,7 +72,7 @@ def gate(refiner):
 @pytest.fixture(scope='module')
 def server(gate):
     with JobQueue(4) as queue:
-        server = Server(mount_page(FastAPI(), queue, {'tiny': Refiner(gate)}))
+        server = Server(app_of({'tiny': Refiner(gate)}, queue))
         yield server
         server.stop()
 
@@ -263,7 +266,7 @@ def test_a_photo_of_24_megapixels(browser, sample, tmp_path, refiner):
 def test_pictures_of_the_page(size, tmp_path):
     name = 'page.png' if size[0] > 1000 else 'page_narrow.png'
     with JobQueue(4) as queue:
-        server = Server(mount_page(FastAPI(), queue, {'lite': Refiner('lite')}))
+        server = Server(app_of({'lite': Refiner('lite')}, queue))
         browser = Browser(server.url, tmp_path, size)
         browser.click('#examples button')
         wait_for(lambda: browser.find('#understood img'))
