@@ -190,10 +190,10 @@ def test_bad_input_gets_a_sentence(refiner, photo, labels, change, options, erro
 
 
 def test_bad_image_gets_a_sentence(refiner, photo, labels):
-    with pytest.raises(ValueError, match='image'):
-        refiner.refine_semantic(photo[..., 0], labels)
-    with pytest.raises(TypeError, match='uint8'):
-        refiner.refine_semantic(photo / 255, labels)
+    with pytest.raises(UserError, match='image'):
+        refiner.refine_semantic(photo[None, None], labels)
+    with pytest.raises(UserError, match='image'):
+        refiner.refine_semantic(photo / 255 - 1, labels)
 
 
 def test_logits_of_the_model_count_in_a_scene(refiner, photo, labels):
