@@ -273,6 +273,7 @@ def test_the_overview_is_a_setting(
         refiner.with_settings(overview='0.5')
 
 
+@pytest.mark.slow
 def test_the_overview_fills_what_a_mask_lacks():
     """On a photo, with the shipped weights: a fifth of the cup is missing in its middle."""
     photo = pytest.importorskip('skimage.data').coffee()
@@ -347,6 +348,7 @@ def test_an_object_is_never_lost_altogether(photo, mask):
     assert Refiner(Eraser(), L=101, compat='release').refine(photo, mask).max() < 127
 
 
+@pytest.mark.slow
 def test_small_objects_of_large_photos_survive():
     """A disc of 24 pixels in 1500 x 1100, with the shipped weights."""
     y, x = np.ogrid[:1100, :1500]

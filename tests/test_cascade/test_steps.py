@@ -386,6 +386,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='no getrusage')
 def test_large_photo_takes_little_memory():
     """5000 x 3600 at L=900 in less than 0.5 GB beside the image, the mask and the network."""

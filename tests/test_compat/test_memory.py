@@ -23,6 +23,7 @@ print(keep_freed_memory(), before, faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='a setting of glibc')
 def test_freed_memory_is_kept_for_the_next_arrays():
     """In a process of its own: the setting cannot be taken back."""

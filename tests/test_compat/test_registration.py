@@ -88,6 +88,7 @@ def test_importing_is_cheap():
     subprocess.run([sys.executable, '-W', 'error', '-c', LIGHT], check=True)
 
 
+@pytest.mark.slow  # a process of its own for each
 @pytest.mark.parametrize('order', ORDERS)
 def test_everything_is_registered_in_any_order(order):
     subprocess.run([sys.executable, '-W', 'ignore', '-c', ORDERS[order]], check=True)

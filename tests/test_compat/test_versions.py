@@ -185,6 +185,7 @@ def test_installing_replaces_neither_torch_nor_mmcv():
     assert not any(name.startswith('mmcv') for name in runtime)
 
 
+@pytest.mark.slow
 def test_a_fresh_import_is_silent_and_registers():
     code = (
         'import mmseg_cascadepsp; from mmseg.registry import MODELS; '

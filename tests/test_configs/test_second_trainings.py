@@ -28,6 +28,7 @@ def data(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name, count, weight',
     [('compositions', 9, 1), ('boundary', 6, 4), ('detail', 9, 4), ('half_open', 9, 3)],

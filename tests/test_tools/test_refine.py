@@ -181,6 +181,7 @@ def test_a_repeat_with_nothing_to_do_needs_no_model(inputs, capsys, monkeypatch)
         refine.main(command)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped(model, inputs, tmp_path):
     """SIGKILL at some moment of a run: what is there is whole, and the rest is made."""
     command = [sys.executable, str(ROOT / 'tools' / 'refine.py'), *inputs, *model, '--overlay']
@@ -224,6 +225,7 @@ def test_the_converter_tells_what_does_not_fit(tmp_path, capsys):
     assert not (tmp_path / 'c.pth').exists()
 
 
+@pytest.mark.slow
 def test_a_terminated_run_leaves_nothing_half_written(model, inputs, tmp_path):
     """SIGTERM, which batch systems send, while a mask is being written."""
     script = tmp_path / 'stuck.py'

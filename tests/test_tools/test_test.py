@@ -184,6 +184,7 @@ def test_a_checkpoint_that_cannot_be_fetched(tool, root, monkeypatch, tmp_path):
         tool(config='online.py', checkpoint=None)
 
 
+@pytest.mark.slow
 def test_the_command_itself_on_the_ade20k_config(root):
     """As a user calls it: configs/deeplabv3plus_refined_ade20k.py runs to the end and prints."""
     from mmseg_cascadepsp.cli.configs import read_config

@@ -77,6 +77,7 @@ def test_outputs_do_not_depend_on_which_others_are_asked_for():
                 torch.testing.assert_close(some[stride], everything[stride])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('strides', [(8, 4, 1), (8, 1), (1,), (8,)])
 def test_ablations_of_the_paper_are_configs(strides):
     """Table 1: one pass of stride 8, one of stride 1, two passes, three passes."""

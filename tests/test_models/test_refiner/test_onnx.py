@@ -249,6 +249,7 @@ def test_what_cannot_be_exported(refiner, tmp_path, monkeypatch):
         Refiner(tmp_path / 'a.onnx')
 
 
+@pytest.mark.slow
 def test_an_exported_refiner_behind_a_segmentor(tiny_onnx, tiny_config, tiny_checkpoint):
     photo, _, coarse = red_disc()
     inputs = torch.from_numpy(photo.transpose(2, 0, 1).copy()).float()[None]

@@ -83,7 +83,9 @@ def test_equal_in_double_precision(network, numbers):
         np.testing.assert_allclose(ours, numbers[name], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize('case', CASES, ids=str)
+@pytest.mark.parametrize(
+    'case', [*CASES[:2], pytest.param(CASES[2], marks=pytest.mark.slow)], ids=str
+)
 def test_refine_equals_the_authors(network, numbers, case):
     height, width, L, fast = case
     name = f'{height}x{width}_{L}_{"fast" if fast else "full"}'
