@@ -4,13 +4,14 @@ import json
 import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from mmseg_cascadepsp.cascade import Progress
-from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.visualization import before_after, overlay
 
 from .arrays import check_mask
@@ -182,19 +183,27 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         values = self.mask_values
-        if values is not None and not isinstance(values, str | int):
+        if isinstance(values, Collection) and not isinstance(values, str):
             object.__setattr__(self, 'mask_values', tuple(values))
         self.reading.told()  # raises errors of its arguments now
+        if isinstance(self.threshold, bool) or not isinstance(self.threshold, Real):
+            raise InvalidTypeError(f'threshold must be a number, got {self.threshold!r}.')
         if not 0 <= self.threshold < 1:
             raise InvalidValueError(
                 f'threshold must be at least 0 and below 1, got {self.threshold}.'
             )
+        if isinstance(self.extras, str) or not isinstance(self.extras, Collection):
+            raise InvalidTypeError(f'extras must be a collection of names, got {self.extras!r}.')
         object.__setattr__(self, 'extras', tuple(self.extras))
-        unknown = set(self.extras) - set(EXTRAS)
+        unknown = [extra for extra in self.extras if extra not in tuple(EXTRAS)]
         if unknown:
             raise InvalidValueError(
-                f'extras must be of {", ".join(EXTRAS)}, got {", ".join(sorted(unknown))}.'
+                f'extras must be of {", ".join(EXTRAS)}, got {", ".join(map(str, unknown))}.'
             )
+        for name in ('windowed', 'overwrite'):
+            value = getattr(self, name)
+            if not isinstance(value, bool) and (name == 'overwrite' or value is not None):
+                raise InvalidTypeError(f'{name} must be True or False, got {value!r}.')
 
     @property
     def reading(self) -> Reading:

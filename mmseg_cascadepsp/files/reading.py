@@ -133,7 +133,7 @@ def _open(path: str | os.PathLike, exif: str | None = None) -> Iterator[Image.Im
             picture.load()
             undo = UNTURN.get(turn) if turn != picture.getexif().get(ORIENTATION, 1) else None
             if picture.format == 'PNG':
-                _check_rows(path, picture)
+                _check_png(path, picture)
             if wide and len(picture.getbands()) > 2 and (planes or _is_black(picture)):
                 picture, wide = _wide_colours(path, picture, planes)
                 picture.getexif()[ORIENTATION], undo = turn, None  # as they are stored
@@ -208,12 +208,13 @@ def _check_segments(tags: Mapping) -> None:
         raise InvalidValueError(f'{len(found)} of {expected} parts of its pixels are there')
 
 
-def _check_rows(path: Path, picture: Image.Image) -> None:
-    """Refuse a PNG whose data end early, though properly: the rows that it lacks are zero."""
+def _check_png(path: Path, picture: Image.Image) -> None:
+    """Refuse a PNG whose pixels fail their checksums, or whose data end early, though properly:
+    the rows that it lacks are zero. Pillow takes both.
+    """
     bands = len(picture.getbands())
     last = np.asarray(picture.crop((0, picture.height - 1, *picture.size)))
-    if last.any() and not picture.info.get('interlace'):
-        return
+    count = bool(not last.any() or picture.info.get('interlace'))
     with open(path, 'rb') as file:
         file.seek(16)
         width, height = (int.from_bytes(file.read(4), 'big') for _ in range(2))
@@ -230,16 +231,16 @@ def _check_rows(path: Path, picture: Image.Image) -> None:
         unpacked, found = zlib.decompressobj(), 0
         while head := file.read(8):
             length, kind = int.from_bytes(head[:4], 'big'), head[4:]
-            if kind == b'IDAT':
-                data = file.read(length)
-                while data and found < expected:
-                    found += len(unpacked.decompress(data, 2**20))
-                    data = unpacked.unconsumed_tail
-            else:
-                file.seek(length, os.SEEK_CUR)
-            file.seek(4, os.SEEK_CUR)
-    found += len(unpacked.flush())
-    if found < expected:
+            if kind != b'IDAT':
+                file.seek(length + 4, os.SEEK_CUR)
+                continue
+            data = file.read(length)
+            if file.read(4) != zlib.crc32(kind + data).to_bytes(4, 'big'):
+                raise InvalidValueError('its pixels fail their checksum')
+            while count and data and found < expected:
+                found += len(unpacked.decompress(data, 2**20))
+                data = unpacked.unconsumed_tail
+    if count and found + len(unpacked.flush()) < expected:
         raise InvalidValueError(f'{found} of {expected} bytes of its pixels are there')
 
 

@@ -545,3 +545,16 @@ except OSError as error:
 """
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert '9000 x 9000 pixels does not fit into the memory' in done.stdout, done.stderr[-2000:]
+
+
+def test_a_png_whose_pixels_fail_their_checksum_is_refused(tmp_path):
+    """Pillow takes it: one bit of the pixels, stored without compression, is another."""
+    path = tmp_path / 'a.png'
+    Image.fromarray(MASK.astype(np.uint8) * 255).save(path, compress_level=0)
+    content = bytearray(path.read_bytes())
+    content[content.index(b'IDAT') + 40] ^= 1
+    path.write_bytes(content)
+    with Image.open(path) as picture:
+        picture.load()
+    with pytest.raises(OSError, match='a.png .*its pixels fail their checksum'):
+        read_mask(path)

@@ -91,7 +91,7 @@ def check(function, pred, target, options):
 
 
 @given(st.data())
-@cases(0.1)
+@cases(0.08)
 def test_masks(data):
     function, pred, target, options = draw_call(data, BINARY, 1)
     result = check(function, pred, target, options)
@@ -128,7 +128,7 @@ def test_masks(data):
 
 
 @given(st.data())
-@cases(0.1)
+@cases(0.08)
 def test_label_maps(data):
     function, pred, target, options = draw_call(data, LABELS, 2)
     result = check(function, pred, target, options)

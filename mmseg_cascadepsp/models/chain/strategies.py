@@ -393,15 +393,16 @@ def known_strategy(strategy: str | Mapping) -> type[Strategy] | None:
     kind = settings.pop('type', 'auto')
     if kind == 'auto':
         return None
-    known = STRATEGIES.get(kind, kind)
-    if isinstance(known, str):
-        known = TASK_UTILS.get(known)
+    known = STRATEGIES.get(kind) if isinstance(kind, str) else kind
+    if known is None and isinstance(kind, str):
+        known = TASK_UTILS.get(kind)
     if known is None:
         raise InvalidValueError(
             f"strategy must be 'auto', {', '.join(map(repr, STRATEGIES))} or the "
             f'name of a class in TASK_UTILS, got {kind!r}.'
         )
-    if not issubclass(known, Strategy):
-        raise InvalidTypeError(f'strategy must be a kind of Strategy, got {known.__name__}.')
+    if not isinstance(known, type) or not issubclass(known, Strategy):
+        name = getattr(known, '__name__', repr(known))
+        raise InvalidTypeError(f'strategy must be a kind of Strategy, got {name}.')
     known(**settings)  # raises errors for unknown settings
     return known

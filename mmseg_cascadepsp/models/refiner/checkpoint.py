@@ -186,6 +186,16 @@ def _weights_of(content: object, path: str | os.PathLike) -> dict[str, Tensor]:
             f'checkpoint {path} holds no weights: expected a dict of tensors by name, alone or '
             'under "state_dict".'
         )
+    strange = [
+        key
+        for key, value in state_dict.items()
+        if value.layout != torch.strided or value.is_meta or value.is_quantized
+    ]
+    if strange:
+        raise InvalidValueError(
+            f'checkpoint {path} holds sparse, quantized or empty tensors, first {strange[0]}; '
+            'expected plain ones.'
+        )
     broken = [
         key
         for key, value in state_dict.items()

@@ -275,3 +275,9 @@ def test_what_mmengine_fetches_is_checked(tmp_path, monkeypatch, right):
 def test_an_empty_name_is_no_checkpoint():
     with pytest.raises(MissingFileError, match="checkpoint is '', which names no file"):
         Refiner('lite', checkpoint='')
+
+
+def test_tensors_without_values_are_refused(tmp_path):
+    torch.save({'weight': torch.ones(1, device='meta')}, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='sparse, quantized or empty tensors, first weight'):
+        read_state_dict(tmp_path / 'a.pth')
