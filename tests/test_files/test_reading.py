@@ -548,13 +548,18 @@ except OSError as error:
 
 
 def test_a_png_whose_pixels_fail_their_checksum_is_refused(tmp_path):
-    """Pillow takes it: one bit of the pixels, stored without compression, is another."""
+    """Pillow takes some of them: where zlib's own checksum is what changed."""
     path = tmp_path / 'a.png'
-    Image.fromarray(MASK.astype(np.uint8) * 255).save(path, compress_level=0)
-    content = bytearray(path.read_bytes())
-    content[content.index(b'IDAT') + 40] ^= 1
-    path.write_bytes(content)
-    with Image.open(path) as picture:
-        picture.load()
-    with pytest.raises(OSError, match='a.png .*its pixels fail their checksum'):
-        read_mask(path)
+    Image.fromarray(MASK.astype(np.uint8) * 255).save(path)
+    whole = path.read_bytes()
+    start, taken = whole.index(b'IDAT') + 4, 0
+    for at in range(start, whole.index(b'IEND') - 8):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(OSError, match='a.png cannot be read as an image'):
+            read_mask(path)
+        try:
+            np.asarray(Image.open(path))
+            taken += 1
+        except Exception:
+            pass
+    assert taken

@@ -10,7 +10,7 @@ from mmengine.hub import get_config
 from mmseg_cascadepsp.errors import InvalidValueError, UserError, one_line
 
 #: What classes of MMEngine and MMSegmentation raise where a config does not fit them.
-_MISFITS = (KeyError, TypeError, AssertionError)
+_MISFITS = (KeyError, TypeError, ValueError, AssertionError)
 
 
 def load_config(path: str | os.PathLike) -> Config:
