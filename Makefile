@@ -55,6 +55,12 @@ demo: env
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
+# Sums are rounded in another order without AVX, and with two threads.
+NUMERIC := tests/test_apis tests/test_cascade tests/test_models
+numeric: env
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=2 $(BIN)/python -m pytest \
+		--numprocesses auto --maxprocesses 4 --dist loadfile -m 'not slow' $(NUMERIC) $(ARGS)
+
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
