@@ -12,7 +12,7 @@ from mmseg_cascadepsp.errors import MissingPackageError
 SUPPORTED = {
     'torch': ('torch', '2.6', '2.15'),
     'mmcv': ('mmcv or mmcv-lite', '2.0.0', '2.2.0'),
-    'mmengine': ('mmengine', '0.10.3', '1.0.0'),
+    'mmengine': ('mmengine', '0.10.4', '1.0.0'),
     'mmseg': ('mmsegmentation', '1.2.1', '2.0.0'),
 }
 #: Requirement that brings a module, where its name is another.
@@ -56,7 +56,7 @@ def install_command(module: str) -> str:
 
     Example:
         >>> install_command('mmengine')
-        'pip install "mmengine>=0.10.3,<1.0.0"'
+        'pip install "mmengine>=0.10.4,<1.0.0"'
     """
     distribution, lowest, highest = SUPPORTED[module]
     if module == 'mmcv':

@@ -45,7 +45,7 @@ def test_the_tested_versions_are_silent():
         ('torch', '3.0.0'),
         ('mmcv', '2.2.0'),
         ('mmcv', '1.7.2'),
-        ('mmengine', '0.10.2'),
+        ('mmengine', '0.10.3'),
         ('mmseg', '0.30.0'),
         ('mmseg', 'unknown'),
     ],
