@@ -6,14 +6,23 @@ import json
 import sys
 from pathlib import Path
 
+from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.version import __version__
 
 from .running import import_package, parser_of
 
 EPILOG = """\
 examples:
-  one photo, with a picture of before and after (out.png, out_before_after.jpg):
+  one photo (mask_refined.png beside mask.png), and with a picture of before and after:
+    python tools/refine.py photo.jpg mask.png
     python tools/refine.py photo.jpg mask.png -o out.png --before-after
+
+  the mask of a network that gives 512 x 512, a cut-out with an alpha channel, an object of a
+  label map, and a label map as a whole:
+    python tools/refine.py photo.jpg mask.png --resize-mask
+    python tools/refine.py cutout.png
+    python tools/refine.py photo.jpg labels.png --label 3
+    python tools/refine.py photo.jpg labels.png --label-map
 
   two folders, photos/a.jpg with masks/a.png and so on (out/a.png, out/overlay/a.jpg);
   run the same command again after an interruption, and it goes on where it stopped:
@@ -35,15 +44,24 @@ examples:
     python tools/refine.py photos masks -o out --ray 16
 
 masks may be 0/255, 0/1, 1-bit, 16-bit, palette or transparent PNG, or greyscale JPEG; one object
-each. Results are PNG, 0 and 255, of the photo's size; of a single pair .tif and .npy, too."""
+each. Results are PNG, 0 and 255, of the photo's size; of a single pair .tif, .npy, .jpg, too."""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = parser_of(__doc__, EPILOG)
     parser.add_argument('image', help='photo, or folder of photos (subfolders too)')
-    parser.add_argument('mask', help='its coarse mask, or folder of masks with the same stems')
-    parser.add_argument('-o', '--out', required=True, help='PNG (or TIFF, .npy) file, or folder')
+    parser.add_argument(
+        'mask',
+        nargs='?',
+        help='its coarse mask, or folder of masks with the same stems (may be left out for a '
+        'cut-out, whose alpha channel is its mask)',
+    )
+    parser.add_argument(
+        '-o',
+        '--out',
+        help='PNG (or TIFF, .npy, .jpg) file, or folder (default: MASK_refined beside the mask)',
+    )
     more = parser.add_argument_group('what is written besides the mask')
     more.add_argument('--probability', action='store_true', help='255 times the probability, PNG')
     more.add_argument('--overlay', action='store_true', help='photo with the tinted mask, JPEG')
@@ -51,6 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
         '--before-after',
         action='store_true',
         help='coarse and refined side by side, the most changed place enlarged, JPEG',
+    )
+    more.add_argument(
+        '--contact-sheet',
+        action='store_true',
+        help='a sheet of small pictures before and after, contact_sheet.jpg in the folder',
     )
     how = parser.add_argument_group('how masks are refined')
     steps = how.add_mutually_exclusive_group()
@@ -137,7 +160,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group('how files are read where they do not say it themselves')
     what.add_argument(
+        '--resize-mask',
+        action='store_true',
+        help='bring masks of another size, such as 512 x 512 of a network, to that of the photo',
+    )
+    what.add_argument(
+        '--label-map',
+        action='store_true',
+        help='masks are label maps: refine all their classes at once, and write label maps; void '
+        'is 255, or --ignore',
+    )
+    what.add_argument(
         '--mask-values',
+        '--label',
         type=values,
         metavar='V',
         help='value of the object in the masks, or several (1,2), all others being background; '
@@ -182,8 +217,14 @@ def main(argv: list[str] | None = None) -> int:
 
     from mmseg_cascadepsp.cascade import call_settings
     from mmseg_cascadepsp.files import folder_run, pairs
+    from mmseg_cascadepsp.files.contact_sheet import write_contact_sheet
 
-    paths = (args.image, args.mask, args.out)
+    if args.mask is None and Path(args.image).is_dir():
+        raise InvalidValueError(
+            f'mask is missing: image {args.image} is a folder; give the folder of its masks.'
+        )
+    masks = args.mask or args.image
+    paths = (args.image, masks, args.out or pairs.default_out(masks))
     options = {
         'threshold': args.threshold,
         'extras': [kind for kind in pairs.EXTRAS if getattr(args, kind)],
@@ -192,6 +233,8 @@ def main(argv: list[str] | None = None) -> int:
         'mask_values': args.mask_values,
         'ignore': args.ignore,
         'exif': args.exif,
+        'resize_mask': args.resize_mask,
+        'label_map': args.label_map,
     }
     names = (
         'model',
@@ -237,7 +280,10 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     if rank:  # the first process tells
         return 0
-    print(f'{report}: {args.out}')
+    if args.contact_sheet:
+        sheet = write_contact_sheet(pairs.find_pairs(*paths)[0], pairs.RunOptions(**options))
+        print(f'contact sheet: {sheet}')
+    print(f'{report}: {paths[2]}')
     return 1 if report.failed else 0
 
 
@@ -259,7 +305,7 @@ def _digest(args: argparse.Namespace) -> str:
     asked = {
         key: value
         for key, value in vars(args).items()
-        if key not in ('image', 'mask', 'out', 'overwrite', 'ray')
+        if key not in ('image', 'mask', 'out', 'overwrite', 'ray', 'contact_sheet')
     }
     import torch
 

@@ -138,6 +138,28 @@ def resized_mask(mask: np.ndarray, shape: tuple[int, int], name: str = 'mask') -
     return value > 127.5
 
 
+def resized_labels(labels: np.ndarray, shape: tuple[int, int], name: str = 'labels') -> np.ndarray:
+    """Bring a label map to the size of its photo: each pixel takes the nearest label.
+
+    Args:
+        labels: int32 ``(h, w)``.
+        shape: ``(H, W)`` of the photo.
+        name: Of the label map, for the message.
+
+    Returns:
+        int32 ``(H, W)``.
+
+    Raises:
+        InvalidValueError: The label map seems to be turned by 90 degrees.
+
+    Example:
+        >>> resized_labels(np.array([[3, 7]], np.int32), (1, 4)).tolist()
+        [[3, 3, 7, 7]]
+    """
+    check_turned(name, labels.shape, shape)
+    return cv2.resize(labels, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
 def check_turned(name: str, size: tuple[int, int], photo: tuple[int, int]) -> None:
     """Refuse a mask to be resized whose sides have the ratio of the photo's, turned.
 

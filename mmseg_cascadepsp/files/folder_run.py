@@ -70,7 +70,7 @@ class Report:
 
 def run_settings(refiner: MaskRefiner, options: RunOptions) -> dict:
     """What the results of a run depend on besides their inputs."""
-    return {**refiner.settings(), **options.reading.told(), 'threshold': options.threshold}
+    return {**refiner.settings(), **options.told()}
 
 
 def process_pair(
@@ -190,7 +190,7 @@ def refine_files(
         console: Where progress and failures are told; nothing is printed without.
         options: Fields of :class:`~mmseg_cascadepsp.files.pairs.RunOptions`: ``threshold``,
             ``extras``, ``windowed``, ``overwrite``, ``asked``, ``mask_values``, ``ignore``,
-            ``exif``.
+            ``exif``, ``resize_mask``, ``label_map``.
 
     Returns:
         Names of what was refined, skipped, and what failed, and photos without a mask.

@@ -32,7 +32,7 @@ from mmseg_cascadepsp.cascade import (
 from mmseg_cascadepsp.cascade.geometry import STRIP_PIXELS, strips
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
-from .arrays import check_size
+from .arrays import check_size, check_turned
 from .mask_values import Reading
 from .paths import atomic_open, hidden_name
 from .reading import check_pair
@@ -55,6 +55,7 @@ def refine_file(
     probability: str | os.PathLike | None = None,
     note: str = '',
     progress: Progress | None = None,
+    resize_mask: bool = False,
     **reading,
 ) -> None:
     """Refine one photo by rows: memory depends on its width and on ``L``, not on its height.
@@ -75,6 +76,7 @@ def refine_file(
         note: Kept in ``out``; of ``.npy`` in a hidden file beside it.
         progress: Called with (crops done, crops to do). Without, a refiner made with
             ``progress=True`` shows a bar.
+        resize_mask: Whether a smaller mask is brought to the size of the photo. It is read whole.
         reading: How to read photo and mask where they do not say it: fields of
             :class:`~mmseg_cascadepsp.files.Reading`.
 
@@ -101,12 +103,14 @@ def refine_file(
         )
     folder = out.with_name(hidden_name(out.name, 'partial'))
     reading = Reading(**reading)
-    check_pair(image, mask, reading)
+    check_pair(image, mask, reading, same_size=not resize_mask)
     with (
         _alone(folder, out),
         ImageRows(image, reading) as photo,
         MaskRows(mask, reading) as coarse,
     ):
+        if resize_mask and coarse.shape != photo.shape:
+            coarse = _EnlargedMask(coarse, photo.shape)
         check_size(f'mask {mask}', coarse.shape, f'image {image}', photo.shape)
         inputs = [[s.st_size, s.st_mtime_ns] for s in (Path(image).stat(), Path(mask).stat())]
         state = {**refiner.settings(), **reading.told(), 'inputs': inputs}
@@ -334,6 +338,28 @@ class _Sums:
         return done
 
 
+class _EnlargedMask:
+    """A mask at the size of its photo, as
+    :func:`~mmseg_cascadepsp.files.arrays.resized_mask` gives it, by rows.
+    """
+
+    def __init__(self, mask: MaskRows, shape: tuple[int, int]) -> None:
+        name = f'mask {mask.path}'
+        check_turned(name, mask.shape, shape)
+        if mask.shape[0] > shape[0] or mask.shape[1] > shape[1]:
+            raise InvalidValueError(
+                f'{name} of {mask.shape[0]} x {mask.shape[1]} (H x W) is larger than its photo of '
+                f'{shape[0]} x {shape[1]}, which is refined by rows: shrink it first.'
+            )
+        self.shape, self.is_empty, self.is_full = shape, mask.is_empty, mask.is_full
+        self._values = torch.from_numpy(mask.soft()).float()[None, None]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows, bool ``(n, W)``."""
+        box = Box(start, 0, stop, self.shape[1])
+        return (resize_window(self._values, self.shape, box) > 127.5).numpy()
+
+
 class _Window:
     """The rows of a photo that the last cut needed: cuts from top to bottom read each row once."""
 
@@ -355,7 +381,7 @@ class _Window:
 
 
 def _whole(rows: ImageRows | MaskRows) -> Tensor:
-    values = torch.from_numpy(np.ascontiguousarray(rows.read(0, rows.shape[0])))
+    values = torch.from_numpy(np.require(rows.read(0, rows.shape[0]), None, ['C', 'W']))
     return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from numbers import Real
@@ -12,23 +13,28 @@ import numpy as np
 
 from mmseg_cascadepsp.cascade import Progress
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.visualization import before_after, overlay
+from mmseg_cascadepsp.visualization import before_after, default_palette, overlay, paint_labels
 
-from .arrays import check_mask
+from .arrays import check_size, resized_labels, resized_mask
 from .large import refine_file
 from .mask_values import Reading
 from .reading import (
     IMAGE_SUFFIXES,
     is_unknown_tiff,
+    read_cut_out,
+    read_image,
+    read_labels,
     read_pair,
+    read_palette,
     write_image,
     write_png,
 )
 from .refiner_protocol import MaskRefiner
-from .row_writers import OUT_SUFFIXES, read_note
+from .row_writers import JPEG_SUFFIXES, OUT_SUFFIXES, read_note
 from .rows import stored_size
 from .stems import files_by_stem
 
+TITLES = 'coarse mask', 'refined'
 EXTRAS = {'probability': '.png', 'overlay': '.jpg', 'before_after': '.jpg'}
 """What can be written besides the mask, and as which format."""
 NOTE = 'mmseg_cascadepsp'
@@ -66,7 +72,8 @@ def find_pairs(
 
     Args:
         images: A photo, or a folder of photos.
-        masks: Its coarse mask, or a folder of masks.
+        masks: Its coarse mask, or a folder of masks. The photo itself: a cut-out, whose alpha
+            channel is the mask.
         out: Where the refined masks go: a file or a folder.
 
     Returns:
@@ -103,9 +110,14 @@ def find_pairs(
     if images.is_file():
         if out.is_dir() or given.endswith(('/', os.sep)) or not out.suffix:
             out = out / f'{images.stem}.png'
-        if out.suffix.lower() not in OUT_SUFFIXES:
+        if out.suffix.lower() not in OUT_SUFFIXES + JPEG_SUFFIXES:
             raise InvalidValueError(
-                f'out must end in .png, .tif or .npy, or be a folder, got {out}.'
+                f'out must end in .png, .tif, .npy or .jpg, or be a folder, got {out}.'
+            )
+        if out.suffix.lower() in JPEG_SUFFIXES:
+            warnings.warn(
+                f'{out} is to be a JPEG, which blurs the boundary of a mask; PNG does not.',
+                stacklevel=2,
             )
         _refuse_same(out, (images, masks))
         return [Pair(images.stem, images, masks, out)], {}, []
@@ -136,6 +148,20 @@ def find_pairs(
     return pairs, faults, [name for name in photos if name not in coarse]
 
 
+def default_out(masks: str | os.PathLike) -> Path:
+    """Where refined masks go if nobody says it: beside the masks.
+
+    Example:
+        >>> default_out('photos/mask.tif').name
+        'mask_refined.png'
+    """
+    masks = Path(masks)
+    if masks.is_dir():
+        masks = masks.resolve()
+        return masks.with_name(f'{masks.name}_refined')
+    return masks.with_name(f'{masks.stem}_refined.png')
+
+
 def _is_png(path: Path) -> bool:
     return path.suffix.lower() == '.png'
 
@@ -163,6 +189,9 @@ class RunOptions:
             :func:`were_asked`.
         mask_values, ignore, exif: How to read photos and masks where they do not say it, see
             :class:`~mmseg_cascadepsp.files.Reading`.
+        resize_mask: Whether masks of another size are brought to that of their photos.
+        label_map: Whether masks are label maps, whose classes are refined all at once; results are
+            label maps, too. ``ignore`` is their void, 255 by default.
 
     Raises:
         InvalidValueError: A bad setting.
@@ -180,6 +209,8 @@ class RunOptions:
     mask_values: str | int | Collection[int] | None = None
     ignore: int | None = None
     exif: str | None = None
+    resize_mask: bool = False
+    label_map: bool = False
 
     def __post_init__(self) -> None:
         values = self.mask_values
@@ -204,11 +235,28 @@ class RunOptions:
             value = getattr(self, name)
             if not isinstance(value, bool) and (name == 'overwrite' or value is not None):
                 raise InvalidTypeError(f'{name} must be True or False, got {value!r}.')
+        wrong = {
+            'windowed': self.windowed,
+            'mask_values': self.mask_values is not None,
+            'probability': 'probability' in self.extras,
+            'threshold': self.threshold != 0.5,
+        }
+        named = ' and '.join(name for name, given in wrong.items() if given)
+        if self.label_map and named:
+            raise InvalidValueError(
+                f'{named} cannot be given with label_map, which refines whole photos, all classes '
+                'at once: leave one of them out.'
+            )
 
     @property
     def reading(self) -> Reading:
         """How photos and masks are read."""
         return Reading(self.mask_values, self.ignore, self.exif)
+
+    def told(self) -> dict:
+        """What results depend on."""
+        flags = {name: 'True' for name in ('resize_mask', 'label_map') if getattr(self, name)}
+        return {**self.reading.told(), **flags, 'threshold': self.threshold}
 
 
 def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = ()) -> None:
@@ -217,7 +265,10 @@ def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = (
     rows.
     """
     windowed = options.windowed
-    if windowed is not None and not windowed and not _is_png(pair.target):
+    if options.label_map and not _is_png(pair.target):
+        raise InvalidValueError(f'out must be a PNG where it is a label map, got {pair.target}.')
+    whole = _is_png(pair.target) or pair.target.suffix.lower() in JPEG_SUFFIXES
+    if windowed is not None and not windowed and not whole:
         raise InvalidValueError(
             f'windowed must be True or left open for out {pair.target}, got {windowed}: whole '
             'masks are written as PNG; or let out end in .png.'
@@ -297,7 +348,7 @@ def is_windowed(pair: Pair) -> bool:
         '.npy' in suffixes
         or is_unknown_tiff(pair.image)
         or is_unknown_tiff(pair.mask)
-        or pair.target.suffix.lower() != '.png'
+        or pair.target.suffix.lower() not in ('.png', *JPEG_SUFFIXES)
         or height * width > WINDOWED_PIXELS
     )
 
@@ -340,8 +391,8 @@ def refine_pair(
 
 
 class Refined(NamedTuple):
-    """What is to be written of a pair: the probability, uint8, why the mask stays as it was, and
-    photo and mask where pictures of them are wanted.
+    """What is to be written of a pair: the probability, uint8, or the label map, why the mask
+    stays as it was, and photo and mask where pictures of them are wanted.
     """
 
     probability: np.ndarray
@@ -359,33 +410,71 @@ class Job:
 
     def is_windowed(self, pair: Pair) -> bool:
         """Whether a pair is refined by rows."""
-        windowed = self.options.windowed
+        windowed = False if self.options.label_map else self.options.windowed
         return is_windowed(pair) if windowed is None else windowed
 
     def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-        """Photo and mask."""
-        return read_pair(pair.image, pair.mask, self.options.reading)
+        """Photo, and mask or label map, of one size."""
+        options = self.options
+        if pair.mask == pair.image:
+            return read_cut_out(pair.image, options.exif)
+        name = f'mask {pair.mask}'
+        if options.label_map:
+            image, coarse = read_image(pair.image, options.exif), read_labels(pair.mask)
+            resized = resized_labels
+        else:
+            same = not options.resize_mask
+            image, coarse = read_pair(pair.image, pair.mask, options.reading, same)
+            resized = resized_mask
+        if options.resize_mask and coarse.shape != image.shape[:2]:
+            coarse = resized(coarse, image.shape[:2], name)
+        check_size(name, coarse.shape, f'image {pair.image}', image.shape[:2])
+        return image, coarse
 
     def refine(self, image: np.ndarray, coarse: np.ndarray) -> Refined:
-        """Refine a mask."""
+        """Refine a mask or a label map."""
+        pictures = set(self.options.extras) - {'probability'}
+        shown = (image, coarse) if pictures else (None, None)
+        if self.options.label_map:
+            void = 255 if self.options.ignore is None else self.options.ignore
+            labels = self.refiner.refine_semantic(image, coarse, ignore_index=void)
+            return Refined(labels, '', *shown)
         probability, report = self.refiner.refine(image, coarse, return_report=True)
-        if not set(self.options.extras) - {'probability'}:
-            image = coarse = None
-        return Refined(probability, report.kept, image, coarse)
+        return Refined(probability, report.kept, *shown)
 
     def write(self, pair: Pair, note: str, refined: Refined) -> None:
         """Write what :meth:`refine` gave, the mask last."""
-        extras = self.options.extras
+        extras, notes = self.options.extras, {NOTE: note} if note else None
         probability, _, image, coarse = refined
+        if self.options.label_map:
+            self._write_labels(pair, notes, refined)
+            return
         mask = probability > 255 * self.options.threshold
         if 'probability' in extras:
             write_png(pair.extra('probability'), probability)
         if 'overlay' in extras:
             write_image(pair.extra('overlay'), overlay(image, mask))
         if 'before_after' in extras:
-            picture = before_after(image, check_mask(coarse), mask, ('coarse mask', 'refined'))
+            coarse = coarse if coarse.dtype == bool else coarse > 127
+            picture = before_after(image, coarse, mask, TITLES)
             write_image(pair.extra('before_after'), picture)
-        write_png(pair.target, mask.astype(np.uint8) * 255, {NOTE: note} if note else None)
+        pixels = mask.astype(np.uint8) * 255
+        if pair.target.suffix.lower() in JPEG_SUFFIXES:
+            write_image(pair.target, pixels, 95, json.dumps(notes) if notes else '')
+        else:
+            write_png(pair.target, pixels, notes)
+
+    def _write_labels(self, pair: Pair, notes: dict | None, refined: Refined) -> None:
+        labels, _, image, coarse = refined
+        palette = read_palette(pair.mask)
+        colours = default_palette() if palette is None else palette
+        if 'overlay' in self.options.extras:
+            write_image(pair.extra('overlay'), paint_labels(image, labels, colours))
+        if 'before_after' in self.options.extras:
+            picture = before_after(image, coarse, labels, TITLES, colours)
+            write_image(pair.extra('before_after'), picture)
+        kind = np.uint8 if labels.max() < 256 else np.uint16
+        write_png(pair.target, labels.astype(kind), notes, palette)
 
     def by_rows(self, pair: Pair, note: str, progress: Progress | None) -> None:
         """Read, refine and write by rows."""
@@ -405,5 +494,6 @@ class Job:
             probability=pair.extra('probability') if 'probability' in extras else None,
             note=note,
             progress=progress,
+            resize_mask=self.options.resize_mask,
             **vars(self.options.reading),
         )

@@ -679,9 +679,23 @@ def read_png_text(path: str | os.PathLike) -> dict[str, str]:
         return {}
 
 
-def write_image(path: str | os.PathLike, pixels: np.ndarray, quality: int = 92) -> None:
-    """Write an RGB uint8 picture in the format that the suffix of ``path`` names (JPEG without
-    one), atomically.
+def read_palette(path: str | os.PathLike) -> np.ndarray | None:
+    """The colours of a palette picture, RGB uint8 ``(n, 3)``, without reading its pixels. None
+    where there are none.
+    """
+    try:
+        with open_header(path) as picture:
+            colours = picture.getpalette('RGB') if picture.mode == 'P' else None
+    except Exception:  # whoever reads it will say what is wrong
+        return None
+    return None if colours is None else np.asarray(colours, np.uint8).reshape(-1, 3)
+
+
+def write_image(
+    path: str | os.PathLike, pixels: np.ndarray, quality: int = 92, comment: str = ''
+) -> None:
+    """Write a uint8 picture, RGB or grey, in the format that the suffix of ``path`` names (JPEG
+    without one), atomically. JPEG keeps a comment.
     """
     suffix = Path(path).suffix.lower() or '.jpg'
     kind = Image.registered_extensions().get(suffix)
@@ -689,7 +703,8 @@ def write_image(path: str | os.PathLike, pixels: np.ndarray, quality: int = 92) 
         raise InvalidValueError(
             f'path {path} ends in {suffix!r}, which is no image format; use .png or .jpg.'
         )
-    _save(path, Image.fromarray(np.ascontiguousarray(pixels)), kind, quality=quality)
+    options = {'comment': comment} if comment and kind == 'JPEG' else {}
+    _save(path, Image.fromarray(np.ascontiguousarray(pixels)), kind, quality=quality, **options)
 
 
 def _save(path: str | os.PathLike, picture: Image.Image, kind: str, **options) -> None:

@@ -25,6 +25,11 @@ class MaskRefiner(Protocol):
     def refine(self, image: np.ndarray, mask: np.ndarray, *, return_report: bool = False):
         """See :meth:`mmseg_cascadepsp.Refiner.refine`."""
 
+    def refine_semantic(
+        self, image: np.ndarray, labels: np.ndarray, *, ignore_index: int | None = 255
+    ) -> np.ndarray:
+        """See :meth:`mmseg_cascadepsp.Refiner.refine_semantic`."""
+
     def settings(self) -> dict[str, str]:
         """See :meth:`mmseg_cascadepsp.Refiner.settings`."""
 

@@ -19,6 +19,8 @@ from .sources import import_extra
 
 OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
 """What results by rows can be written as."""
+JPEG_SUFFIXES = ('.jpg', '.jpeg')
+"""What results that are written whole can be written as, too, though it blurs them."""
 TILE = (256, 256)
 
 
@@ -124,7 +126,7 @@ def read_note(path: str | os.PathLike) -> dict[str, str]:
         {}
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in ('.tif', '.tiff', '.npy'):
+    if suffix not in ('.tif', '.tiff', '.npy', *JPEG_SUFFIXES):
         return read_png_text(path)
     try:
         if suffix == '.npy':
@@ -132,7 +134,8 @@ def read_note(path: str | os.PathLike) -> dict[str, str]:
             note = stored['note'] if stored['of'] == _stamp(os.stat(path)) else {}
         else:
             with open_header(path) as picture:
-                note = json.loads(picture.tag_v2[270])
+                jpeg = picture.format == 'JPEG'
+                note = json.loads(picture.info['comment'] if jpeg else picture.tag_v2[270])
     except Exception:
         return {}
     return note if isinstance(note, dict) else {}

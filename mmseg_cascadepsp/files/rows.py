@@ -205,6 +205,10 @@ class MaskRows(_FileRows):
         """
         return self._meaning.is_object(self._values(start, stop))
 
+    def soft(self) -> np.ndarray:
+        """All of the mask, uint8 ``(H, W)``, 0 to 255, whose soft values stay soft."""
+        return self._meaning.soft(self._values(0, self.shape[0]))
+
 
 def row_ranges(shape: tuple[int, int], row_bytes: int = 1) -> Iterator[tuple[int, int]]:
     """Cover the height with ranges of rows of about :data:`STRIP_BYTES` each.

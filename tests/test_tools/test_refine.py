@@ -5,15 +5,17 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from mmseg_cascadepsp.apis import build_model
+from mmseg_cascadepsp.apis import Refiner, build_model
 from mmseg_cascadepsp.cli.running import run
-from mmseg_cascadepsp.files import read_mask, write_image, write_png
+from mmseg_cascadepsp.files import read_image, read_labels, read_mask, write_image, write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / 'tests' / 'data' / 'cascadepsp_tiny.py'
@@ -271,3 +273,93 @@ def test_empty_arguments_are_refused(inputs, capsys, option):
     with pytest.raises(SystemExit):
         refine.main([*inputs, option, ''])
     assert f'{option[2:]} is empty, which names nothing' in capsys.readouterr().err
+
+
+def test_a_mask_goes_beside_its_coarse_one(model, inputs, tmp_path, capsys, monkeypatch):
+    """From any folder, without -o; a repeat has nothing to do."""
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    pair = [f'{inputs[0]}/a.jpg', f'{inputs[1]}/a.png']
+    assert refine.main([*pair, *model]) == 0
+    expected = read_mask(tmp_path / 'masks' / 'a_refined.png')
+    assert refine.main([*pair, '-o', str(tmp_path / 'x.png'), *model]) == 0
+    np.testing.assert_array_equal(read_mask(tmp_path / 'x.png'), expected)
+    assert refine.main([*pair, *model]) == 0
+    assert '1 were there already' in capsys.readouterr().out
+    (tmp_path / 'masks' / 'a_refined.png').unlink()
+    assert refine.main([*inputs[:2], *model, '--contact-sheet']) == 0
+    assert sorted(path.name for path in (tmp_path / 'masks_refined').iterdir()) == [
+        'a.png', 'b.png', 'c.png', 'contact_sheet.jpg', 'd.png'
+    ]  # fmt: skip
+    sheet = read_image(tmp_path / 'masks_refined' / 'contact_sheet.jpg')
+    assert sheet.shape[1] == 2000 and (sheet[40:80, 10:150] < 250).mean() > 0.5
+
+
+def test_a_jpeg_is_written_with_a_warning(model, inputs, tmp_path, capsys):
+    pair = [f'{inputs[0]}/a.jpg', f'{inputs[1]}/a.png']
+    for name in ('x.png', 'x.jpg'):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter('always')
+            assert refine.main([*pair, '-o', str(tmp_path / name), *model]) == 0
+        assert any('JPEG, which blurs' in str(each.message) for each in told) == (name == 'x.jpg')
+    found, expected = (read_mask(tmp_path / name) > 127 for name in ('x.jpg', 'x.png'))
+    assert (found != expected).mean() < 0.01
+    assert refine.main([*pair, '-o', str(tmp_path / 'x.jpg'), *model]) == 0
+    assert '1 were there already' in capsys.readouterr().out
+
+
+def test_a_small_mask_is_resized_when_asked(model, inputs, tmp_path, capsys):
+    photo, small = f'{inputs[0]}/a.jpg', np.zeros((30, 40), np.uint8)
+    small[10:20, 10:25] = 255
+    write_png(tmp_path / 'small.png', small)
+    write_png(tmp_path / 'large.png', small.repeat(2, 0).repeat(2, 1))
+    pair = [photo, str(tmp_path / 'small.png'), '-o', str(tmp_path / 'x.png'), *model]
+    assert refine.main(pair) == 1
+    assert '--resize-mask' in capsys.readouterr().err
+    assert refine.main([*pair, '--resize-mask', '--before-after']) == 0
+    large = [photo, str(tmp_path / 'large.png'), '-o', str(tmp_path / 'y.png'), *model]
+    assert refine.main(large) == 0
+    expected = read_mask(tmp_path / 'y.png')
+    assert (read_mask(tmp_path / 'x.png') != expected).mean() < 0.01  # corners are rounded
+    by_rows = [*pair[:3], str(tmp_path / 'z.npy'), *model, '--resize-mask']
+    assert refine.main(by_rows) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / 'z.npy'), read_mask(tmp_path / 'x.png'))
+
+
+def test_label_maps_one_class_or_all(model, inputs, tmp_path, capsys):
+    photo, labels = f'{inputs[0]}/a.jpg', np.zeros((60, 80), np.uint8)
+    labels[20:40, 20:50], labels[:15] = 3, 7
+    palette = np.arange(24, dtype=np.uint8).reshape(8, 3)
+    write_png(tmp_path / 'labels.png', labels, palette=palette)
+    command = [photo, str(tmp_path / 'labels.png'), *model, '-o']
+    assert refine.main([*command, str(tmp_path / 'x.png'), '--label', '3']) == 0
+    assert refine.main([photo, f'{inputs[1]}/a.png', *model, '-o', str(tmp_path / 'y.png')]) == 0
+    found, expected = read_mask(tmp_path / 'x.png'), read_mask(tmp_path / 'y.png')
+    np.testing.assert_array_equal(found, expected)
+    pictures = ['--label-map', '--overlay', '--before-after']
+    assert refine.main([*command, str(tmp_path / 'z.png'), *pictures]) == 0
+    tiny = Refiner(model[1], checkpoint=model[3], device='cpu', L=80)
+    expected = tiny.refine_semantic(photo, labels)
+    np.testing.assert_array_equal(read_labels(tmp_path / 'z.png'), expected)
+    with Image.open(tmp_path / 'z.png') as picture:
+        assert picture.mode == 'P' and picture.getpalette()[:24] == list(range(24))
+    assert (tmp_path / 'z_overlay.jpg').exists() and (tmp_path / 'z_before_after.jpg').exists()
+    capsys.readouterr()
+    for options in (['--label', '3'], ['--windowed'], ['--probability'], ['--threshold', '0.4']):
+        assert refine.main([*command, str(tmp_path / 'w.png'), '--label-map', *options]) == 1
+        assert 'label_map' in capsys.readouterr().err
+
+
+def test_a_cut_out_needs_no_mask(model, inputs, tmp_path, capsys):
+    photo, mask = read_image(f'{inputs[0]}/a.jpg'), read_mask(f'{inputs[1]}/a.png')
+    write_png(tmp_path / 'cutout.png', np.dstack([photo, mask]))
+    assert refine.main([str(tmp_path / 'cutout.png'), *model]) == 0
+    pair = [f'{inputs[0]}/a.jpg', f'{inputs[1]}/a.png', '-o', str(tmp_path / 'x.png')]
+    assert refine.main([*pair, *model]) == 0
+    found, expected = (read_mask(tmp_path / name) for name in ('cutout_refined.png', 'x.png'))
+    np.testing.assert_array_equal(found, expected)
+    capsys.readouterr()
+    assert refine.main([f'{inputs[0]}/a.jpg', *model]) == 1
+    assert 'has no transparent part' in capsys.readouterr().err
+    assert refine.main([inputs[0], *model]) == 1
+    assert 'give the folder of its masks' in capsys.readouterr().err
