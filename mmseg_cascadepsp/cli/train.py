@@ -16,6 +16,8 @@ EPILOG = """examples:
       my_photos/{train,val}/{images,masks}: photos and masks of the same names
   python tools/train.py configs/cascadepsp_lite.py --data-root my_photos --resume
       go on where the last run stopped
+  python tools/train.py configs/cascadepsp_lite.py --data-root my_photos --iters 300 --no-val
+      a short training without a validation set
   python tools/train.py configs/cascadepsp_r50.py
       the paper's network on the paper's data (docs/training.md)
   python tools/train.py configs/cascadepsp_r50_photos.py --data-root my_photos --amp \\
@@ -39,6 +41,18 @@ def build_parser() -> argparse.ArgumentParser:
         const='auto',
         metavar='CKPT',
         help='go on from the last checkpoint of the work dir, or from CKPT',
+    )
+    parser.add_argument(
+        '--iters',
+        type=int,
+        metavar='N',
+        help='train for N iterations: the schedule of the config, with warm-up, milestones, '
+        'validations and checkpoints, is fitted to them',
+    )
+    parser.add_argument(
+        '--no-val',
+        action='store_true',
+        help='train without validation: no val/ is needed; the last checkpoint is the result',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision on a GPU')
     parser.add_argument('--seed', type=int, help='seed of all randomness')
@@ -71,8 +85,16 @@ def main(argv: list[str] | None = None) -> int:
     from .configs import QuietRunner, read_config
     from .data import use_own_folders
     from .first_loss import FirstLossHook
+    from .schedule import set_iterations, without_validation
 
-    cfg = read_config(args.config, cfg_options(args.cfg_options), args.data_root)
+    options = cfg_options(args.cfg_options)
+    if args.iters is not None and 'train_cfg.max_iters' in options:
+        raise InvalidValueError('--iters and train_cfg.max_iters say the same: give one of them.')
+    cfg = read_config(args.config, options, args.data_root)
+    if args.iters is not None:
+        set_iterations(cfg, args.iters)
+    if args.no_val:
+        without_validation(cfg)
     if args.data_root is not None:
         use_own_folders(cfg, args.data_root)
     cfg.launcher = args.launcher

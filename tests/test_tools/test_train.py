@@ -165,3 +165,16 @@ def test_launchers_without_arguments_say_how_they_are_used(name):
     result = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=100)
     assert result.returncode == 2
     assert result.stderr.startswith(f'usage: tools/{name}.sh ') and 'CONFIG' in result.stderr
+
+
+@pytest.mark.slow
+def test_a_short_training_without_validation(data, tmp_path):
+    """No val/ is needed, and no setting but the number of iterations."""
+    (tmp_path / 'photos').mkdir()
+    (tmp_path / 'photos' / 'train').symlink_to(data / 'train')
+    command = [sys.executable, 'tools/train.py', 'configs/cascadepsp_lite.py', '--seed', '0']
+    command += ['--data-root', str(tmp_path / 'photos'), '--work-dir', str(tmp_path / 'run')]
+    command += ['--iters', '3', '--no-val', '--cfg-options', *SMALL, *NARROW['cascadepsp_lite']]
+    text = log(subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=500))
+    assert len(re.findall(r'Iter\(train\) \[[123]/3\]', text)) == 3 and 'Iter(val)' not in text
+    assert (tmp_path / 'run' / 'iter_3.pth').exists()
