@@ -25,6 +25,11 @@ def build_parser() -> argparse.ArgumentParser:
         help='folder of coarse masks, same stems; may be given several times',
     )
     parser.add_argument(
+        '--name',
+        help='of the set in the tables (default: the folder of photos, or the one around it where '
+        'it is called images)',
+    )
+    parser.add_argument(
         '--root',
         help='folder that holds [val/]<set>/{images,masks,coarse_*}, in '
         'place of the three; default: MMSEG_CASCADEPSP_DATA',
@@ -86,6 +91,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='N',
         help='every Nth coarse mask alone, from the first: quicker, less sure',
     )
+    parser.add_argument(
+        '--per-photo',
+        action='store_true',
+        help='also a row for each photo, the largest loss first, in all outputs',
+    )
     parser.add_argument('--json', help='also write all rows to this file')
     parser.add_argument('--markdown', help='also write the tables to this file')
     return parser
@@ -134,12 +144,14 @@ def main(argv: list[str] | None = None) -> int:
     boundary_radii(1, 1, args.r0)  # its error, before the work and not once for each mask
     check_crop_size(args.L)
     if args.images or args.masks or args.coarse:
-        if not (args.images and args.masks and args.coarse) or args.root:
+        if not (args.images and args.masks and args.coarse) or args.root is not None:
             raise InvalidValueError(
                 'Give --images, --masks and --coarse together, or --root alone.'
             )
-        examples = folders.find_examples(args.images, args.masks, args.coarse)
+        examples = folders.find_examples(args.images, args.masks, args.coarse, args.name)
     else:
+        if args.name:
+            raise InvalidValueError('--name is for --images; sets of a root have their own.')
         examples = folders.find_sets(args.root)
     examples = examples[:: args.every]
     methods = load_methods(args)
@@ -153,10 +165,12 @@ def main(argv: list[str] | None = None) -> int:
                 said = f'skipped {example.coarse}: {one_line(error)}'
                 progress.console.print(said, style='red', markup=False)
     rows = folders.summarise(records)
-    print(folders.to_markdown(rows, args.min_masks))
-    for path, text in ((args.json, folders.to_json), (args.markdown, None)):
+    photos = folders.per_photo(records) if args.per_photo else []
+    text = folders.to_markdown(rows, args.min_masks)
+    text += f'\n{folders.photos_to_markdown(photos)}\n' * bool(photos)
+    print(text)
+    for path, content in ((args.json, folders.to_json([*rows, *photos])), (args.markdown, text)):
         if path:
-            content = text(rows) if text else folders.to_markdown(rows, args.min_masks)
             with atomic_open(path) as file:
                 file.write(content.encode())
     if failures:

@@ -30,6 +30,8 @@ from .functional.scores import (
 ROOT_VARIABLE = 'MMSEG_CASCADEPSP_DATA'
 THRESHOLD = 127
 POOLED = 'all'
+#: Names of folders of photos that tell nothing of their set.
+USUAL = ('images', 'image', 'imgs', 'img', 'photos', 'jpegimages')
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(RGB uint8 ``(H, W, 3)``, coarse mask bool ``(H, W)``) -> bool ``(H, W)``."""
@@ -72,6 +74,7 @@ class Record:
         counts: int64 ``(2, 15)``, see :func:`~mmseg_cascadepsp.evaluation.mask_scores_update`: the
             coarse mask and the refined one.
         seconds: Time that the method took.
+        photo: Name of the photo.
 
     Example:
         >>> import numpy as np
@@ -85,6 +88,7 @@ class Record:
     method: str
     counts: np.ndarray
     seconds: float
+    photo: str = ''
 
 
 def kind_of(folder: str | os.PathLike) -> str:
@@ -120,7 +124,8 @@ def find_examples(
         images: Folder of photos.
         masks: Folder of true masks.
         coarse: Folders of coarse masks. They need not hold one for every photo.
-        name: Name of the set. By default that of the folder around ``images``.
+        name: Name of the set. By default that of the folder of photos, or of the one around it
+            where it is called ``images`` or alike.
         kinds: One for each coarse folder. By default the folder's name, or its path where
             several have the same name.
 
@@ -152,7 +157,7 @@ def find_examples(
         (masks, truths, images, photos),
     ):
         _warn_of_lone(folder, files, others, f'no partner of the same stem in {other}')
-    name = name or Path(images).resolve().parent.name
+    name = name or set_name(images)
     same = len({Path(folder).name for folder in coarse}) < len(coarse)
     kinds = kinds or [str(folder) if same else Path(folder).name for folder in coarse]
     examples = []
@@ -176,6 +181,18 @@ def find_examples(
         )
         examples += found
     return examples
+
+
+def set_name(images: str | os.PathLike) -> str:
+    """Name a set by its folder of photos.
+
+    Example:
+        >>> set_name('data/cats/images'), set_name('data/my_cats')
+        ('cats', 'my_cats')
+    """
+    folder = Path(images).resolve()
+    usual = folder.name.lower() in USUAL and folder.parent.name
+    return folder.parent.name if usual else folder.name
 
 
 def find_sets(root: str | os.PathLike | None = None) -> list[Example]:
@@ -316,7 +333,8 @@ def measure(example: Example, methods: Mapping[str, Method], r0: int = 1) -> lis
         refined = method(image, coarse)
         seconds = time.perf_counter() - start
         counts = mask_scores_update(np.stack([coarse, refined]), truth, r0)
-        records.append(Record(example.set, example.kind, name, counts, seconds))
+        record = Record(example.set, example.kind, name, counts, seconds, example.image.stem)
+        records.append(record)
     return records
 
 
@@ -358,6 +376,64 @@ def summarise(records: Iterable[Record]) -> list[dict]:
             )
         )
     return rows
+
+
+def per_photo(records: Iterable[Record]) -> list[dict]:
+    """Make a row of each record, by kind and method, the largest loss of IoU first.
+
+    Args:
+        records: What :func:`measure` returned.
+
+    Returns:
+        Rows as of :func:`summarise`, with the name of the ``photo``.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.folders import Record, per_photo
+        >>> counts = np.zeros((2, 15), np.int64)
+        >>> counts[:, :2] = (80, 100), (90, 100)  # intersection and union before and after
+        >>> (row,) = per_photo([Record('cats', 'networks', 'lite', counts, 0.5, 'tom')])
+        >>> row['photo'], round(row['IoU_gain'])
+        ('tom', 10)
+    """
+    rows = []
+    for record in records:
+        before, after = record.counts[:, None]
+        row = {'kind': record.kind, 'method': record.method, 'set': record.set, 'n': 1}
+        row |= {'photo': record.photo, 'seconds': record.seconds, **mask_report(before, after)}
+        rows.append(row)
+    order = {key: i for i, key in enumerate(dict.fromkeys((r['kind'], r['method']) for r in rows))}
+    return sorted(rows, key=lambda row: (order[row['kind'], row['method']], row['IoU_gain']))
+
+
+def photos_to_markdown(rows: Sequence[Mapping]) -> str:
+    """Write the rows of :func:`per_photo` as Markdown, a table for each kind and method.
+
+    Args:
+        rows: The rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.evaluation.folders import Record, per_photo, photos_to_markdown
+        >>> counts = np.zeros((2, 15), np.int64)
+        >>> counts[:, :2] = (80, 100), (90, 100)  # intersection and union before and after
+        >>> rows = per_photo([Record('cats', 'networks', 'lite', counts, 0.5, 'tom')])
+        >>> photos_to_markdown(rows).splitlines()[-1].startswith('| tom | cats | 80.00 -> 90.00 ')
+        True
+    """
+    lines: list[str] = []
+    header = [
+        _line(('photo', 'set', 'IoU', 'mBA', 'Boundary IoU', 's')),
+        '|---|---|---|---|---|---:|',
+    ]
+    for kind, method in dict.fromkeys((row['kind'], row['method']) for row in rows):
+        lines += [f'{kind}, {method}, photo by photo', '', *header]
+        for row in rows:
+            if (row['kind'], row['method']) == (kind, method):
+                cells = [row['photo'], row['set'], *_scores(row, 3), f'{row["seconds"]:.2f}']
+                lines.append(_line(cells))
+        lines.append('')
+    return '\n'.join(lines).rstrip()
 
 
 def worst_set(
@@ -417,21 +493,24 @@ def table_row(row: Mapping) -> list[str]:
         >>> table_row(row)[2], table_row(row)[6:]
         ('80.00 -> 90.00 (+10.00)', ['0.0 %', '0.0 %', '+10.00', '0.00 -> 0.00', '0.50'])
     """
-    scores = (
-        '{:.2f} -> {:.2f} ({:+.2f})'.format(
-            *(row[f'{key}{state}'] for state in ('_before', '', '_gain'))
-        )
-        for key in MASK_SCORES[:4]
-    )
     return [
         row['set'],
         str(row['n']),
-        *scores,
+        *_scores(row, 4),
         f'{row["harmed_0.5"]:.1f} %',
         f'{row["harmed_2"]:.1f} %',
         f'{row["worst_tenth"]:+.2f}',
         f'{row["speckles_before"]:.2f} -> {row["speckles"]:.2f}',
         f'{row["seconds"]:.2f}',
+    ]
+
+
+def _scores(row: Mapping, count: int) -> list[str]:
+    return [
+        '{:.2f} -> {:.2f} ({:+.2f})'.format(
+            *(row[f'{key}{state}'] for state in ('_before', '', '_gain'))
+        )
+        for key in MASK_SCORES[:count]
     ]
 
 

@@ -127,7 +127,7 @@ def test_a_fault_of_the_method_does_not_lose_the_rest(
         (['--images=x', '--refiner=none'], 'Give --images, --masks and --coarse together'),
         (['--root=nowhere', '--refiner=none'], 'nowhere does not exist'),
         (['--refiner=none'], 'Nothing to measure'),
-        (['--r0=0'], 'r0 must be between 1 and 5'),
+        (['--r0=0'], 'r0 must be from 1 to 5'),
         (['--L=10'], 'L must be at least 66'),
         (['--every=0'], '--every must be 1 (all masks) or more, got 0'),
         (['--refiner=none', '--baselines=magic'], "knows grabcut, guided, densecrf, got 'magic'"),
@@ -189,3 +189,19 @@ def test_densecrf_says_what_it_needs(baselines, photo, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pydensecrf', None)
     with pytest.raises(ImportError, match='needs the optional package pydensecrf2'):
         baselines['densecrf'](photo[0], photo[2])
+
+
+def test_a_row_for_each_photo_the_worst_first(tool, data, photo, capsys):
+    _, truth, _ = photo
+    write_png(data / 'coarse/b.png', np.roll(truth, 30, axis=1) * np.uint8(255))
+    command = [*folders_of(data), '--refiner=none', '--baselines=guided', '--name=discs']
+    assert tool.main([*command, '--per-photo', f'--json={data}/rows.json']) == 0
+    text = capsys.readouterr().out
+    assert text.index('| b | discs |') < text.index('| a | discs |')
+    rows = [row for row in json.loads((data / 'rows.json').read_text()) if 'photo' in row]
+    assert [row['photo'] for row in rows] == ['b', 'a']
+    for row, shift in zip(rows, (30, 2), strict=True):
+        before = 100 * binary_iou(np.roll(truth, shift, axis=1), truth)
+        assert row['IoU_before'] == pytest.approx(before)
+    assert tool.main([f'--root={data}', '--name=x']) == 1
+    assert '--name is for --images' in capsys.readouterr().err
