@@ -30,6 +30,8 @@ ROOMS = (
 #: Name -> module that has it, imported when it is asked for.
 FRONT_DOORS = {
     'Refiner': 'apis',
+    'draw_before_after': 'apis',
+    'save_mask': 'apis',
     'refine_annotations': 'apis',
     'refine_files': 'apis',
     'find_config': 'apis',

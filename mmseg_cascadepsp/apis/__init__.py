@@ -22,6 +22,7 @@ from mmseg_cascadepsp.models.refiner.zoo import (
 from .inputs import read_inputs, read_photo
 from .ray_data import refine_files_with_ray
 from .refiner import Refiner
+from .results import draw_before_after, save_mask
 
 __all__ = [
     'EXTRAS',
@@ -32,6 +33,7 @@ __all__ = [
     'Report',
     'build_model',
     'convert_checkpoint',
+    'draw_before_after',
     'find_config',
     'find_pairs',
     'find_weights',
@@ -47,4 +49,5 @@ __all__ = [
     'refine_files',
     'refine_files_with_ray',
     'refine_pair',
+    'save_mask',
 ]

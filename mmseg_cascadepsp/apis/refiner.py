@@ -127,8 +127,18 @@ class Refiner:
         return other
 
     def __repr__(self) -> str:
-        told = ', '.join(f'{key}={value}' for key, value in self.settings().items())
-        return f'Refiner({told})'
+        """Model, where it runs and in which numbers, and the settings that are not the paper's."""
+        told = {
+            'device': str(self.network.device),
+            **self.network.describe(),
+            **{
+                field.name: getattr(self.cascade, field.name)
+                for field in fields(self.cascade)
+                if getattr(self.cascade, field.name) != field.default or field.name == 'L'
+            },
+        }
+        shown = ''.join(f', {key}={value!r}' for key, value in told.items())
+        return f'Refiner({Path(self.name).name!r}{shown})'
 
     def settings(self) -> dict[str, str]:
         """What a result depends on besides its inputs: model, weights, precision and every setting

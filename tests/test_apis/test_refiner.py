@@ -318,7 +318,7 @@ def test_one_mask_gives_the_same_through_every_door(refiner, photo, mask):
     same = refiner.with_settings(steps='global', L=80)
     np.testing.assert_array_equal(same.refine(photo, mask), expected)
     assert (refiner.cascade.L, same.cascade.L) == (900, 80)
-    assert 'steps=global' in repr(same) and 'L=80' in repr(same)
+    assert "steps='global'" in repr(same) and 'L=80' in repr(same)
 
 
 def test_compat_is_the_authors_package(refiner):

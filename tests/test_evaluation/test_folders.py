@@ -171,5 +171,8 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
 def test_sizes_have_to_agree(tmp_path):
     write_set(tmp_path, (1,))
     write_png(tmp_path / 'masks/photo1.png', np.zeros((5, 6), np.uint8))
-    with pytest.raises(ValueError, match='photo1.png must have the size of the image .*photo1.png, 50 x 41 .*, got 5 x 6'):
+    with pytest.raises(
+        ValueError,
+        match='photo1.png must have the size of the image .*photo1.png, 50 x 41 .*, got 5 x 6',
+    ):
         folders.measure(folders.find_sets(tmp_path)[0], {})
