@@ -27,7 +27,7 @@ def contact_sheet(tiles: Sequence[tuple[str, np.ndarray]], width: int = 2000) ->
         >>> from mmseg_cascadepsp.visualization import contact_sheet
         >>> tile = np.zeros((50, 80, 3), np.uint8)
         >>> contact_sheet([('a', tile), ('b', tile), ('c', tile)], width=200).shape
-        (168, 200, 3)
+        (170, 200, 3)
     """
     widest = max((tile.shape[1] for _, tile in tiles), default=0)
     if not 0 < widest <= width:

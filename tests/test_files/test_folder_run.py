@@ -321,12 +321,12 @@ def test_reading_network_and_writing_overlap(blur, pairs, monkeypatch):
     """The network waits for the next photo to be read, and for the last mask to be written: both
     happen while it is at work."""
     read, written = threading.Event(), threading.Event()
-    read_image_, write_png_ = module.read_image, module.write_png
+    read_pair_, write_png_ = module.read_pair, module.write_png
 
-    def reads(path):
-        if path.stem == 'c':
+    def reads(image, *args):
+        if image.stem == 'c':
             read.set()
-        return read_image_(path)
+        return read_pair_(image, *args)
 
     def writes(path, *args):
         write_png_(path, *args)
@@ -339,7 +339,7 @@ def test_reading_network_and_writing_overlap(blur, pairs, monkeypatch):
                 assert read.wait(60) and written.wait(60)
             return super().blur(image, mask)
 
-    monkeypatch.setattr(module, 'read_image', reads)
+    monkeypatch.setattr(module, 'read_pair', reads)
     monkeypatch.setattr(module, 'write_png', writes)
     assert refine_files(Waits(), *pairs, L=L).refined == ['a', 'b', 'deep/c']
 
@@ -489,7 +489,7 @@ def test_bad_paths_and_settings(blur, pairs, tmp_path):
         ((photos, masks, masks), {}, ValueError, 'out .*masks is an input'),
         ((photos, masks, masks / 'a.png'), {}, ValueError, 'out must be a folder'),
         ((photos / 'a.jpg', masks / 'a.png', masks / 'a.png'), {}, ValueError, 'is an input'),
-        ((photos / 'a.jpg', masks / 'a.png', out / 'a.jpg'), {}, ValueError, 'end in .png'),
+        ((photos / 'a.jpg', masks / 'a.png', out / 'a.gif'), {}, ValueError, 'end in .png'),
         (pairs, {'threshold': 1}, ValueError, 'threshold .*got 1'),
         (pairs, {'extras': ['film']}, ValueError, 'extras .*film'),
         (pairs, {'L': 65}, ValueError, 'L .*66'),

@@ -78,7 +78,7 @@ def test_the_guided_filter_is_a_setting(model, inputs, tmp_path, capsys):
     ):  # fmt: skip
         pair = [f'{inputs[0]}/a.jpg', f'{inputs[1]}/a.png', '-o', str(tmp_path / f'{name}.png')]
         assert refine.main([*pair, *model, '--probability', *options]) == 0
-        found[name] = read_mask(tmp_path / f'{name}_probability.png')
+        found[name] = read_image(tmp_path / f'{name}_probability.png')
     np.testing.assert_array_equal(found['default'], found['without'])
     assert (found['default'] != found['with']).any()
     assert refine.main([*pair, *model, '--probability', '--no-guided-filter']) == 1
