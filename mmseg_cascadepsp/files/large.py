@@ -55,7 +55,6 @@ def refine_file(
     probability: str | os.PathLike | None = None,
     note: str = '',
     progress: Progress | None = None,
-    resize_mask: bool = False,
     **reading,
 ) -> None:
     """Refine one photo by rows: memory depends on its width and on ``L``, not on its height.
@@ -76,9 +75,9 @@ def refine_file(
         note: Kept in ``out``; of ``.npy`` in a hidden file beside it.
         progress: Called with (crops done, crops to do). Without, a refiner made with
             ``progress=True`` shows a bar.
-        resize_mask: Whether a smaller mask is brought to the size of the photo. It is read whole.
         reading: How to read photo and mask where they do not say it: fields of
-            :class:`~mmseg_cascadepsp.files.Reading`.
+            :class:`~mmseg_cascadepsp.files.Reading`. ``resize_mask=True`` brings a smaller mask,
+            which is read whole, to the size of the photo.
 
     Raises:
         OSError: a file cannot be read or written, or another run is writing ``out``; TIFF without
@@ -102,6 +101,7 @@ def refine_file(
             'it out.'
         )
     folder = out.with_name(hidden_name(out.name, 'partial'))
+    resize_mask = reading.pop('resize_mask', False)
     reading = Reading(**reading)
     check_pair(image, mask, reading, same_size=not resize_mask)
     with (
