@@ -13,7 +13,7 @@ release = version = __version__
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon']
 exclude_patterns = ['_build']
-myst_enable_extensions = ['attrs_block', 'colon_fence', 'deflist']
+myst_enable_extensions = ['attrs_inline', 'deflist']
 myst_heading_anchors = 3
 suppress_warnings = ['config.cache']
 
