@@ -21,7 +21,7 @@ from mmseg_cascadepsp.app.jobs import JobQueue  # noqa: E402
 from mmseg_cascadepsp.app.page import mount_page  # noqa: E402
 from mmseg_cascadepsp.app.server import create_app  # noqa: E402
 from mmseg_cascadepsp.cascade import Network  # noqa: E402
-from mmseg_cascadepsp.files.reading import read_labels, read_mask  # noqa: E402
+from mmseg_cascadepsp.files.reading import read_labels  # noqa: E402
 from mmseg_cascadepsp.files.samples import load_sample  # noqa: E402
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder  # noqa: E402
 
@@ -148,31 +148,6 @@ def test_an_example_is_refined_with_two_clicks(browser, gate):
     assert 'Refined' in browser.refine()
 
 
-def test_a_painted_mask_has_the_full_size_of_the_photo(browser, sample, tmp_path, refiner):
-    photo = sample.image.repeat(4, axis=0).repeat(4, axis=1)  # the canvas holds a smaller one
-    give(browser, write(tmp_path, image=photo))
-    browser.click('#source label', 'paint')
-    canvas = wait_for(lambda: browser.find('#editor canvas'))
-    wait_for(lambda: '%' in browser.text('#editor'))
-    paint(browser, canvas, [(-60, -40), (60, -40), (60, 40), (-60, 40), (-60, -40)])
-    assert 'Refined' in browser.refine()
-    mask = pixels(browser.download('mask'))
-    assert mask.shape == photo.shape[:2]
-    cut_out = browser.download('cut-out')
-    assert pixels(cut_out).shape == (*photo.shape[:2], 4)
-
-
-def paint(browser, canvas, corners):
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    browser.driver.execute_script('arguments[0].scrollIntoView({block: "center"})', canvas)
-    actions = ActionChains(browser.driver)
-    actions.move_to_element_with_offset(canvas, *corners[0]).click_and_hold()
-    for (x, y), (to_x, to_y) in zip(corners, corners[1:], strict=False):
-        actions.move_by_offset(to_x - x, to_y - y)
-    actions.release().perform()
-
-
 def test_a_wrong_pair_is_told_in_the_sentence_of_everywhere(browser, sample, files, tmp_path):
     small = write(tmp_path, small=sample.coarse[:200, :300])
     give(browser, files[0], small)
@@ -217,48 +192,6 @@ def test_what_is_no_picture_is_told(browser, files, tmp_path):
     give(browser, files[0], broken)
     browser.wait_for_text('#note', 'broken.png cannot be read as an image')
     assert '/tmp' not in browser.text('#note')
-
-
-def test_cancel_and_a_second_click(browser, files, gate):
-    give(browser, *files)
-    wait_for(lambda: browser.find('#understood img'))
-    gate.state['photos'] = 0
-    gate.state['open'].clear()
-    try:
-        browser.driver.execute_script(
-            'const b = document.querySelector("#refine"); b.click(); b.click(); b.click();'
-        )
-        browser.wait_for_text('#status', 'Refining')
-        assert not browser.find('#refine').is_enabled()
-        browser.click('#cancel')
-    finally:
-        gate.state['open'].set()
-    browser.wait_for_text('#status', 'Cancelled')
-    assert gate.state['photos'] == 1, 'a second click started a second run'
-    assert 'Refined' in browser.refine()
-
-
-def test_a_proposed_mask(browser, tmp_path, refiner):
-    cat = load_sample('chelsea', shipped_folder('demo') / 'masks')
-    give(browser, write(tmp_path, cat=cat.image))
-    browser.click('#source label', 'proposed')
-    browser.click('#find')
-    browser.wait_for_text('#thing', 'cat')
-    wait_for(lambda: browser.find('#understood img'))
-    assert 'Refined' in browser.refine()
-    assert pixels(browser.download('mask')).shape == cat.true.shape
-
-
-def test_a_photo_of_24_megapixels(browser, sample, tmp_path, refiner):
-    photo = np.tile(sample.image, (10, 10, 1))
-    mask = np.tile(sample.coarse, (10, 10))
-    mask[:, 3000:] = mask[2000:] = False
-    photo = write(tmp_path, image=photo)
-    give(browser, photo, write(tmp_path, mask=mask))
-    wait_for(lambda: browser.find('#understood img'))
-    assert 'Refined' in browser.refine(seconds=550)
-    expected = refiner.refine(pixels(photo), mask) > 127
-    np.testing.assert_array_equal(read_mask(browser.download('mask')) > 127, expected)
 
 
 @pytest.mark.skipif('PAGE_PICTURES' not in os.environ, reason='only if asked')
