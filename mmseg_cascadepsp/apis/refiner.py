@@ -168,7 +168,7 @@ class Refiner:
         *,
         resize_mask: bool = False,
         alpha: str = 'white',
-        **reading,
+        **reading: Any,
     ) -> Refinement | list[Refinement]:
         """Refine one mask of one image: Global step, then Local step (paper, section 3.2).
 

@@ -2,8 +2,6 @@
 
 import argparse
 
-from mmseg_cascadepsp.files.samples import PHOTOS
-
 from .photos import LARGE, SMALL
 from .running import import_package, parser_of
 
@@ -40,10 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--photos',
         nargs='+',
-        choices=PHOTOS,
-        default=list(PHOTOS),
         metavar='NAME',
-        help=f'which of {", ".join(PHOTOS)} (all)',
+        help='which of the sample photos, such as coffee (all)',
     )
     parser.add_argument(
         '--refiner', default='lite', help="'lite', 'r50' or a config (%(default)s)"
@@ -72,7 +68,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    from mmseg_cascadepsp.files.samples import PHOTOS
+
+    args.photos = args.photos or list(PHOTOS)
+    unknown = [name for name in args.photos if name not in PHOTOS]
+    if unknown:
+        parser.error(f'argument --photos: {unknown[0]!r} is none of {", ".join(PHOTOS)}')
     import_package()
     from .demonstration import demonstrate
 

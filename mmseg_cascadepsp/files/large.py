@@ -4,8 +4,9 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def refine_file(
     probability: str | os.PathLike | None = None,
     note: str = '',
     progress: Progress | None = None,
-    **reading,
+    **reading: Any,
 ) -> None:
     """Refine one photo by rows: memory depends on its width and on ``L``, not on its height.
 
@@ -155,8 +156,9 @@ def _alone(folder: Path, out: Path) -> Iterator[None]:
         yield
     finally:
         if {path.name for path in folder.iterdir()} <= {LOCK}:  # nothing was begun, or all is done
-            (folder / LOCK).unlink(missing_ok=True)
-            folder.rmdir()
+            with suppress(OSError):  # another run has come, or the system keeps an open file
+                (folder / LOCK).unlink(missing_ok=True)
+                folder.rmdir()
         lock.release()
 
 

@@ -355,17 +355,17 @@ def test_a_second_run_leaves_one_that_is_under_way_alone(inputs, size):
 def test_what_a_run_leaves_is_cleared_away_before_another_may_begin(inputs, monkeypatch):
     photo, mask, folder = inputs
     paths = save(folder, '.npy', photo, mask)
-    rmtree, removed = large.shutil.rmtree, []
+    clear, left = large._clear, []
 
-    def remove(path, **kwargs):
-        removed.append(sorted(file.name for file in path.iterdir()))
+    def look(folder):
+        clear(folder)
+        left.append(sorted(file.name for file in folder.iterdir()))
         with pytest.raises(large.Timeout):
-            large.FileLock(path / large.LOCK, timeout=0).acquire()
-        rmtree(path, **kwargs)
+            large.FileLock(folder / large.LOCK, timeout=0).acquire()
 
-    monkeypatch.setattr(large.shutil, 'rmtree', remove)
+    monkeypatch.setattr(large, '_clear', look)
     refine_file(Refiner(Soft(), L=96), *paths, folder / 'out.npy')
-    assert removed == [[large.LOCK]] and not (folder / '.out.npy.partial').exists()
+    assert left[-1] == [large.LOCK] and not (folder / '.out.npy.partial').exists()
 
 
 @pytest.mark.parametrize('suffix', ['.npy', '.tif', '.png'])
