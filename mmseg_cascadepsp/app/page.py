@@ -41,7 +41,7 @@ TICK = 0.2
 KEPT = 3600
 
 STYLE = """
-.gradio-container{max-width:1500px!important;margin:auto}
+.gradio-container{max-width:1500px!important;width:100%;margin:auto}
 #head h1{margin:0 0 .1em;font-size:1.7rem}#head p{margin:0;opacity:.8}
 .said{padding:.55em .8em;border-radius:8px;border-left:4px solid;line-height:1.4}
 .said.wrong{border-color:#d33;background:#d3332218}
@@ -215,9 +215,7 @@ class Page:
                 sources=(),
                 transforms=(),
                 layers=False,
-                brush=gr.Brush(
-                    default_size=24, colors=[('rgb(0, 200, 255)', 0.6)], color_mode='fixed'
-                ),
+                brush=gr.Brush(default_size=24, colors=['rgb(0, 200, 255)'], color_mode='fixed'),
                 height=480,
                 elem_id='editor',
             )

@@ -31,7 +31,7 @@ from mmseg_cascadepsp.visualization import (
 from .jobs import Job
 
 #: Longer side of what is painted on, in pixels.
-PAINTED_SIDE = 1024
+PAINTED_SIDE = 640
 #: Longer side of the pictures of a result.
 SHOWN_SIDE = 1600
 #: Void of label maps, which stays as it is.

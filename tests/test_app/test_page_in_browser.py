@@ -4,7 +4,6 @@ refiner's to the bit.
 ``PAGE_PICTURES=docs/images`` writes the pictures of the documentation, with the shipped refiner.
 """
 
-import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -148,6 +147,31 @@ def test_an_example_is_refined_with_two_clicks(browser, gate):
     assert 'Refined' in browser.refine()
 
 
+def test_a_painted_mask_has_the_full_size_of_the_photo(browser, sample, tmp_path, refiner):
+    photo = sample.image.repeat(4, axis=0).repeat(4, axis=1)  # the canvas holds a smaller one
+    give(browser, write(tmp_path, image=photo))
+    browser.click('#source label', 'paint')
+    canvas = wait_for(lambda: browser.find('#editor canvas'))
+    wait_for(lambda: '%' in browser.text('#editor'))
+    paint(browser, canvas, [(-60, -40), (60, -40), (60, 40), (-60, 40), (-60, -40)])
+    assert 'Refined' in browser.refine()
+    mask = pixels(browser.download('mask'))
+    assert mask.shape == photo.shape[:2]
+    cut_out = browser.download('cut-out')
+    assert pixels(cut_out).shape == (*photo.shape[:2], 4)
+
+
+def paint(browser, canvas, corners):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    browser.driver.execute_script('arguments[0].scrollIntoView({block: "center"})', canvas)
+    actions = ActionChains(browser.driver)
+    actions.move_to_element_with_offset(canvas, *corners[0]).click_and_hold()
+    for (x, y), (to_x, to_y) in zip(corners, corners[1:], strict=False):
+        actions.move_by_offset(to_x - x, to_y - y)
+    actions.release().perform()
+
+
 def test_a_wrong_pair_is_told_in_the_sentence_of_everywhere(browser, sample, files, tmp_path):
     small = write(tmp_path, small=sample.coarse[:200, :300])
     give(browser, files[0], small)
@@ -194,20 +218,31 @@ def test_what_is_no_picture_is_told(browser, files, tmp_path):
     assert '/tmp' not in browser.text('#note')
 
 
-@pytest.mark.skipif('PAGE_PICTURES' not in os.environ, reason='only if asked')
-@pytest.mark.parametrize('size', [(1400, 1000), (420, 900)])
-def test_pictures_of_the_page(size, tmp_path):
-    name = 'page.png' if size[0] > 1000 else 'page_narrow.png'
-    with JobQueue(4) as queue:
-        server = Server(app_of({'lite': Refiner('lite')}, queue))
-        browser = Browser(server.url, tmp_path, size)
-        browser.click('#examples button')
-        wait_for(lambda: browser.find('#understood img'))
-        assert 'Refined' in browser.refine()
-        browser.picture(tmp_path / name)
-        browser.close()
-        server.stop()
-    picture = Image.open(tmp_path / name).convert('RGB').quantize(192)
-    path = Path(os.environ['PAGE_PICTURES'], name)
-    picture.save(path, optimize=True)
-    assert path.stat().st_size < 300_000
+def test_cancel_and_a_second_click(browser, files, gate):
+    give(browser, *files)
+    wait_for(lambda: browser.find('#understood img'))
+    gate.state['photos'] = 0
+    gate.state['open'].clear()
+    try:
+        browser.driver.execute_script(
+            'const b = document.querySelector("#refine"); b.click(); b.click(); b.click();'
+        )
+        browser.wait_for_text('#status', 'Refining')
+        assert not browser.find('#refine').is_enabled()
+        browser.click('#cancel')
+    finally:
+        gate.state['open'].set()
+    browser.wait_for_text('#status', 'Cancelled')
+    assert gate.state['photos'] == 1, 'a second click started a second run'
+    assert 'Refined' in browser.refine()
+
+
+def test_a_proposed_mask(browser, tmp_path, refiner):
+    cat = load_sample('chelsea', shipped_folder('demo') / 'masks')
+    give(browser, write(tmp_path, cat=cat.image))
+    browser.click('#source label', 'proposed')
+    browser.click('#find')
+    browser.wait_for_text('#thing', 'cat')
+    wait_for(lambda: browser.find('#understood img'))
+    assert 'Refined' in browser.refine()
+    assert pixels(browser.download('mask')).shape == cat.true.shape
