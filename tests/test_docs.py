@@ -25,6 +25,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -204,7 +205,9 @@ def folder(tmp_path, monkeypatch):
     desk(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['python'])
+    ends = signal.getsignal(signal.SIGTERM)  # commands set their own
     yield tmp_path
+    signal.signal(signal.SIGTERM, ends)
     Visualizer._instance_dict.clear()
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', torch.get_num_threads())))
 
