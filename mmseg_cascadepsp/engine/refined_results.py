@@ -11,7 +11,6 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -176,6 +175,8 @@ def _inner_of(dataset) -> list[BaseDataset]:
 
 def _meta_of(dataset) -> dict:
     """What a dataset says of its classes, and its ``ignore_index``, if it has one."""
+    from mmseg.datasets import BaseSegDataset  # refining alone needs no data sets
+
     meta = dict(dataset.metainfo) if hasattr(dataset, 'metainfo') else {}
     voids = {each.ignore_index for each in _inner_of(dataset) if isinstance(each, BaseSegDataset)}
     if len(voids) == 1:

@@ -177,7 +177,7 @@ def test_a_wrong_pair_is_told_in_the_sentence_of_everywhere(browser, sample, fil
     give(browser, files[0], small)
     sentence = (
         'mask small.png must have the size of the image image.png, 400 x 600 (H x W), got '
-        '200 x 300; resize the mask to the image.'
+        '200 x 300; resize the mask to the image'
     )
     browser.wait_for_text('#note', sentence)
     assert sentence in browser.refine()

@@ -253,7 +253,9 @@ def test_what_cannot_be_exported(refiner, tmp_path, monkeypatch):
 def test_an_exported_refiner_behind_a_segmentor(tiny_onnx, tiny_config, tiny_checkpoint):
     photo, _, coarse = red_disc()
     inputs = torch.from_numpy(photo.transpose(2, 0, 1).copy()).float()[None]
-    options = dict(strategy=dict(type='semantic', background=0, L=128), classes=('no', 'yes'))
+    options = dict(
+        strategy=dict(type='semantic', background=0, L=128), classes=('no', 'yes', 'other')
+    )
     labels = [
         RefinedSegmentor(Scripted(coarse * 1), refiner=given, **options, **own)
         .predict(inputs)[0]
