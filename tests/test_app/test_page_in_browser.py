@@ -4,6 +4,7 @@ refiner's to the bit.
 ``PAGE_PICTURES=docs/images`` writes the pictures of the documentation, with the shipped refiner.
 """
 
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -147,6 +148,7 @@ def test_an_example_is_refined_with_two_clicks(browser, gate):
     assert 'Refined' in browser.refine()
 
 
+@pytest.mark.skipif('PAINT' not in os.environ, reason='PAINT=1: minutes without a GPU')
 def test_a_painted_mask_has_the_full_size_of_the_photo(browser, sample, tmp_path, refiner):
     photo = sample.image.repeat(4, axis=0).repeat(4, axis=1)  # the canvas holds a smaller one
     give(browser, write(tmp_path, image=photo))
