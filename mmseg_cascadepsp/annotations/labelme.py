@@ -13,8 +13,8 @@ from PIL import Image
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.files import read_image
+from mmseg_cascadepsp.files.opening import open_header
 from mmseg_cascadepsp.files.paths import files_below
-from mmseg_cascadepsp.files.reading import open_header
 
 from .base import Entry, FolderSet, Photo, PhotoFolder, read_text, write_bytes
 from .json_text import Cursor, Span, replaced

@@ -17,8 +17,8 @@ from PIL import Image
 from mmseg_cascadepsp.cascade import FusionSettings, divide
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.files import read_labels
+from mmseg_cascadepsp.files.opening import open_header
 from mmseg_cascadepsp.files.paths import files_below
-from mmseg_cascadepsp.files.reading import open_header
 
 from .base import Entry, FolderSet, Photo, by_file, write_bytes
 from .masks import ObjectMask, cut_out, decode_rle, encode_rle

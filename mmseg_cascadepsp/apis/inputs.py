@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.files.arrays import check_image, check_mask, resized_mask, soft_mask
 from mmseg_cascadepsp.files.mask_values import Reading
+from mmseg_cascadepsp.files.opening import ORIENTATION
 from mmseg_cascadepsp.files.reading import (
-    ORIENTATION,
     check_pair,
     cut_out_mask,
     labels_of,

@@ -6,8 +6,8 @@ import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.mask_values import Reading
-from mmseg_cascadepsp.files.reading import write_image
 from mmseg_cascadepsp.files.row_writers import JPEG_SUFFIXES, write_result
+from mmseg_cascadepsp.files.writing import write_image
 from mmseg_cascadepsp.visualization import before_after
 
 from .inputs import Picture, read_inputs, read_label_map, read_photo

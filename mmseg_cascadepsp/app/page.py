@@ -25,8 +25,9 @@ from fastapi import FastAPI
 
 from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.errors import InvalidValueError, UserError, one_line
-from mmseg_cascadepsp.files.reading import read_image, write_png
+from mmseg_cascadepsp.files.reading import read_image
 from mmseg_cascadepsp.files.samples import PHOTOS, load_sample
+from mmseg_cascadepsp.files.writing import write_png
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder
 
 from . import work

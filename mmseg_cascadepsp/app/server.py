@@ -31,7 +31,8 @@ from mmseg_cascadepsp.errors import (
     one_line,
 )
 from mmseg_cascadepsp.files.mask_values import Reading
-from mmseg_cascadepsp.files.reading import open_header, read_image, read_labels, read_pair
+from mmseg_cascadepsp.files.opening import open_header
+from mmseg_cascadepsp.files.reading import read_image, read_labels, read_pair
 from mmseg_cascadepsp.version import __version__
 
 from .jobs import Job, JobQueue

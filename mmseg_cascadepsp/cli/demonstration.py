@@ -14,8 +14,8 @@ from mmseg.apis import inference_model, init_model
 
 from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.evaluation.functional import binary_iou, mean_boundary_accuracy
-from mmseg_cascadepsp.files.reading import write_image
 from mmseg_cascadepsp.files.samples import Sample, load_sample
+from mmseg_cascadepsp.files.writing import write_image
 from mmseg_cascadepsp.models.refiner.zoo import find_config, shipped_folder
 from mmseg_cascadepsp.visualization import before_after
 

@@ -11,8 +11,8 @@ from PIL import ImageOps
 from prettytable import PrettyTable
 
 from mmseg_cascadepsp.errors import MissingFileError
+from mmseg_cascadepsp.files.opening import open_header
 from mmseg_cascadepsp.files.paths import atomic_open, files_below
-from mmseg_cascadepsp.files.reading import open_header
 from mmseg_cascadepsp.files.stems import files_by_stem
 
 from .paper_sets import TRAINING_SETS, TrainingSet
@@ -128,7 +128,7 @@ def prepare(
         >>> import tempfile
         >>> import numpy as np
         >>> from mmseg_cascadepsp.datasets.preparation import prepare
-        >>> from mmseg_cascadepsp.files.reading import write_image, write_png
+        >>> from mmseg_cascadepsp.files.writing import write_image, write_png
         >>> folder = tempfile.mkdtemp()
         >>> write_image(f'{folder}/DUTS-TR/DUTS-TR-Image/a.jpg', np.zeros((8, 8, 3), np.uint8))
         >>> write_png(f'{folder}/DUTS-TR/DUTS-TR-Mask/a.png', np.eye(8, dtype=np.uint8) * 255)

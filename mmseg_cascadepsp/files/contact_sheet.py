@@ -11,7 +11,8 @@ from mmseg_cascadepsp.visualization import contact_sheet, default_palette, overl
 from mmseg_cascadepsp.visualization.drawing import CYAN, ORANGE
 
 from .pairs import Job, Pair, RunOptions, is_windowed
-from .reading import read_labels, read_mask, write_image
+from .reading import read_labels, read_mask
+from .writing import write_image
 
 MOST = 120
 """Pairs of a sheet; of more, as many from the whole run at even steps."""

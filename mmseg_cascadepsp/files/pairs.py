@@ -18,21 +18,13 @@ from mmseg_cascadepsp.visualization import before_after, default_palette, overla
 from .arrays import check_size, resized_labels, resized_mask
 from .large import refine_file
 from .mask_values import Reading
-from .reading import (
-    IMAGE_SUFFIXES,
-    is_unknown_tiff,
-    read_cut_out,
-    read_image,
-    read_labels,
-    read_pair,
-    read_palette,
-    write_image,
-    write_png,
-)
+from .opening import IMAGE_SUFFIXES, is_unknown_tiff
+from .reading import read_cut_out, read_image, read_labels, read_pair, read_palette
 from .refiner_protocol import MaskRefiner
 from .row_writers import JPEG_SUFFIXES, OUT_SUFFIXES, read_note
 from .rows import stored_size
 from .stems import files_by_stem
+from .writing import write_image, write_png
 
 TITLES = 'coarse mask', 'refined'
 EXTRAS = {'probability': '.png', 'overlay': '.jpg', 'before_after': '.jpg'}

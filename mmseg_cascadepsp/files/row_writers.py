@@ -13,9 +13,11 @@ import numpy as np
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
+from .opening import open_header
 from .paths import atomic_open, hidden_name
-from .reading import open_header, read_png_text, write_png
+from .reading import read_png_text
 from .sources import import_extra
+from .writing import write_png
 
 OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
 """What results by rows can be written as."""

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
+from .opening import IMAGE_SUFFIXES
 from .paths import files_below
-from .reading import IMAGE_SUFFIXES
 
 Name = TypeVar('Name', str, Path)
 

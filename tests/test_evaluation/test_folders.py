@@ -8,7 +8,7 @@ import pytest
 
 from mmseg_cascadepsp import evaluation as ev
 from mmseg_cascadepsp.evaluation import folders, mask_scores
-from mmseg_cascadepsp.files.reading import write_png
+from mmseg_cascadepsp.files.writing import write_png
 
 from .pictures import masks
 

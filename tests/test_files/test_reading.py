@@ -13,15 +13,16 @@ from PIL import Image, ImageOps
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MaskValuesError
 from mmseg_cascadepsp.files import (
     Reading,
+    opening,
     read_image,
     read_labels,
     read_mask,
     read_pair,
     read_png_text,
+    reading,
     write_image,
     write_png,
 )
-from mmseg_cascadepsp.files import reading as io
 from mmseg_cascadepsp.files.rows import ImageRows
 
 RNG = np.random.default_rng(0)
@@ -139,7 +140,7 @@ def test_large_pictures_are_read_and_pillows_limit_stays(tmp_path, monkeypatch):
         warnings.simplefilter('error')
         np.testing.assert_array_equal(read_image(path), PHOTO)
     assert Image.MAX_IMAGE_PIXELS == 100
-    monkeypatch.setattr(io, 'MAX_PIXELS', PHOTO.shape[0] * PHOTO.shape[1] - 1)
+    monkeypatch.setattr(opening, 'MAX_PIXELS', PHOTO.shape[0] * PHOTO.shape[1] - 1)
     with pytest.raises(OSError, match='a.png .*pixels exceed the limit'):
         read_image(path)
 
@@ -514,18 +515,18 @@ def test_other_formats_are_not_opened_whatever_they_are_called(tmp_path, monkeyp
 def test_folders_take_what_single_files_take():
     Image.init()
     known = Image.registered_extensions()
-    for kind, suffixes in io.SUFFIXES.items():
+    for kind, suffixes in opening.SUFFIXES.items():
         assert kind not in Image.OPEN or {known[suffix] for suffix in suffixes} == {kind}, kind
-    missed = {s for s, kind in known.items() if kind in io.SUFFIXES and kind in Image.OPEN}
-    assert missed <= io.IMAGE_SUFFIXES | {'.bmp', '.mpo'}
+    missed = {s for s, kind in known.items() if kind in opening.SUFFIXES and kind in Image.OPEN}
+    assert missed <= opening.IMAGE_SUFFIXES | {'.bmp', '.mpo'}
     for suffix in ('.avif', '.jp2', '.jfif'):
-        assert suffix in io.IMAGE_SUFFIXES
+        assert suffix in opening.IMAGE_SUFFIXES
 
 
 def test_headers_are_compared_before_pixels_are_unpacked(tmp_path, monkeypatch):
     photo = save(tmp_path / 'photo.png', PHOTO)
     mask = save(tmp_path / 'mask.png', np.zeros((400, 300), bool))
-    monkeypatch.setattr(io, '_open', None)  # which would unpack them
+    monkeypatch.setattr(reading, 'open_picture', None)  # which would unpack them
     with pytest.raises(InvalidValueError, match='mask.png must have the size .* 400 x 300'):
         read_pair(photo, mask)
 

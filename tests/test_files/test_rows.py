@@ -10,7 +10,7 @@ from PIL import Image
 from mmseg_cascadepsp.errors import MaskValuesError
 from mmseg_cascadepsp.files import read_image, read_mask, sources
 from mmseg_cascadepsp.files import rows as module
-from mmseg_cascadepsp.files.reading import is_unknown_tiff
+from mmseg_cascadepsp.files.opening import is_unknown_tiff
 from mmseg_cascadepsp.files.row_writers import write_result
 from mmseg_cascadepsp.files.rows import ImageRows, MaskRows, stored_size
 from mmseg_cascadepsp.files.values import to_uint8

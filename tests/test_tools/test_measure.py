@@ -9,7 +9,7 @@ import pytest
 
 from mmseg_cascadepsp.evaluation import binary_iou
 from mmseg_cascadepsp.evaluation.baselines import BASELINES
-from mmseg_cascadepsp.files.reading import write_png
+from mmseg_cascadepsp.files.writing import write_png
 from tests.test_tools.test_refine import Command
 
 

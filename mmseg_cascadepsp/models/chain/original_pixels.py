@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.files.reading import ORIENTATION, open_header
+from mmseg_cascadepsp.files.opening import ORIENTATION, open_header
 
 ALIKE = 0.9
 """Correlation of thumbnails of one photo, however it was resized."""
