@@ -25,6 +25,7 @@ from fastapi import FastAPI
 
 from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.errors import InvalidValueError, UserError, one_line
+from mmseg_cascadepsp.files.mask_values import Reading, parse_values
 from mmseg_cascadepsp.files.reading import read_image
 from mmseg_cascadepsp.files.samples import PHOTOS, load_sample
 from mmseg_cascadepsp.files.writing import write_png
@@ -421,7 +422,8 @@ class Page:
                     'there is no mask yet: choose a file, paint it, or let it be proposed.'
                 )
             check_pixels('mask', Path(form.mask), self.limits)
-            reading = work.parse_values(form.values)
+            values = (form.values or '').strip()
+            reading = Reading(mask_values=parse_values(values) if values else None)
             return work.read_given(photo, Path(form.mask), form.several, form.resize, reading)
         image = read_image(photo)
         if form.source == PAINT:

@@ -30,7 +30,7 @@ from mmseg_cascadepsp.errors import (
     UserError,
     one_line,
 )
-from mmseg_cascadepsp.files.mask_values import Reading
+from mmseg_cascadepsp.files.mask_values import Reading, parse_values
 from mmseg_cascadepsp.files.opening import open_header
 from mmseg_cascadepsp.files.reading import read_image, read_labels, read_pair
 from mmseg_cascadepsp.version import __version__
@@ -159,9 +159,7 @@ class RefineForm(_Form):
 
     def reading(self) -> Reading:
         """How the mask is to be read."""
-        values: Any = self.mask_values
-        if values is not None and values != 'soft':
-            values = [_id_or_name(value) for value in _listed(values)]
+        values = None if self.mask_values is None else parse_values(self.mask_values)
         return Reading(values, self.ignore, self.exif)
 
 

@@ -1,6 +1,5 @@
 """What the page does with a photo and a mask, without anything of the page itself."""
 
-import re
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +13,7 @@ from mmseg_cascadepsp.apis.inputs import read_inputs
 from mmseg_cascadepsp.cascade.changes import change_of
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.arrays import check_size, resized_mask
+from mmseg_cascadepsp.files.label_ids import VOID
 from mmseg_cascadepsp.files.mask_values import Reading
 from mmseg_cascadepsp.files.reading import read_image, read_labels
 from mmseg_cascadepsp.files.writing import write_png
@@ -31,8 +31,6 @@ from .jobs import Job
 PAINTED_SIDE = 640
 #: Longer side of the pictures of a result.
 SHOWN_SIDE = 1600
-#: Void of label maps, which stays as it is.
-VOID = 255
 SEGMENTOR = 'deeplabv3plus_efficientnet-lite0_persons-cats-horses.py'
 SEGMENTOR_WEIGHTS = 'deeplabv3plus_persons-cats-horses.pth'
 
@@ -86,28 +84,6 @@ class Result:
     mask: np.ndarray
     probability: np.ndarray | None
     told: str
-
-
-def parse_values(text: str) -> Reading:
-    """How to read a mask, of what a user has written.
-
-    Example:
-        >>> parse_values('3, 5').mask_values
-        (3, 5)
-        >>> parse_values('').mask_values is None
-        True
-    """
-    words = re.split(r'[\s,;]+', (text or '').strip())
-    if words == ['']:
-        return Reading()
-    if words == ['soft']:
-        return Reading(mask_values='soft')
-    try:
-        return Reading(mask_values=tuple(int(word) for word in words))
-    except ValueError:
-        raise InvalidValueError(
-            f"mask_values must be one or several integers, or 'soft', got {text!r}."
-        ) from None
 
 
 def read_given(

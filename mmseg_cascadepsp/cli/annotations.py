@@ -5,6 +5,7 @@ the same set with better outlines out.
 import argparse
 import sys
 
+from .options import add_refiner_options
 from .running import import_package, parser_of
 
 EPILOG = """\
@@ -86,15 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     how.add_argument('--dry-run', action='store_true', help='read everything, refine nothing')
     refiner = parser.add_argument_group('the refiner')
-    refiner.add_argument('--model', default='lite', help='see tools/refine.py (default: lite)')
-    refiner.add_argument('--checkpoint', metavar='FILE', help="weights, ours or the authors' own")
-    refiner.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    refiner.add_argument(
-        '--precision',
-        default='auto',
-        choices=('auto', 'fp32', 'bf16', 'fp16'),
-        help='see refine.py',
-    )
+    add_refiner_options(refiner)
     refiner.add_argument(
         '--region',
         default='auto',

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmseg_cascadepsp.errors import InvalidValueError, one_line
 
+from .options import add_cascade_options, add_where_options, cascade_settings
 from .running import import_package, parser_of
 
 
@@ -39,39 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
         default='lite',
         help="name or config of the refiner, or 'none' (default: lite)",
     )
-    parser.add_argument('--checkpoint', help='its weights')
-    parser.add_argument('--device', help='where it runs, such as cpu or cuda:0')
-    parser.add_argument(
-        '--precision', default='auto', help='fp32, bf16, fp16 (GPUs alone) or auto'
-    )
-    parser.add_argument(
-        '--guided-filter',
-        action=argparse.BooleanOptionalAction,
-        help="at the refiner's end (default: as its config says)",
-    )
-    parser.add_argument(
-        '--region',
-        choices=('auto', 'photo', 'object'),
-        help='look at the whole photo, at a region around the object, or at regions where the '
-        'object is small in a photo larger than L (default: auto)',
-    )
-    parser.add_argument(
-        '--overview',
-        type=float,
-        help='share of L of a first look; 0: none (default: as its config says)',
-    )
-    steps = parser.add_mutually_exclusive_group()
-    steps.add_argument(
-        '--fast', action='store_const', const=True, help='Global step alone, for large photos too'
-    )
-    steps.add_argument(
-        '--full',
-        dest='fast',
-        action='store_const',
-        const=False,
-        help='Local step for photos smaller than L too',
-    )
-    parser.add_argument('--L', type=int, default=900, help='longer side of the Global step')
+    add_where_options(parser)
+    add_cascade_options(parser.add_argument_group('how masks are refined'))
     parser.add_argument(
         '--baselines',
         default='',
@@ -104,7 +74,6 @@ def build_parser() -> argparse.ArgumentParser:
 def load_methods(args: argparse.Namespace) -> dict:
     """What is measured, by its name: functions (RGB uint8, mask bool) -> mask bool."""
     from mmseg_cascadepsp.apis import Refiner
-    from mmseg_cascadepsp.cascade import call_settings
     from mmseg_cascadepsp.compat.memory import keep_freed_memory
     from mmseg_cascadepsp.evaluation import folders
     from mmseg_cascadepsp.evaluation.baselines import BASELINES
@@ -112,9 +81,7 @@ def load_methods(args: argparse.Namespace) -> dict:
     methods = {}
     if args.refiner != 'none':
         keep_freed_memory()
-        names = ('guided_filter', 'overview', 'region')
-        own = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-        own |= call_settings(args.fast, args.L)
+        own = cascade_settings(args)
         refiner = Refiner(args.refiner, args.checkpoint, args.device, args.precision, **own)
         methods[Path(args.refiner).stem] = lambda image, mask: (
             refiner.refine(image, mask) > folders.THRESHOLD

@@ -9,6 +9,7 @@ from pathlib import Path
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.version import __version__
 
+from .options import add_cascade_options, add_refiner_options, cascade_settings
 from .running import import_package, parser_of
 
 EPILOG = """\
@@ -76,52 +77,13 @@ def build_parser() -> argparse.ArgumentParser:
         help='a sheet of small pictures before and after, contact_sheet.jpg in the folder',
     )
     how = parser.add_argument_group('how masks are refined')
-    steps = how.add_mutually_exclusive_group()
-    steps.add_argument(
-        '--fast',
-        action='store_const',
-        const=True,
-        help='Global step alone, for large photos too: quicker, less detail',
-    )
-    steps.add_argument(
-        '--full',
-        dest='fast',
-        action='store_const',
-        const=False,
-        help="Local step for photos smaller than L too, as the authors' package",
-    )
-    how.add_argument(
-        '--L',
-        type=int,
-        default=900,
-        metavar='N',
-        help='side of what the network sees at once, at least 66; smaller needs less memory '
-        '(default: 900, as the paper)',
-    )
+    add_cascade_options(how)
     how.add_argument(
         '--crops',
         default='uniform',
         choices=('uniform', 'adaptive'),
         help="crops of the Local step: the paper's grid, or as few as cover the boundary, several "
         'times quicker on large photos (default: uniform)',
-    )
-    how.add_argument(
-        '--guided-filter',
-        action=argparse.BooleanOptionalAction,
-        help='make the boundary follow the edges of the photo (default: as the model says)',
-    )
-    how.add_argument(
-        '--region',
-        choices=('auto', 'photo', 'object'),
-        help='look at the whole photo, at a region around the object, or at regions where the '
-        'object is small in a photo larger than L (default: auto)',
-    )
-    how.add_argument(
-        '--overview',
-        type=float,
-        metavar='SHARE',
-        help='look over the whole photo at this share of L first, to mend larger errors; 0: stay '
-        'closer to the given mask (default: as the model says; lite: 0.5)',
     )
     how.add_argument(
         '--max-change',
@@ -144,20 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='P',
         help='probability above which a pixel is object (default: 0.5)',
     )
-    how.add_argument(
-        '--model',
-        default='lite',
-        help="lite (shipped), r50 (the paper's), a config file or an exported refiner (.onnx) "
-        '(default: lite)',
-    )
-    how.add_argument('--checkpoint', metavar='FILE', help="weights, ours or the authors' own")
-    how.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    how.add_argument(
-        '--precision',
-        default='auto',
-        choices=('auto', 'fp32', 'bf16', 'fp16'),
-        help='number format of the network, fp16 on GPUs alone (default: auto)',
-    )
+    add_refiner_options(how)
     what = parser.add_argument_group('how files are read where they do not say it themselves')
     what.add_argument(
         '--resize-mask',
@@ -173,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument(
         '--mask-values',
         '--label',
-        type=values,
+        type=mask_values,
         metavar='V',
         help='value of the object in the masks, or several (1,2), all others being background; '
         'soft: values are shares of 255 (default: as the masks say; what can be read in two ways '
@@ -201,13 +150,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def values(text: str) -> str | list[int]:
-    """What ``--mask-values`` gives.
+def mask_values(text: str):
+    """What ``--mask-values`` gives."""
+    from mmseg_cascadepsp.files.mask_values import parse_values
 
-    >>> values('1,2'), values('soft')
-    ([1, 2], 'soft')
-    """
-    return text if text == 'soft' else [int(value) for value in text.split(',')]
+    return parse_values(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -215,7 +162,6 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from rich.console import Console
 
-    from mmseg_cascadepsp.cascade import call_settings
     from mmseg_cascadepsp.files import folder_run, pairs
     from mmseg_cascadepsp.files.contact_sheet import write_contact_sheet
 
@@ -236,19 +182,9 @@ def main(argv: list[str] | None = None) -> int:
         'resize_mask': args.resize_mask,
         'label_map': args.label_map,
     }
-    names = (
-        'model',
-        'checkpoint',
-        'device',
-        'precision',
-        'crops',
-        'guided_filter',
-        'overview',
-        'region',
-        'max_change',
-    )
+    names = ('model', 'checkpoint', 'device', 'precision')
     refiner = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    refiner |= call_settings(args.fast, args.L)
+    refiner |= cascade_settings(args, 'crops', 'max_change')
 
     def make():
         import_package()

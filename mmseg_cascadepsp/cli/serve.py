@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from .options import add_refiner_options
 from .running import import_package, parser_of
 
 EPILOG = """\
@@ -61,20 +62,12 @@ def build_parser() -> argparse.ArgumentParser:
         help='requests that wait while one runs; more are asked to come back (default: 16)',
     )
     how = parser.add_argument_group('how masks are refined')
-    how.add_argument(
-        '--model',
+    add_refiner_options(
+        how,
         nargs='+',
         default=['lite'],
         help="lite (shipped), r50 (the paper's), config files or exported refiners (.onnx); the "
         'first is the default of requests (default: lite)',
-    )
-    how.add_argument('--checkpoint', metavar='FILE', help='weights, with a single --model')
-    how.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
-    how.add_argument(
-        '--precision',
-        default='auto',
-        choices=('auto', 'fp32', 'bf16', 'fp16'),
-        help='number format of the network, fp16 on GPUs alone (default: auto)',
     )
     how.add_argument(
         '--threads', type=int, metavar='N', help='cores that a refinement uses (default: all)'

@@ -6,6 +6,7 @@ import os.path as osp
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
+from .options import PRECISIONS
 from .running import add_cfg_options, cfg_options, import_package, parser_of
 
 EPILOG = """examples:
@@ -38,9 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_cfg_options(
         refinement, '--strategy-options', 'arguments of the strategy, e.g. steps=both padding=0.5'
     )
-    refinement.add_argument(
-        '--precision', choices=['auto', 'fp32', 'bf16', 'fp16'], help='of the refiner (auto)'
-    )
+    refinement.add_argument('--precision', choices=PRECISIONS, help='of the refiner (auto)')
     refinement.add_argument(
         '--pred-dir',
         metavar='DIR',

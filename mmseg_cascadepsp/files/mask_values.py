@@ -75,6 +75,30 @@ class Reading:
         return {name: str(value) for name, value in vars(self).items() if value is not None}
 
 
+def parse_values(text: str) -> str | tuple[int, ...]:
+    """The argument ``mask_values`` of a text, of a command line, a form or a page.
+
+    Args:
+        text: Integers with commas or spaces, or ``soft``.
+
+    Raises:
+        InvalidValueError: It is neither.
+
+    Example:
+        >>> parse_values('1, 2'), parse_values('soft')
+        ((1, 2), 'soft')
+    """
+    words = text.replace(',', ' ').split()
+    if words == ['soft']:
+        return 'soft'
+    try:
+        return Reading(mask_values=tuple(map(int, words))).mask_values
+    except ValueError:
+        raise InvalidValueError(
+            f"mask_values must be one or several integers, or 'soft', got {text!r}."
+        ) from None
+
+
 def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 

@@ -16,6 +16,7 @@ from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError, Missing
 from mmseg_cascadepsp.visualization import before_after, default_palette, overlay, paint_labels
 
 from .arrays import check_size, resized_labels, resized_mask
+from .label_ids import VOID
 from .large import refine_file
 from .mask_values import Reading
 from .opening import IMAGE_SUFFIXES, is_unknown_tiff
@@ -428,7 +429,7 @@ class Job:
         pictures = set(self.options.extras) - {'probability'}
         shown = (image, coarse) if pictures else (None, None)
         if self.options.label_map:
-            void = 255 if self.options.ignore is None else self.options.ignore
+            void = VOID if self.options.ignore is None else self.options.ignore
             labels = self.refiner.refine_semantic(image, coarse, ignore_index=void)
             return Refined(labels, '', *shown)
         probability, report = self.refiner.refine(image, coarse, return_report=True)

@@ -1,0 +1,99 @@
+"""Options of a refiner, declared once for the commands that have them."""
+
+import argparse
+
+PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
+_CASCADE = ('guided_filter', 'overview', 'region')
+
+
+def add_refiner_options(group: argparse._ArgumentGroup, **model) -> None:
+    """Add ``--checkpoint``, ``--device`` and ``--precision``, and before them ``--model``.
+
+    Args:
+        group: Where they are listed.
+        model: What ``--model`` has besides or instead, such as ``nargs``.
+    """
+    about = {
+        'default': 'lite',
+        'help': "lite (shipped), r50 (the paper's), a config file or an exported refiner (.onnx) "
+        '(default: lite)',
+    }
+    group.add_argument('--model', **{**about, **model})
+    add_where_options(group)
+
+
+def add_where_options(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Add ``--checkpoint``, ``--device`` and ``--precision``."""
+    group.add_argument('--checkpoint', metavar='FILE', help="weights, ours or the authors' own")
+    group.add_argument('--device', help='cpu, cuda, cuda:1 ... (default: a GPU if there is one)')
+    group.add_argument(
+        '--precision',
+        default='auto',
+        choices=PRECISIONS,
+        help='number format of the network, fp16 on GPUs alone (default: auto)',
+    )
+
+
+def add_cascade_options(group: argparse._ArgumentGroup) -> None:
+    """Add settings of the cascade that most commands have."""
+    steps = group.add_mutually_exclusive_group()
+    steps.add_argument(
+        '--fast',
+        action='store_const',
+        const=True,
+        help='Global step alone, for large photos too: quicker, less detail',
+    )
+    steps.add_argument(
+        '--full',
+        dest='fast',
+        action='store_const',
+        const=False,
+        help="Local step for photos smaller than L too, as the authors' package",
+    )
+    group.add_argument(
+        '--L',
+        type=int,
+        default=900,
+        metavar='N',
+        help='side of what the network sees at once, at least 66; smaller needs less memory '
+        '(default: 900, as the paper)',
+    )
+    group.add_argument(
+        '--guided-filter',
+        action=argparse.BooleanOptionalAction,
+        help='make the boundary follow the edges of the photo (default: as the model says)',
+    )
+    group.add_argument(
+        '--region',
+        choices=('auto', 'photo', 'object'),
+        help='look at the whole photo, at a region around the object, or at regions where the '
+        'object is small in a photo larger than L (default: auto)',
+    )
+    group.add_argument(
+        '--overview',
+        type=float,
+        metavar='SHARE',
+        help='look over the whole photo at this share of L first, to mend larger errors; 0: stay '
+        'closer to the given mask (default: as the model says; lite: 0.5)',
+    )
+
+
+def cascade_settings(args: argparse.Namespace, *more: str) -> dict:
+    """The settings that a command line gives.
+
+    Args:
+        args: With the options of :func:`add_cascade_options`.
+        more: Names of further settings that it may have.
+
+    Example:
+        >>> args = argparse.Namespace(
+        ...     fast=True, L=500, guided_filter=None, region='object', overview=None
+        ... )
+        >>> cascade_settings(args)
+        {'region': 'object', 'steps': 'global', 'L': 500}
+    """
+    from mmseg_cascadepsp.cascade import call_settings
+
+    given = {name: getattr(args, name) for name in (*_CASCADE, *more)}
+    given = {name: value for name, value in given.items() if value is not None}
+    return given | call_settings(args.fast, args.L)
