@@ -11,18 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-try:
-    import gradio as gr
-except ImportError as error:
-    from mmseg_cascadepsp.errors import MissingPackageError
-
-    raise MissingPackageError(
-        'the page needs gradio, which is not installed: pip install "mmseg_cascadepsp[app]" '
-        'brings it.'
-    ) from error
-
-from fastapi import FastAPI
-
 from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.errors import InvalidValueError, UserError, one_line
 from mmseg_cascadepsp.files.mask_values import Reading, parse_values
@@ -31,9 +19,16 @@ from mmseg_cascadepsp.files.samples import PHOTOS, load_sample
 from mmseg_cascadepsp.files.writing import write_png
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder
 
-from . import work
+from . import missing, work
+from .forms import MAX_L, MIN_L
 from .jobs import Job, JobQueue
-from .server import MAX_L, MIN_L, Limits, check_pixels
+from .server import Limits, check_pixels
+
+try:
+    import gradio as gr
+    from fastapi import FastAPI
+except ImportError as error:
+    raise missing(error) from error
 
 UPLOAD, PAINT, PROPOSE = 'upload a file', 'paint it', 'let it be proposed'
 ALL = 'all of them, as a label map'

@@ -1,7 +1,6 @@
 """The refiner over HTTP: forms with pictures in, masks out, every error a problem document."""
 
 import asyncio
-import io
 import json
 import os
 import re
@@ -14,27 +13,26 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
-from PIL import Image
 
 from mmseg_cascadepsp.annotations.masks import run_lengths
 from mmseg_cascadepsp.apis import Refiner
-from mmseg_cascadepsp.cascade import call_settings
 from mmseg_cascadepsp.errors import (
     BusyError,
     FileError,
     InvalidValueError,
-    MissingPackageError,
     UserError,
     one_line,
 )
-from mmseg_cascadepsp.files.mask_values import Reading, parse_values
 from mmseg_cascadepsp.files.opening import open_header
 from mmseg_cascadepsp.files.reading import read_image, read_labels, read_pair
+from mmseg_cascadepsp.files.writing import encode_png
 from mmseg_cascadepsp.version import __version__
 
+from . import missing
+from .forms import ARGUMENTS, PhotoForm, RefineForm, SemanticForm
 from .jobs import Job, JobQueue
 
 try:
@@ -42,22 +40,15 @@ try:
     from fastapi import FastAPI, Form, Request, Response, UploadFile
     from fastapi.exceptions import RequestValidationError
     from fastapi_offline import FastAPIOffline
-    from pydantic import BaseModel, ConfigDict, Field
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 except ImportError as error:
-    raise MissingPackageError(
-        f'{error}: the server needs the extra "app": pip install "mmseg_cascadepsp[app]" brings '
-        'it.'
-    ) from error
+    raise missing(error) from error
 
 PROBLEM = 'application/problem+json'
 #: Seconds between looks at whether a client is still there.
 LOOK = 0.1
-#: Longer sides that requests may ask of the network. Memory grows with the square, and the number
-#: of crops without bound towards the package's least, 66.
-MIN_L, MAX_L = 224, 1800
 #: Status of a request whose client has gone away, as nginx logs it.
 CLIENT_GONE = 499
 #: More connections at once are refused.
@@ -85,133 +76,6 @@ class TooLargeError(InvalidValueError):
     """A request exceeds a limit."""
 
 
-class _Form(BaseModel):
-    """What both kinds of requests have."""
-
-    model_config = ConfigDict(extra='forbid', protected_namespaces=())
-
-    image: Annotated[
-        UploadFile, Field(description='The photo: PNG, JPEG, TIFF, WebP, BMP, GIF, PPM ...')
-    ]
-    model: Annotated[str | None, Field(description='One of /v1/models. By default the first.')] = (
-        None
-    )
-    L: Annotated[
-        int | None,
-        Field(ge=MIN_L, le=MAX_L, description='Side of what the network sees at once.'),
-    ] = None
-    fast: Annotated[
-        bool | None,
-        Field(description='True: Global step alone. False: Local step for small photos, too.'),
-    ] = None
-    crops: Annotated[
-        Literal['uniform', 'adaptive'] | None,
-        Field(description='As few crops as cover the boundary (adaptive), or the whole grid.'),
-    ] = None
-    overview: Annotated[
-        float | None,
-        Field(ge=0, lt=1, description='Share of L at which the whole photo is looked over first.'),
-    ] = None
-    guided_filter: Annotated[
-        bool | None, Field(description='Whether boundaries are drawn to edges of the photo.')
-    ] = None
-    exif: Annotated[
-        Literal['apply', 'ignore'] | None,
-        Field(description='Whether pictures are turned as their EXIF orientation says.'),
-    ] = None
-
-    def changes(self) -> dict[str, Any]:
-        """Settings of the cascade that differ from the model's."""
-        names = ('crops', 'overview', 'guided_filter', 'region')
-        given = {name: getattr(self, name, None) for name in names}
-        given = {name: value for name, value in given.items() if value is not None}
-        return given | call_settings(self.fast, self.L)
-
-
-class RefineForm(_Form):
-    """Fields of ``POST /v1/refine``."""
-
-    mask: Annotated[
-        UploadFile, Field(description='Its coarse mask: 0/255, 0/1, soft values, or alpha.')
-    ]
-    region: Annotated[
-        Literal['auto', 'photo', 'object'] | None,
-        Field(description='Whether the whole photo is looked at, or regions around the object.'),
-    ] = None
-    threshold: Annotated[
-        float, Field(ge=0, lt=1, description='Probability above which a pixel is object.')
-    ] = 0.5
-    mask_values: Annotated[
-        str | None,
-        Field(description='Values of the mask that are the object, with commas, or "soft".'),
-    ] = None
-    ignore: Annotated[
-        int | None, Field(description='Value of the mask that counts as background.')
-    ] = None
-    output: Annotated[
-        Literal['mask', 'probability', 'rle'] | None,
-        Field(
-            description='mask: PNG of 0 and 255. probability: PNG, 255 times the probability. '
-            'rle: JSON with run lengths. By default rle if application/json alone is accepted, '
-            'else mask.'
-        ),
-    ] = None
-
-    def reading(self) -> Reading:
-        """How the mask is to be read."""
-        values = None if self.mask_values is None else parse_values(self.mask_values)
-        return Reading(values, self.ignore, self.exif)
-
-
-class SemanticForm(_Form):
-    """Fields of ``POST /v1/refine_semantic``."""
-
-    labels: Annotated[
-        UploadFile, Field(description='Its label map: grey or palette, an id for each pixel.')
-    ]
-    strategy: Annotated[
-        Literal['scene', 'semantic', 'binary', 'auto'],
-        Field(description='scene: parts in regions of their own. semantic: classes as wholes.'),
-    ] = 'scene'
-    stuff: Annotated[
-        str,
-        Field(
-            description='Classes behind the objects: ids or names with commas, a known set such '
-            'as ade20k, or auto.'
-        ),
-    ] = 'auto'
-    background: Annotated[
-        str | None, Field(description='Id or name of the class that takes what others give up.')
-    ] = None
-    ignore_index: Annotated[
-        int | None, Field(description='Id of void pixels, which stay as they are.')
-    ] = 255
-    classes: Annotated[
-        str | None, Field(description='Names of all classes, in order, with commas.')
-    ] = None
-    output: Annotated[
-        Literal['labels', 'rle'] | None,
-        Field(
-            description='labels: grey PNG of the ids, 16 bits if one is above 255. rle: JSON with '
-            'run lengths of each class. By default as for masks.'
-        ),
-    ] = None
-
-    def arguments(self) -> dict[str, Any]:
-        """Those of :meth:`mmseg_cascadepsp.Refiner.refine_semantic`."""
-        stuff: str | list = self.stuff
-        if ',' in stuff or stuff.strip().isdigit():
-            stuff = [_id_or_name(value) for value in _listed(stuff)]
-        return {
-            'strategy': self.strategy,
-            'stuff': stuff,
-            'background': None if self.background is None else _id_or_name(self.background),
-            'ignore_index': self.ignore_index,
-            'classes': None if self.classes is None else _listed(self.classes),
-        }
-
-
-ARGUMENTS = {*RefineForm.model_fields, *SemanticForm.model_fields}
 #: What both kinds of requests answer, for the documentation.
 _ANSWERS: dict[str, Any] = {
     'response_class': Response,
@@ -283,7 +147,7 @@ def create_app(
     ):
         app.add_exception_handler(kind, _problem)
 
-    def chosen(form: _Form) -> Refiner:
+    def chosen(form: PhotoForm) -> Refiner:
         name = form.model if form.model is not None else next(iter(models))
         if name not in models:
             raise InvalidValueError(
@@ -528,14 +392,7 @@ def _without_folder(text: str, request: Request) -> str:
 
 
 def _png(pixels: np.ndarray) -> Response:
-    """A mask (bool), probability (uint8) or label map (integers) as PNG."""
-    if pixels.dtype == bool:
-        pixels = pixels.view(np.uint8) * 255
-    elif pixels.dtype != np.uint8:
-        pixels = pixels.astype(np.uint8 if pixels.max() < 256 else np.uint16)
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, 'PNG', compress_level=4)
-    return Response(buffer.getvalue(), media_type='image/png')
+    return Response(encode_png(pixels), media_type='image/png')
 
 
 def _json(content: Mapping[str, Any]) -> Response:
@@ -550,11 +407,3 @@ def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
 def _wants_json(request: Request) -> bool:
     accepted = request.headers.get('accept', '')
     return 'application/json' in accepted and 'image/' not in accepted
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(',') if part.strip()]
-
-
-def _id_or_name(text: str) -> int | str:
-    return int(text) if text.strip().isdigit() else text.strip()

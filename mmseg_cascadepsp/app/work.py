@@ -31,6 +31,8 @@ from .jobs import Job
 PAINTED_SIDE = 640
 #: Longer side of the pictures of a result.
 SHOWN_SIDE = 1600
+KINDS = 'mask', 'cut-out', 'overlay', 'probability'
+"""What can be downloaded."""
 SEGMENTOR = 'deeplabv3plus_efficientnet-lite0_persons-cats-horses.py'
 SEGMENTOR_WEIGHTS = 'deeplabv3plus_persons-cats-horses.pth'
 
@@ -256,20 +258,11 @@ def write(result: Result, folder: Path) -> dict[str, Path]:
     kinds = ('mask', 'overlay') if result.given.palette is not None else KINDS
     files = {kind: folder / f'{name}_{kind}.png' for kind in kinds}
     if result.given.palette is not None:
-        wide = mask.max(initial=0) > 255
-        write_png(
-            files['mask'],
-            mask.astype(np.uint16 if wide else np.uint8),
-            palette=None if wide else result.given.palette,
-        )
+        write_png(files['mask'], mask, palette=result.given.palette)
         write_png(files['overlay'], paint_labels(image, mask, result.given.palette))
         return files
-    binary = mask.astype(np.uint8) * 255
-    write_png(files['mask'], binary)
-    write_png(files['cut-out'], np.dstack([image, binary]))
+    write_png(files['mask'], mask)
+    write_png(files['cut-out'], np.dstack([image, mask * np.uint8(255)]))
     write_png(files['overlay'], overlay(image, mask))
     write_png(files['probability'], result.probability)
     return files
-
-
-KINDS = ('mask', 'cut-out', 'overlay', 'probability')

@@ -466,8 +466,7 @@ class Job:
         if 'before_after' in self.options.extras:
             picture = before_after(image, coarse, labels, TITLES, colours)
             write_image(pair.extra('before_after'), picture)
-        kind = np.uint8 if labels.max() < 256 else np.uint16
-        write_png(pair.target, labels.astype(kind), notes, palette)
+        write_png(pair.target, labels, notes, palette)
 
     def by_rows(self, pair: Pair, note: str, progress: Progress | None) -> None:
         """Read, refine and write by rows."""

@@ -13,30 +13,55 @@ from mmseg_cascadepsp.errors import FileError, InvalidValueError
 from .paths import atomic_open
 
 
+def encode_png(
+    pixels: np.ndarray,
+    text: Mapping[str, str] | None = None,
+    palette: np.ndarray | None = None,
+) -> bytes:
+    """A picture, mask or label map as PNG.
+
+    Args:
+        pixels: uint8 ``(H, W)``, RGB ``(H, W, 3)`` or RGBA ``(H, W, 4)``. Bool ``(H, W)`` becomes
+            0 and 255. Other integers ``(H, W)``, from 0 to 65535, become 8 bits, or 16 where one
+            is above 255.
+        text: Notes kept in the file, read back by
+            :func:`~mmseg_cascadepsp.files.read_png_text`.
+        palette: uint8 ``(n, 3)`` RGB: ``pixels`` become the indices of a palette, where they are
+            8 bits.
+
+    Example:
+        >>> Image.open(io.BytesIO(encode_png(np.array([[0, 300]])))).mode
+        'I;16'
+    """
+    if pixels.dtype == bool:
+        pixels = pixels.view(np.uint8) * 255
+    elif pixels.dtype != np.uint8:
+        pixels = pixels.astype(np.uint8 if pixels.max(initial=0) < 256 else np.uint16)
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    if palette is not None and pixels.dtype == np.uint8:
+        picture.putpalette(np.asarray(palette, np.uint8).tobytes())
+    notes = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        notes.add_itxt(key, value)
+    return _encoded(picture, 'PNG', pnginfo=notes, compress_level=4)
+
+
 def write_png(
     path: str | os.PathLike,
     pixels: np.ndarray,
     text: Mapping[str, str] | None = None,
     palette: np.ndarray | None = None,
 ) -> None:
-    """Write ``pixels`` (uint8 ``HxW`` or RGB ``HxWx3``, or uint16 ``HxW``) as PNG, atomically.
+    """Write a PNG, atomically.
 
     Args:
         path: Where to; missing folders are made.
-        pixels: What to write.
-        text: Notes kept in the file, read back by :func:`read_png_text`.
-        palette: uint8 ``(n, 3)`` RGB: the file becomes a palette PNG whose indices are ``pixels``.
+        pixels, text, palette: See :func:`encode_png`.
 
     Raises:
         OSError: the disk is full, the folder cannot be written to.
     """
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    if palette is not None:
-        picture.putpalette(np.asarray(palette, np.uint8).tobytes())
-    notes = PngImagePlugin.PngInfo()
-    for key, value in (text or {}).items():
-        notes.add_itxt(key, value)
-    _save(path, picture, 'PNG', pnginfo=notes, compress_level=4)
+    _write(path, encode_png(pixels, text, palette))
 
 
 def write_image(
@@ -52,15 +77,20 @@ def write_image(
             f'path {path} ends in {suffix!r}, which is no image format; use .png or .jpg.'
         )
     options = {'comment': comment} if comment and kind == 'JPEG' else {}
-    _save(path, Image.fromarray(np.ascontiguousarray(pixels)), kind, quality=quality, **options)
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    _write(path, _encoded(picture, kind, quality=quality, **options))
 
 
-def _save(path: str | os.PathLike, picture: Image.Image, kind: str, **options) -> None:
-    buffer = io.BytesIO()  # encode first: a fault of the encoder leaves the disk alone
+def _encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _write(path: str | os.PathLike, content: bytes) -> None:
     try:
         with atomic_open(path) as file:
-            file.write(buffer.getbuffer())
+            file.write(content)
     except OSError as error:
         raise FileError(
             error.errno, f'{path} cannot be written: {error.strerror or error}.'
