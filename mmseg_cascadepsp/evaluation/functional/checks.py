@@ -247,17 +247,14 @@ def together(**lists: Iterable) -> Iterator[tuple]:
             raise InvalidTypeError(
                 f'{name} must be a sequence of arrays, got {type(values).__name__}.'
             ) from None
-    end = object()
-    for number in range(1 << 62):
-        row = [next(iterator, end) for iterator in iterators]
-        if all(value is end for value in row):
-            return
-        if any(value is end for value in row):
-            raise InvalidValueError(
-                f'{" and ".join(lists)} must have the same number of elements; one of them has '
-                f'{number}.'
-            )
-        yield tuple(row)
+    try:
+        yield from zip(*iterators, strict=True)
+    except ValueError as error:
+        if not str(error).startswith('zip()'):  # of a sequence itself
+            raise
+        raise InvalidValueError(
+            f'{" and ".join(lists)} must have the same number of elements.'
+        ) from None
 
 
 def _check_shapes(pred: Any, target: Any, several: bool) -> Sequence[np.ndarray]:
