@@ -55,9 +55,8 @@ class PhotoForm(BaseModel):
 
     def changes(self) -> dict[str, Any]:
         """Settings of the cascade that differ from the model's."""
-        names = ('crops', 'overview', 'guided_filter', 'region')
-        given = {name: getattr(self, name, None) for name in names}
-        given = {name: value for name, value in given.items() if value is not None}
+        names = {'crops', 'overview', 'guided_filter', 'region', 'max_change'}
+        given = self.model_dump(include=names, exclude_none=True)
         return given | call_settings(self.fast, self.L)
 
 
@@ -71,6 +70,13 @@ class RefineForm(PhotoForm):
         Literal['auto', 'photo', 'object'] | None,
         Field(description='Whether the whole photo is looked at, or regions around the object.'),
     ] = None
+    max_change: Annotated[
+        float | None,
+        Field(ge=0, le=1, description='A mask of which more would change stays as it was.'),
+    ] = None
+    resize_mask: Annotated[
+        bool, Field(description='Whether a mask of another size is brought to the photo.')
+    ] = False
     threshold: Annotated[
         float, Field(ge=0, lt=1, description='Probability above which a pixel is object.')
     ] = 0.5

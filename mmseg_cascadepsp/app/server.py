@@ -19,6 +19,7 @@ import numpy as np
 
 from mmseg_cascadepsp.annotations.masks import run_lengths
 from mmseg_cascadepsp.apis import Refiner
+from mmseg_cascadepsp.apis.inputs import read_inputs
 from mmseg_cascadepsp.errors import (
     BusyError,
     FileError,
@@ -27,7 +28,7 @@ from mmseg_cascadepsp.errors import (
     one_line,
 )
 from mmseg_cascadepsp.files.opening import open_header
-from mmseg_cascadepsp.files.reading import read_image, read_labels, read_pair
+from mmseg_cascadepsp.files.reading import read_image, read_labels
 from mmseg_cascadepsp.files.writing import encode_png
 from mmseg_cascadepsp.version import __version__
 
@@ -187,7 +188,8 @@ def create_app(
         output = form.output or ('rle' if _wants_json(request) else 'mask')
 
         def call(job: Job, image: Path, mask: Path) -> Response:
-            refined = job.watch(refiner).refine(*read_pair(image, mask, reading))
+            pixels, masks = read_inputs(image, mask, reading, resize_mask=form.resize_mask)
+            refined = job.watch(refiner).refine(pixels, masks[0])
             if output == 'probability':
                 return _png(refined)
             refined = refined > 255 * form.threshold

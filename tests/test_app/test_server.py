@@ -130,6 +130,18 @@ def test_what_a_mask_means_can_be_said(client, pair, mask):
     assert np.array_equal(pixels_of(said), plain)
 
 
+def test_a_mask_of_another_size_and_a_bound(client, small, pair, photo, mask):
+    files = {**pair, 'mask': ('m', png(mask[::2, ::2].view(np.uint8) * 255))}
+    assert 'resize_mask' in problem_of(client.post('/v1/refine', files=files), 422, 'mask')
+    form = {'resize_mask': 'true', 'output': 'probability'}
+    refined = pixels_of(client.post('/v1/refine', files=files, data=form))
+    expected = small.refine(photo, mask[::2, ::2], resize_mask=True)
+    assert np.array_equal(refined, expected)
+    response = client.post('/v1/refine', files=pair, data={'max_change': '0'})
+    assert np.array_equal(pixels_of(response) > 0, mask)
+    assert 'more than max_change=0' in response.headers['Refiner-Warnings']
+
+
 def test_label_maps(client, small, pair, photo, labels):
     files = {'image': pair['image'], 'labels': ('l', png(labels))}
     form = {'strategy': 'semantic', 'background': '0'}
@@ -221,7 +233,7 @@ def bomb(width, height):
 @pytest.mark.parametrize('name', ['image', 'mask'])
 def test_too_many_pixels_are_refused_before_they_are_unpacked(client, pair, name, monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, 'load', lambda self: pytest.fail('unpacked'))
-    monkeypatch.setattr(server, 'read_pair', lambda *_: pytest.fail('read'))
+    monkeypatch.setattr(server, 'read_inputs', lambda *_, **__: pytest.fail('read'))
     files = {**pair, name: ('a', bomb(1001, 1000))}
     assert len(files[name][1]) < 5000
     detail = problem_of(client.post('/v1/refine', files=files), 413, name)
