@@ -8,7 +8,8 @@ from typing import Any
 from mmseg_cascadepsp.cascade import CascadeSettings
 from mmseg_cascadepsp.errors import InvalidValueError, MissingPackageError
 from mmseg_cascadepsp.files.folder_run import Report, check_run, process_pair, run_settings
-from mmseg_cascadepsp.files.pairs import Pair, RunOptions, find_pairs
+from mmseg_cascadepsp.files.pairs import Pair, find_pairs
+from mmseg_cascadepsp.files.run_options import RunOptions
 from mmseg_cascadepsp.models.refiner.zoo import is_name
 
 from .refiner import Refiner
@@ -50,7 +51,7 @@ def refine_files_with_ray(
         workers: How many processes.
         cpus: Cores of each; its threads, too.
         gpus: Share of a GPU of each.
-        options: Fields of :class:`~mmseg_cascadepsp.files.pairs.RunOptions`.
+        options: Fields of :class:`~mmseg_cascadepsp.files.run_options.RunOptions`.
 
     Returns:
         Names of what was refined, skipped, and what failed.

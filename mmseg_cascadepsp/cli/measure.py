@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     from rich.progress import Progress
 
     from mmseg_cascadepsp.cascade import check_crop_size
-    from mmseg_cascadepsp.evaluation import boundary_radii, folders
+    from mmseg_cascadepsp.evaluation import boundary_radii, folders, tables
     from mmseg_cascadepsp.files import atomic_open
 
     if args.every < 1:
@@ -133,10 +133,10 @@ def main(argv: list[str] | None = None) -> int:
                 progress.console.print(said, style='red', markup=False)
     rows = folders.summarise(records)
     photos = folders.per_photo(records) if args.per_photo else []
-    text = folders.to_markdown(rows, args.min_masks)
-    text += f'\n{folders.photos_to_markdown(photos)}\n' * bool(photos)
+    text = tables.to_markdown(rows, args.min_masks)
+    text += f'\n{tables.photos_to_markdown(photos)}\n' * bool(photos)
     print(text)
-    for path, content in ((args.json, folders.to_json([*rows, *photos])), (args.markdown, text)):
+    for path, content in ((args.json, tables.to_json([*rows, *photos])), (args.markdown, text)):
         if path:
             with atomic_open(path) as file:
                 file.write(content.encode())

@@ -164,6 +164,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from mmseg_cascadepsp.files import folder_run, pairs
     from mmseg_cascadepsp.files.contact_sheet import write_contact_sheet
+    from mmseg_cascadepsp.files.run_options import EXTRAS, RunOptions
 
     if args.mask is None and Path(args.image).is_dir():
         raise InvalidValueError(
@@ -173,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     paths = (args.image, masks, args.out or pairs.default_out(masks))
     options = {
         'threshold': args.threshold,
-        'extras': [kind for kind in pairs.EXTRAS if getattr(args, kind)],
+        'extras': [kind for kind in EXTRAS if getattr(args, kind)],
         'windowed': args.windowed,
         'overwrite': args.overwrite,
         'mask_values': args.mask_values,
@@ -217,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
     if rank:  # the first process tells
         return 0
     if args.contact_sheet:
-        sheet = write_contact_sheet(pairs.find_pairs(*paths)[0], pairs.RunOptions(**options))
+        sheet = write_contact_sheet(pairs.find_pairs(*paths)[0], RunOptions(**options))
         print(f'contact sheet: {sheet}')
     print(f'{report}: {paths[2]}')
     return 1 if report.failed else 0

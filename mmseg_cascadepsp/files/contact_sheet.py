@@ -10,8 +10,9 @@ from mmseg_cascadepsp.errors import InvalidValueError, UserError
 from mmseg_cascadepsp.visualization import contact_sheet, default_palette, overlay, paint_labels
 from mmseg_cascadepsp.visualization.drawing import CYAN, ORANGE
 
-from .pairs import Job, Pair, RunOptions, is_windowed
+from .pairs import Job, Pair, is_windowed
 from .reading import read_labels, read_mask
+from .run_options import RunOptions
 from .writing import write_image
 
 MOST = 120

@@ -24,7 +24,6 @@ from mmseg_cascadepsp.errors import FileError, InvalidValueError, one_line
 from .pairs import (
     Job,
     Pair,
-    RunOptions,
     check_outputs,
     find_pairs,
     is_done,
@@ -33,6 +32,7 @@ from .pairs import (
     were_asked,
 )
 from .refiner_protocol import MaskRefiner
+from .run_options import RunOptions
 
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """Faults of the disk that the next pair would meet again."""
@@ -188,7 +188,7 @@ def refine_files(
             single pair, TIFF or ``.npy``, too.
         fast, L: See :meth:`Refiner.refine`.
         console: Where progress and failures are told; nothing is printed without.
-        options: Fields of :class:`~mmseg_cascadepsp.files.pairs.RunOptions`: ``threshold``,
+        options: Fields of :class:`~mmseg_cascadepsp.files.run_options.RunOptions`: ``threshold``,
             ``extras``, ``windowed``, ``overwrite``, ``asked``, ``mask_values``, ``ignore``,
             ``exif``, ``resize_mask``, ``label_map``.
 

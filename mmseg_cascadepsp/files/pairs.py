@@ -5,35 +5,30 @@ import os
 import warnings
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from mmseg_cascadepsp.cascade import Progress
-from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError, MissingFileError
+from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 from mmseg_cascadepsp.visualization import before_after, default_palette, overlay, paint_labels
 
 from .arrays import check_size, resized_labels, resized_mask
 from .label_ids import VOID
 from .large import refine_file
-from .mask_values import Reading
 from .opening import IMAGE_SUFFIXES, is_unknown_tiff
 from .reading import read_cut_out, read_image, read_labels, read_pair, read_palette
 from .refiner_protocol import MaskRefiner
 from .row_writers import JPEG_SUFFIXES, OUT_SUFFIXES, read_note
 from .rows import stored_size
+from .run_options import EXTRAS, WINDOWED_PIXELS, RunOptions
 from .stems import files_by_stem
 from .writing import write_image, write_png
 
 TITLES = 'coarse mask', 'refined'
-EXTRAS = {'probability': '.png', 'overlay': '.jpg', 'before_after': '.jpg'}
-"""What can be written besides the mask, and as which format."""
 NOTE = 'mmseg_cascadepsp'
 """Key of the note in each mask that says how it was made."""
-WINDOWED_PIXELS = 100_000_000
-"""Photos of more pixels are refined by rows."""
 
 
 @dataclass(frozen=True)
@@ -165,91 +160,6 @@ def _refuse_same(out: Path, inputs: Iterable[Path], role: str = 'out') -> None:
             raise InvalidValueError(
                 f'{role} {out} is an input, which would be overwritten; give another path.'
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What is written of refined pairs.
-
-    Args:
-        threshold: Probability above which a pixel is object, from 0 to below 1.
-        extras: Some of :data:`EXTRAS`; of photos that are refined by rows, ``probability`` alone.
-        windowed: Whether photos are refined by rows, see
-            :func:`~mmseg_cascadepsp.apis.refine_file`; by default those of more than
-            :data:`WINDOWED_PIXELS`. False: PNG alone.
-        overwrite: Whether to make everything anew, also in the place of outputs of other settings.
-        asked: Digest of the command that asks for the outputs, kept in them for
-            :func:`were_asked`.
-        mask_values, ignore, exif: How to read photos and masks where they do not say it, see
-            :class:`~mmseg_cascadepsp.files.Reading`.
-        resize_mask: Whether masks of another size are brought to that of their photos.
-        label_map: Whether masks are label maps, whose classes are refined all at once; results are
-            label maps, too. ``ignore`` is their void, 255 by default.
-
-    Raises:
-        InvalidValueError: A bad setting.
-
-    Example:
-        >>> RunOptions(extras=['overlay']).threshold
-        0.5
-    """
-
-    threshold: float = 0.5
-    extras: Collection[str] = ()
-    windowed: bool | None = None
-    overwrite: bool = False
-    asked: str = ''
-    mask_values: str | int | Collection[int] | None = None
-    ignore: int | None = None
-    exif: str | None = None
-    resize_mask: bool = False
-    label_map: bool = False
-
-    def __post_init__(self) -> None:
-        values = self.mask_values
-        if isinstance(values, Collection) and not isinstance(values, str):
-            object.__setattr__(self, 'mask_values', tuple(values))
-        self.reading.told()  # raises errors of its arguments now
-        if isinstance(self.threshold, bool) or not isinstance(self.threshold, Real):
-            raise InvalidTypeError(f'threshold must be a number, got {self.threshold!r}.')
-        if not 0 <= self.threshold < 1:
-            raise InvalidValueError(
-                f'threshold must be at least 0 and below 1, got {self.threshold}.'
-            )
-        if isinstance(self.extras, str) or not isinstance(self.extras, Collection):
-            raise InvalidTypeError(f'extras must be a collection of names, got {self.extras!r}.')
-        object.__setattr__(self, 'extras', tuple(self.extras))
-        unknown = [extra for extra in self.extras if extra not in tuple(EXTRAS)]
-        if unknown:
-            raise InvalidValueError(
-                f'extras must be of {", ".join(EXTRAS)}, got {", ".join(map(str, unknown))}.'
-            )
-        for name in ('windowed', 'overwrite'):
-            value = getattr(self, name)
-            if not isinstance(value, bool) and (name == 'overwrite' or value is not None):
-                raise InvalidTypeError(f'{name} must be True or False, got {value!r}.')
-        wrong = {
-            'windowed': self.windowed,
-            'mask_values': self.mask_values is not None,
-            'probability': 'probability' in self.extras,
-            'threshold': self.threshold != 0.5,
-        }
-        named = ' and '.join(name for name, given in wrong.items() if given)
-        if self.label_map and named:
-            raise InvalidValueError(
-                f'{named} cannot be given with label_map, which refines whole photos, all classes '
-                'at once: leave one of them out.'
-            )
-
-    @property
-    def reading(self) -> Reading:
-        """How photos and masks are read."""
-        return Reading(self.mask_values, self.ignore, self.exif)
-
-    def told(self) -> dict:
-        """What results depend on."""
-        flags = {name: 'True' for name in ('resize_mask', 'label_map') if getattr(self, name)}
-        return {**self.reading.told(), **flags, 'threshold': self.threshold}
 
 
 def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = ()) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmseg_cascadepsp import evaluation as ev
-from mmseg_cascadepsp.evaluation import folders, mask_scores
+from mmseg_cascadepsp.evaluation import folders, mask_scores, tables
 from mmseg_cascadepsp.files.writing import write_png
 
 from .pictures import masks
@@ -120,7 +120,7 @@ def test_worst_set_and_tables():
     def row(name, n, gain, method='lite'):
         scores = {
             f'{key}{state}': value
-            for key in folders.MASK_SCORES
+            for key in tables.MASK_SCORES
             for state, value in (('_before', 80.0), ('', 80 + gain), ('_gain', gain))
         }
         harm = {'harmed_0.5': 12.5, 'harmed_2': 3.1, 'worst_tenth': -2.34}
@@ -134,10 +134,10 @@ def test_worst_set_and_tables():
         row('few', 9, -3.0),
         row('cats', 20, -1.0, 'guided'),
     ]
-    assert folders.worst_set(rows, 'networks', 'lite')['set'] == 'cats'
-    assert folders.worst_set(rows, 'networks', 'lite', 9)['set'] == 'few'
-    assert folders.worst_set(rows, 'networks', 'lite', 31) is None
-    text = folders.to_markdown(rows)
+    assert tables.worst_set(rows, 'networks', 'lite')['set'] == 'cats'
+    assert tables.worst_set(rows, 'networks', 'lite', 9)['set'] == 'few'
+    assert tables.worst_set(rows, 'networks', 'lite', 31) is None
+    text = tables.to_markdown(rows)
     assert '| cats | 20 | 80.00 -> 81.50 (+1.50) |' in text
     assert '| lose > 0.5 | lose > 2 | worst tenth | speckles |' in text
     assert '| 12.5 % | 3.1 % | -2.34 | 1.00 -> 0.25 | 0.50 |' in text
@@ -145,7 +145,7 @@ def test_worst_set_and_tables():
     assert 'set of 10 masks or more: +1.50 (cats).' in text
     assert len(re.findall('^networks, ', text, re.MULTILINE)) == 2
     rows[0]['mBA'] = float('nan')
-    assert json.loads(folders.to_json(rows))[0]['mBA'] is None
+    assert json.loads(tables.to_json(rows))[0]['mBA'] is None
 
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):

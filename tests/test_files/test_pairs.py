@@ -10,7 +10,7 @@ import pytest
 from mmseg_cascadepsp.apis import find_pairs, refine_files, refine_pair
 from mmseg_cascadepsp.files import write_image, write_png
 from mmseg_cascadepsp.files.folder_run import process_pair
-from mmseg_cascadepsp.files.pairs import RunOptions
+from mmseg_cascadepsp.files.run_options import RunOptions
 from tests.tiny import Stub
 
 

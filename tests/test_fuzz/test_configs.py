@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmseg_cascadepsp.apis import Refiner, build_model
 from mmseg_cascadepsp.cascade import CascadeSettings, FusionSettings
 from mmseg_cascadepsp.files.mask_values import Reading
-from mmseg_cascadepsp.files.pairs import RunOptions
+from mmseg_cascadepsp.files.run_options import RunOptions
 from mmseg_cascadepsp.models.chain import build_strategy
 from tests.fuzz import Agrees, Refused, attempt, cases
 
