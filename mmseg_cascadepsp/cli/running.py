@@ -1,6 +1,7 @@
 """How a command line ends, and what several of them share."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -156,6 +157,9 @@ def cfg_options(pairs: Sequence[str] | None) -> dict:
 def import_package() -> None:
     """Import what registers the package with MMSegmentation.
 
+    Programs of this package start without Python's search for unreachable objects
+    (:func:`~mmseg_cascadepsp.cli.command.run_as_program`). It begins here, behind the imports.
+
     Raises:
         MissingPackageError: MMSegmentation or what it needs is not installed.
     """
@@ -168,3 +172,6 @@ def import_package() -> None:
             f'{error}. After `make env`: source .venv/bin/activate; README.md, "Install", has the '
             'other ways.'
         ) from error
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()

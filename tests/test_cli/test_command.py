@@ -79,6 +79,25 @@ def test_a_module_is_run_as_a_program():
     assert done.stderr == 'mmseg-cascadepsp refine: image no.jpg does not exist.\n'
 
 
+SEARCHES = """
+import gc, sys
+from mmseg_cascadepsp.cli.command import run_as_program
+from mmseg_cascadepsp.cli.running import import_package
+
+def main(argv):
+    print(gc.isenabled())
+    import_package()
+    print(gc.isenabled())
+
+sys.exit(run_as_program(main, 'name'))
+"""
+
+
+def test_imports_are_not_searched_for_garbage_and_work_is():
+    done = subprocess.run([sys.executable, '-c', SEARCHES], capture_output=True, text=True)
+    assert done.stdout.split() == ['False', 'True']
+
+
 SAYS_A_NAME = """
 import sys
 from mmseg_cascadepsp.cli.command import run_as_program
