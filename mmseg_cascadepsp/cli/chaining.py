@@ -87,14 +87,16 @@ def _measure_before_and_after(cfg: Config) -> None:
         cfg.test_evaluator = metrics
 
 
-def use_stored_predictions(cfg: Config, pred_dir: str, ids: str = 'dataset') -> Config:
+def use_stored_predictions(cfg: Config, pred_dir: str, ids: str = 'dataset', **reading) -> Config:
     """Let predictions in a folder take the place of a chained config's segmentor, see
-    :class:`~mmseg_cascadepsp.models.StoredPredictions`.
+    :class:`~mmseg_cascadepsp.models.StoredPredictions`, which also has ``reading``.
     """
     segmentor = cfg.model.segmentor  # may be the name of a config file
     own = segmentor.get('data_preprocessor') if isinstance(segmentor, Mapping) else None
     preprocessor = own or cfg.get('data_preprocessor')
-    cfg.model.segmentor = dict(type='mmseg.StoredPredictions', pred_dir=pred_dir, ids=ids)
+    cfg.model.segmentor = dict(
+        type='mmseg.StoredPredictions', pred_dir=pred_dir, ids=ids, **reading
+    )
     if preprocessor is not None and 'type' in preprocessor:
         cfg.model.segmentor.data_preprocessor = preprocessor
     cfg.model.enlarge = 'logits'  # files have the photo's size already

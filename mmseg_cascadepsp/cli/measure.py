@@ -10,7 +10,13 @@ from pathlib import Path
 
 from mmseg_cascadepsp.errors import InvalidValueError, one_line
 
-from .options import add_cascade_options, add_where_options, cascade_settings
+from .options import (
+    add_cascade_options,
+    add_reading_options,
+    add_where_options,
+    cascade_settings,
+    mask_values,
+)
 from .running import import_package, parser_of
 
 
@@ -42,6 +48,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_where_options(parser)
     add_cascade_options(parser.add_argument_group('how masks are refined'))
+    what = parser.add_argument_group('how files are read where they do not say it themselves')
+    add_reading_options(what, 'true and coarse masks', 'void, which does not count,')
+    what.add_argument(
+        '--coarse-values',
+        type=mask_values,
+        metavar='V',
+        help='value of the object in coarse masks where it is not that of --mask-values; soft: '
+        'they are plain masks',
+    )
     parser.add_argument(
         '--baselines',
         default='',
@@ -104,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from mmseg_cascadepsp.cascade import check_crop_size
     from mmseg_cascadepsp.evaluation import boundary_radii, folders, tables
-    from mmseg_cascadepsp.files import atomic_open
+    from mmseg_cascadepsp.files import Reading, atomic_open
 
     if args.every < 1:
         raise InvalidValueError(f'--every must be 1 (all masks) or more, got {args.every}.')
@@ -121,12 +136,14 @@ def main(argv: list[str] | None = None) -> int:
             raise InvalidValueError('--name is for --images; sets of a root have their own.')
         examples = folders.find_sets(args.root)
     examples = examples[:: args.every]
+    reading = Reading(args.mask_values, args.ignore, args.exif)
+    coarse = args.coarse_values and Reading(args.coarse_values)
     methods = load_methods(args)
     records, failures = [], []
     with Progress(console=Console(stderr=True)) as progress:
         for example in progress.track(examples, description='measuring'):
             try:
-                records += folders.measure(example, methods, args.r0)
+                records += folders.measure(example, methods, args.r0, reading, coarse)
             except Exception as error:  # decoders and methods raise whatever they like
                 failures.append(error)
                 said = f'skipped {example.coarse}: {one_line(error)}'

@@ -34,6 +34,47 @@ def add_where_options(group: argparse._ArgumentGroup | argparse.ArgumentParser) 
     )
 
 
+def add_reading_options(
+    group: argparse._ArgumentGroup, of: str = 'the masks', void: str = 'void', exif: bool = True
+) -> None:
+    """Add ``--mask-values``, ``--ignore`` and ``--exif``, see
+    :class:`~mmseg_cascadepsp.files.Reading`.
+
+    Args:
+        group: Where they are listed.
+        of: The masks that are meant.
+        void: What the value of ``--ignore`` stands for.
+        exif: Whether there is ``--exif``.
+    """
+    group.add_argument(
+        '--mask-values',
+        '--label',
+        type=mask_values,
+        metavar='V',
+        help=f'value of the object in {of}, or several (1,2), all others being background; '
+        'soft: values are shares of 255 (default: as the masks say; what can be read in two ways '
+        'is refused)',
+    )
+    group.add_argument(
+        '--ignore', type=int, metavar='V', help=f'value of {void} in {of}, such as 255'
+    )
+    if exif:
+        group.add_argument(
+            '--exif',
+            choices=('apply', 'ignore'),
+            help='turn photos as their EXIF orientation says, or take the pixels as they are '
+            'stored (default: apply, with a warning where the mask may have been made on stored '
+            'pixels)',
+        )
+
+
+def mask_values(text: str) -> str | tuple[int, ...]:
+    """What ``--mask-values`` gives."""
+    from mmseg_cascadepsp.files.mask_values import parse_values
+
+    return parse_values(text)
+
+
 def add_cascade_options(group: argparse._ArgumentGroup) -> None:
     """Add settings of the cascade that most commands have."""
     steps = group.add_mutually_exclusive_group()

@@ -9,7 +9,12 @@ from pathlib import Path
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.version import __version__
 
-from .options import add_cascade_options, add_refiner_options, cascade_settings
+from .options import (
+    add_cascade_options,
+    add_reading_options,
+    add_refiner_options,
+    cascade_settings,
+)
 from .running import import_package, parser_of
 
 EPILOG = """\
@@ -119,24 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='masks are label maps: refine all their classes at once, and write label maps; void '
         'is 255, or --ignore',
     )
-    what.add_argument(
-        '--mask-values',
-        '--label',
-        type=mask_values,
-        metavar='V',
-        help='value of the object in the masks, or several (1,2), all others being background; '
-        'soft: values are shares of 255 (default: as the masks say; what can be read in two ways '
-        'is refused)',
-    )
-    what.add_argument(
-        '--ignore', type=int, metavar='V', help='value of void in the masks, such as 255'
-    )
-    what.add_argument(
-        '--exif',
-        choices=('apply', 'ignore'),
-        help='turn photos as their EXIF orientation says, or take the pixels as they are stored '
-        '(default: apply, with a warning where the mask may have been made on stored pixels)',
-    )
+    add_reading_options(what)
     parser.add_argument(
         '--ray',
         type=int,
@@ -148,13 +136,6 @@ def build_parser() -> argparse.ArgumentParser:
         '--overwrite', action='store_true', help='make outputs anew that are there already'
     )
     return parser
-
-
-def mask_values(text: str):
-    """What ``--mask-values`` gives."""
-    from mmseg_cascadepsp.files.mask_values import parse_values
-
-    return parse_values(text)
 
 
 def main(argv: list[str] | None = None) -> int:

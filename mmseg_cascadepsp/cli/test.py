@@ -6,7 +6,7 @@ import os.path as osp
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
-from .options import PRECISIONS
+from .options import PRECISIONS, add_reading_options
 from .running import add_cfg_options, cfg_options, import_package, parser_of
 
 EPILOG = """examples:
@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         default='dataset',
         help="how those number the classes: as the set's annotations, or from 0",
     )
+    add_reading_options(refinement, 'the files of --pred-dir', exif=False)
     parser.add_argument(
         '--data-root',
         metavar='DIR',
@@ -89,6 +90,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.error('--strategy-options needs a --strategy other than auto')
     if args.tta and args.pred_dir:
         parser.error('--tta augments a model, and --pred-dir takes its place')
+    reading = {'mask_values': args.mask_values, 'ignore': args.ignore}
+    if not args.pred_dir and reading != dict.fromkeys(reading):
+        parser.error('--mask-values and --ignore say how the files of --pred-dir are read')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     import_package()
     from mmseg_cascadepsp.compat.memory import keep_freed_memory
@@ -117,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
         chaining.draw_pictures(cfg, show=True, wait_time=args.wait_time)
     chaining.check_data(cfg, args.data_root)
     if args.pred_dir:
-        chaining.use_stored_predictions(cfg, args.pred_dir, args.pred_ids)
+        chaining.use_stored_predictions(cfg, args.pred_dir, args.pred_ids, **reading)
     else:
         cfg.load_from = chaining.find_checkpoint(cfg, args.checkpoint)
     if args.tta:

@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -264,17 +264,21 @@ def _warn_of_lone(
         )
 
 
-def load_example(example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def load_example(
+    example: Example, reading: Reading | None = None, coarse_reading: Reading | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read the three files of an example.
 
     Args:
         example: The example.
+        reading: How masks and photos are read where they do not say it themselves.
+        coarse_reading: The same of the coarse masks where it is another one.
 
     Returns:
         The photo, RGB uint8 ``(H, W, 3)``, the true mask and the coarse mask, bool ``(H, W)``.
 
     Raises:
-        FileError: A file cannot be read.
+        FileError: A file cannot be read, or the values of a mask can be read in two ways.
         InvalidValueError: The three differ in size.
 
     Example:
@@ -289,20 +293,39 @@ def load_example(example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         >>> image.shape, truth.dtype, int((truth != coarse).sum())
         ((20, 20, 3), dtype('bool'), 0)
     """
-    image, truth = read_pair(example.image, example.mask)
-    check_pair(example.image, example.coarse, Reading(exif='apply'))  # said once
-    coarse = read_mask(example.coarse)
+    reading = reading or Reading()
+    image, truth = read_pair(example.image, example.mask, reading)
+    own = replace(coarse_reading or reading, exif=reading.exif or 'apply')  # said once
+    check_pair(example.image, example.coarse, own)
+    coarse = read_mask(example.coarse, own)
     check_size(f'mask {example.coarse}', coarse.shape, f'image {example.image}', image.shape[:2])
     return image, truth > THRESHOLD, coarse > THRESHOLD
 
 
-def measure(example: Example, methods: Mapping[str, Method], r0: int = 1) -> list[Record]:
+def _void(path: Path, reading: Reading | None) -> np.ndarray | None:
+    """Where the true mask says nothing, bool ``(H, W)``."""
+    if reading is None or reading.ignore is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # there may be none
+        return read_mask(path, Reading(reading.ignore, exif=reading.exif)) > THRESHOLD
+
+
+def measure(
+    example: Example,
+    methods: Mapping[str, Method],
+    r0: int = 1,
+    reading: Reading | None = None,
+    coarse_reading: Reading | None = None,
+) -> list[Record]:
     """Run every method on an example, and count before and after.
 
     Args:
         example: The example.
         methods: Name -> method.
         r0: Smallest radius of mBA, see :func:`~mmseg_cascadepsp.evaluation.boundary_radii`.
+        reading, coarse_reading: See :func:`load_example`. Pixels of the true mask that have the
+            value ``ignore`` do not count.
 
     Returns:
         A record for each method.
@@ -324,13 +347,13 @@ def measure(example: Example, methods: Mapping[str, Method], r0: int = 1) -> lis
         >>> record.method, record.counts[:, :2].tolist()  # intersection and union
         ('none', [[20, 20], [20, 20]])
     """
-    image, truth, coarse = load_example(example)
-    records = []
+    image, truth, coarse = load_example(example, reading, coarse_reading)
+    void, records = _void(example.mask, reading), []
     for name, method in methods.items():
         start = time.perf_counter()
         refined = method(image, coarse)
         seconds = time.perf_counter() - start
-        counts = mask_scores_update(np.stack([coarse, refined]), truth, r0)
+        counts = mask_scores_update(np.stack([coarse, refined]), truth, r0, void=void)
         record = Record(example.set, example.kind, name, counts, seconds, example.image.stem)
         records.append(record)
     return records

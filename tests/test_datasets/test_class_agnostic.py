@@ -110,6 +110,25 @@ def test_masks_as_users_have_them(tmp_path, kind):
     np.testing.assert_array_equal(results['gt_seg_map'], truth)
 
 
+def test_masks_of_0_1_and_255_are_read_by_an_argument(tmp_path):
+    pair(tmp_path / 'a.jpg', tmp_path / 'a.png')
+    inside = Compose(PIPELINE)(load(tmp_path)[0])['gt_seg_map'] > 0
+    values = inside.astype(np.uint8)
+    values[:3] = 255
+    Image.fromarray(values).save(tmp_path / 'a.png')
+    sample = load(tmp_path)[0]
+    with pytest.raises(OSError, match='can be read as a mask .* and as a label map'):
+        Compose(PIPELINE)(dict(sample))
+    load_masks = dict(type='LoadMasks', mask_values=1, ignore=255, coarse_values='soft')
+    Image.fromarray(inside * np.uint8(255)).save(tmp_path / 'coarse.png')
+    sample['coarse_path'] = str(tmp_path / 'coarse.png')
+    results = Compose([PIPELINE[0], load_masks])(sample)
+    np.testing.assert_array_equal(results['gt_seg_map'], (values == 1) * 255)
+    np.testing.assert_array_equal(results['coarse_mask'], inside * 255)
+    with pytest.raises(ValueError, match='mask_values'):
+        Compose([PIPELINE[0], dict(load_masks, mask_values='x')])
+
+
 def test_photos_without_a_mask_are_counted(tmp_path):
     for name in ('a', 'b', 'c'):
         pair(tmp_path / f'images/{name}.jpg', tmp_path / f'masks/{name}.png')

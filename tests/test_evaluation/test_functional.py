@@ -275,6 +275,19 @@ def test_properties_of_scores(seed, height, width, r0):
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10**6), st.integers(1, 50), st.integers(1, 50))
+def test_void_does_not_count(seed, height, width):
+    truth, pred, void = masks(seed, height, width)
+    counts = ev.mask_scores_update(pred, truth, void=void)
+    other = np.where(void, ~pred, pred), np.where(void, ~truth, truth)  # says nothing in void
+    np.testing.assert_array_equal(ev.mask_scores_update(*other, void=void), counts)
+    assert tuple(counts[:2]) == ev.iou_update(pred & ~void, truth & ~void)
+    assert (counts[-5:] <= ev.mask_scores_update(truth & ~void, truth & ~void)[-5:]).all()
+    with pytest.raises(ValueError, match='void must be of the size of target'):
+        ev.mask_scores_update(pred, truth, void=np.zeros((height + 1, width), bool))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10**6), st.integers(1, 50), st.integers(1, 50))
 def test_two_classes_are_a_mask_and_its_complement(seed, height, width):
     truth, pred, _ = masks(seed, height, width)
     scores = ev.label_scores([pred.astype(int)], [truth.astype(int)], num_classes=2)

@@ -98,6 +98,39 @@ def test_a_bad_mask_is_told_and_the_rest_measured(tool, data, capsys):
     assert '| all | 1 |' in told.out
 
 
+def annotated(path, truth):
+    """A mask as MMSegmentation's annotations have it: 0, 1, and a band of void."""
+    grown, inner = (f(truth.astype(np.uint8), np.ones((3, 3))) for f in (cv2.dilate, cv2.erode))
+    write_png(path, np.where(inner == 1, 1, np.where(grown == 1, 255, 0)).astype(np.uint8))
+    return inner == 1, (grown == 1) & (inner == 0)
+
+
+def test_masks_of_0_1_and_255_are_read_by_an_argument(tool, data, photo, capsys):
+    _, truth, coarse = photo
+    for stem in 'ab':
+        inner, void = annotated(data / f'masks/{stem}.png', truth)
+    call = [*folders_of(data), '--refiner=none', '--baselines=guided', f'--json={data}/rows.json']
+    assert tool.main(call) == 1
+    told = ''.join(capsys.readouterr().err.split())
+    for words in ('canbereadasamask', 'andasalabelmap', '--mask-values1', '--ignore255'):
+        assert words in told
+    assert not (data / 'rows.json').exists() or not json.loads((data / 'rows.json').read_text())
+
+    values = ['--mask-values=1', '--ignore=255']
+    assert tool.main([*call, *values, '--coarse-values=soft']) == 0
+    row = json.loads((data / 'rows.json').read_text())[0]
+    expected = binary_iou(coarse & ~void, inner)  # void does not count
+    assert row['n'] == 2 and abs(row['IoU_before'] - 100 * expected) < 1e-9
+    assert expected < 1 and binary_iou(coarse, inner) < expected
+
+    for stem in 'ab':  # coarse masks of the same kind
+        annotated(data / f'coarse/{stem}.png', coarse)
+    assert tool.main([*call, *values]) == 0
+    inner_coarse = cv2.erode(coarse.astype(np.uint8), np.ones((3, 3))) == 1
+    row = json.loads((data / 'rows.json').read_text())[0]
+    assert abs(row['IoU_before'] - 100 * binary_iou(inner_coarse & ~void, inner)) < 1e-9
+
+
 @pytest.mark.parametrize(
     'error, words',
     [(RuntimeError('out of memory\nlong trace'), 'out of memory'), (MemoryError(), 'MemoryError')],

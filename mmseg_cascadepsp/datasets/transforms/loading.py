@@ -1,5 +1,7 @@
 """Reading and packing of photos and masks."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, LoadImageFromFile
@@ -9,12 +11,12 @@ from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
-from mmseg_cascadepsp.files import read_mask
+from mmseg_cascadepsp.files import Reading, read_mask
 
 
-def _read(path: str) -> np.ndarray:
+def _read(path: str, reading: Reading) -> np.ndarray:
     with fileio.get_local_path(path) as local:  # itself, or a copy of a remote one
-        return read_mask(local)
+        return read_mask(local, reading)
 
 
 @TRANSFORMS.register_module()
@@ -68,6 +70,16 @@ class LoadMasks(BaseTransform):
     :func:`~mmseg_cascadepsp.files.read_mask` reads them, so masks of 0/255 or 0/1, palettes and
     cut-outs are all taken.
 
+    Args:
+        mask_values: Value of the object, or several, where masks do not say it. ``'soft'``: values
+            are shares of the object. See :class:`~mmseg_cascadepsp.files.Reading`.
+        ignore: Value of void, such as 255, which becomes background.
+        coarse_values: The same as ``mask_values`` for coarse masks whose values are others. By
+            default they are read as the true masks.
+
+    Raises:
+        InvalidValueError: An argument is none of these.
+
     Example:
         >>> import tempfile
         >>> import numpy as np
@@ -79,6 +91,15 @@ class LoadMasks(BaseTransform):
         >>> np.unique(LoadMasks().transform(results)['gt_seg_map'])
         array([  0, 255], dtype=uint8)
     """
+
+    def __init__(
+        self,
+        mask_values: str | int | Sequence[int] | None = None,
+        ignore: int | None = None,
+        coarse_values: str | int | Sequence[int] | None = None,
+    ) -> None:
+        self.reading = Reading(mask_values, ignore)
+        self.coarse = self.reading if coarse_values is None else Reading(coarse_values)
 
     def transform(self, results: dict) -> dict:
         """Add ``gt_seg_map``, and ``coarse_mask`` if there is a ``coarse_path``.
@@ -92,12 +113,13 @@ class LoadMasks(BaseTransform):
 
         Raises:
             InvalidValueError: A mask has another size than the photo.
-            FileError: A mask cannot be read, or its colours do not say what is object.
+            FileError: A mask cannot be read, or its values do not say what is object.
         """
-        results['gt_seg_map'] = _read(results['seg_map_path'])
+        results['gt_seg_map'] = _read(results['seg_map_path'], self.reading)
         results['seg_fields'].append('gt_seg_map')
         if 'coarse_path' in results:
-            results['coarse_mask'] = (_read(results['coarse_path']) > 127).astype(np.uint8) * 255
+            coarse = _read(results['coarse_path'], self.coarse) > 127
+            results['coarse_mask'] = coarse.astype(np.uint8) * 255
             results['seg_fields'].append('coarse_mask')
         # Behind a Resize of the photo alone, masks still have the size of the file.
         size = tuple(results.get('ori_shape', results['img'].shape)[:2])

@@ -95,7 +95,9 @@ def _window(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
     return slice(max(y - margin, 0), y + h + margin), slice(max(x - margin, 0), x + w + margin)
 
 
-def mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def mba_update(
+    pred: np.ndarray, target: np.ndarray, r0: int = 1, void: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Count the pixels near the true boundary, and those of them that are right, for five radii.
 
     The border of the image is no boundary.
@@ -105,6 +107,7 @@ def mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1) -> tuple[np.nd
             once, such as before and after, saves time.
         target: The true mask ``(H, W)``, bool or 0/1.
         r0: See :func:`boundary_radii`.
+        void: Pixels that do not count, bool ``(H, W)``.
 
     Returns:
         Right pixels, int64 ``(..., 5)``, and all pixels of the region, int64 ``(5,)``. The latter
@@ -128,6 +131,8 @@ def mba_update(pred: np.ndarray, target: np.ndarray, r0: int = 1) -> tuple[np.nd
     correct, total = [], []
     for radius in radii:
         region = boundary_region(target[window], radius)
+        if void is not None:
+            region = region & ~void[window]
         correct.append(np.count_nonzero(right & region, axis=(-2, -1)))
         total.append(np.count_nonzero(region))
     return np.stack(correct, axis=-1), np.array(total)

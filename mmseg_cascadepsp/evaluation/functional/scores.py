@@ -11,7 +11,7 @@ from ..functional.boundary_iou import (
     boundary_iou_update,
     multiclass_boundary_iou_update,
 )
-from ..functional.checks import check_binary, check_counts, check_labels, together
+from ..functional.checks import check_binary, check_counts, check_labels, check_mask, together
 from ..functional.iou import (
     iou_compute,
     iou_update,
@@ -32,7 +32,11 @@ NUM_COUNTS = 5 + 2 * NUM_RADII
 
 
 def mask_scores_update(
-    pred: np.ndarray, target: np.ndarray, r0: int = 1, dilation_ratio: float = 0.02
+    pred: np.ndarray,
+    target: np.ndarray,
+    r0: int = 1,
+    dilation_ratio: float = 0.02,
+    void: np.ndarray | None = None,
 ) -> np.ndarray:
     """Count what :func:`mask_scores` and :func:`mask_harm` need to know of one image.
 
@@ -41,6 +45,8 @@ def mask_scores_update(
         target: The true mask ``(H, W)``, bool or 0/1.
         r0: Smallest radius of mBA, see :func:`boundary_radii`.
         dilation_ratio: Width of Boundary IoU, see :func:`inner_boundary`.
+        void: Pixels of which the truth says nothing, bool ``(H, W)``. They do not count, and are
+            taken out of both masks before boundaries are drawn.
 
     Returns:
         int64 ``(..., 15)``: intersection, union, intersection and union of the inner boundaries,
@@ -57,7 +63,14 @@ def mask_scores_update(
         array([2, 3, 2, 3, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
     """
     pred, target = check_binary(pred, target, several=True)
-    right, near = mba_update(pred, target, r0)
+    if void is not None:
+        void = check_mask('void', void).astype(bool)
+        if void.shape != target.shape:
+            raise InvalidValueError(
+                f'void must be of the size of target, {target.shape}, got {void.shape}.'
+            )
+        pred, target = pred * ~void, target * ~void
+    right, near = mba_update(pred, target, r0, void)
     areas = [
         [
             *iou_update(mask, target),

@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files import from_dataset_ids, read_labels, read_mask
+from mmseg_cascadepsp.files import Reading, from_dataset_ids, read_labels, read_mask
 from mmseg_cascadepsp.files.label_ids import VOID, told_mask
 from mmseg_cascadepsp.files.stems import files_by_stem
 
@@ -40,10 +40,13 @@ class StoredPredictions(BaseSegmentor):
             void). ``'index'`` numbers them from 0.
         label_map: Class id of each number in the files, for datasets with a selection of classes.
         data_preprocessor: Config of the data preprocessor. Its output is not used.
+        mask_values: Files are masks, in which this value, or these, are the object. ``'soft'``:
+            values are shares of it. See :class:`~mmseg_cascadepsp.files.Reading`.
+        ignore: Value of void in the files, which becomes background in masks. 255 if None.
 
     Raises:
         MissingFileError: There is no such folder, or it has no images.
-        InvalidValueError: ``ids`` is unknown.
+        InvalidValueError: ``ids`` is unknown, or ``mask_values`` or ``ignore`` is no value.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -64,12 +67,15 @@ class StoredPredictions(BaseSegmentor):
         ids: str = 'dataset',
         label_map: dict[int, int] | None = None,
         data_preprocessor: dict | None = None,
+        mask_values: str | int | Sequence[int] | None = None,
+        ignore: int | None = None,
     ) -> None:
         default = dict(type='mmseg.SegDataPreProcessor')  # found in any default scope
         super().__init__(data_preprocessor=data_preprocessor or default)
         if ids not in ('dataset', 'index'):
             raise InvalidValueError(f"ids must be 'dataset' or 'index', got {ids!r}")
         self.pred_dir, self.num_classes, self.ids = pred_dir, num_classes, ids
+        self.reading = Reading(mask_values, ignore)
         self.label_map = {int(old): int(new) for old, new in (label_map or {}).items()}
         if not os.path.isdir(pred_dir):
             raise MissingFileError(f'pred_dir: there is no folder {pred_dir}')
@@ -176,11 +182,22 @@ class StoredPredictions(BaseSegmentor):
 
     def _read(self, path: Path, sample: SegDataSample) -> np.ndarray:
         """Class indices of a file, (H, W) int32."""
-        single = sample.get('object_class')
+        single, ignore = sample.get('object_class'), self.reading.ignore
+        of_object = single is not None or self.num_classes == 2
+        if self.reading.mask_values is not None:
+            if not of_object:
+                raise InvalidValueError(
+                    f'pred_dir: mask_values (--mask-values) makes a mask of {path}, which cannot '
+                    f'tell {self.num_classes or "several"} classes apart; leave it out, and give '
+                    'label maps with class ids'
+                )
+            return (read_mask(path, self.reading) > 127) * np.int32(single or 1)
         labels = read_labels(path)
         present = np.unique(labels)
-        if (single is not None or self.num_classes == 2) and set(present) <= {0, 255}:
+        if of_object and ignore is None and set(present) <= {0, 255}:
             return (read_mask(path) > 127) * np.int32(single or 1)
+        if ignore is not None:
+            labels = np.where(labels == ignore, VOID, labels)
         warning = told_mask(labels, path)
         if warning:
             self._warn(f'pred_dir: {warning}')
@@ -198,13 +215,14 @@ class StoredPredictions(BaseSegmentor):
                 f'pred_dir: {path} holds the class {strange.max()} where there are '
                 f'{self.num_classes} (numbered from 0, after subtracting the void of the set); '
                 "expected class indices, or 255 for void; ids (--pred-ids) 'index' and 'dataset' "
-                'say how they are numbered; a mask of a single object must have 0 and 255 alone'
+                'say how they are numbered; a mask of a single object must have 0 and 255 alone, '
+                "or say mask_values (--mask-values), such as 'soft'"
             )
         if single is not None and single not in labels and set(present) == {0, 1}:
             self._warn(
                 f'pred_dir: {path} holds 0 and 1 alone, which are classes here, and not the '
                 f'object, which is of class {single}: its coarse mask is empty. If it is a mask, '
-                'write it as 0 and 255'
+                'say mask_values=1 (--mask-values 1)'
             )
         return labels.astype(np.int32)
 

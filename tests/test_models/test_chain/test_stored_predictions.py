@@ -85,12 +85,42 @@ def test_a_mask_of_0_and_1_that_could_be_a_label_map_is_told(tmp_path, monkeypat
         np.testing.assert_array_equal(read(tmp_path, mask, single=single, num_classes=21), mask)
     ((message, level),) = said
     assert 'which is of class 15: its coarse mask is empty' in message and level == logging.WARNING
+    assert '--mask-values 1' in message
 
 
 def test_soft_masks_are_told_from_class_ids(tmp_path):
     soft = np.linspace(0, 254, 48).reshape(SIZE).astype(np.uint8)
     with pytest.raises(ValueError, match='class 254 where there are 21 .* 0 and 255 alone'):
         read(tmp_path, soft, single=15, num_classes=21)
+
+
+@pytest.mark.parametrize(
+    ('values', 'options', 'expected'),
+    [
+        ((0, 1, 255), dict(mask_values=1), [0, 15, 0]),
+        ((0, 1, 255), dict(mask_values=(1, 255)), [0, 15, 15]),
+        ((0, 1, 255), dict(mask_values=255, ignore=1), [0, 0, 15]),
+        ((0, 90, 200), dict(mask_values='soft'), [0, 0, 15]),
+    ],
+)
+def test_an_argument_says_what_is_object(tmp_path, values, options, expected):
+    mask = np.repeat(np.array(values, np.uint8)[None], 2, 0)
+    write_png(tmp_path / 'a.png', mask)
+    sample = sample_of((2, 3), img_path='a.jpg', object_class=15)
+    predictions = StoredPredictions(str(tmp_path), num_classes=21, **options)
+    (sample,) = predictions.predict(torch.zeros(1), [sample])
+    assert sample.pred_sem_seg.data[0].tolist() == [expected] * 2
+
+
+def test_masks_cannot_tell_several_classes_and_void_is_what_is_said(tmp_path):
+    labels = MAP + np.uint8(2)
+    labels[0] = 0
+    with pytest.raises(ValueError, match='cannot tell 3 classes apart'):
+        read(tmp_path, labels, num_classes=3, mask_values=2)
+    found = read(tmp_path, labels, num_classes=3, ignore=0)
+    assert (found[0] == 255).all() and (found[1:] == 2).all()
+    with pytest.raises(ValueError, match="mask_values must be .* got 'x'"):
+        read(tmp_path, labels, mask_values='x')
 
 
 def test_so_many_classes_that_255_is_one(tmp_path):
