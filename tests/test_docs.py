@@ -129,11 +129,21 @@ def desk(folder):
         array = np.ascontiguousarray(photo[..., ::-1]) if name == 'photo' else mask
         np.save(folder / f'{name}.npy', array)
         tifffile.imwrite(folder / f'{"orthophoto" if name == "photo" else "mask"}.tif', array)
+    write_map(folder / 'classes.tif', labels)
     (folder / 'instances.json').write_text(json.dumps(coco(folder)))
     write_data(folder / 'my_photos')
     for name in ('configs', 'tools', 'benchmarks', 'demo'):
         (folder / name).symlink_to(ROOT / name)
     write_model(folder)
+
+
+def write_map(path, labels):
+    """Classes with a place on earth."""
+    rasterio = pytest.importorskip('rasterio')
+    place = rasterio.transform.from_origin(691_000, 5_330_000, 0.2, 0.2)
+    size = dict(count=1, height=labels.shape[0], width=labels.shape[1], dtype='uint8')
+    with rasterio.open(path, 'w', driver='GTiff', crs=25832, transform=place, **size) as data:
+        data.write(labels, 1)
 
 
 def coco(folder):

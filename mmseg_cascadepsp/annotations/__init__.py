@@ -1,5 +1,5 @@
-"""Annotation sets in, annotation sets out: COCO, YOLO, LabelMe, CVAT, PASCAL VOC, Cityscapes and
-label maps, refined object by object, all else untouched.
+"""Annotation sets in, annotation sets out: COCO, YOLO, LabelMe, CVAT, PASCAL VOC, Cityscapes,
+label maps and GeoTIFF, refined object by object, all else untouched.
 """
 
 from .base import AnnotationSet, Entry, FolderSet, Photo

@@ -112,10 +112,12 @@ class AnnotationSet(ABC):
     Attributes:
         name: Of the format.
         exclusive: Whether a pixel belongs to one object alone.
+        endings: Those that the file of a result may have. Empty: any.
     """
 
     name = ''
     exclusive = False
+    endings: tuple[str, ...] = ()
 
     def __init__(self, path: Path, images: Path | None = None) -> None:
         self.path = path
@@ -174,12 +176,16 @@ class AnnotationSet(ABC):
         """
 
     @abstractmethod
-    def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+    def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> float | None:
         """Write the set with the geometry of some objects replaced, all else untouched.
 
         Args:
             out: A file for a file, a folder for a folder.
             changes: Key of an entry -> what :meth:`encode` gave.
+            tolerance: See :meth:`encode`. Read where outlines are drawn all at once.
+
+        Returns:
+            Where they are, the share of pixels that simplified outlines put in another class.
         """
 
     def free(self, photo: Photo, size: tuple[int, int]) -> np.ndarray:
@@ -222,7 +228,7 @@ class FolderSet(AnnotationSet):
         """Files that are copied beside those of annotations, such as names of classes."""
         return []
 
-    def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+    def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> None:
         """See :meth:`AnnotationSet.write`."""
         changed = by_file(changes)
         for path in [*self.files(), *self.others()]:

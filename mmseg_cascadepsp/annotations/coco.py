@@ -169,7 +169,7 @@ class CocoSet(AnnotationSet):
             'bbox': whole,
         }, cost
 
-    def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+    def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> None:
         """See :meth:`AnnotationSet.write`."""
         if not self._spans:
             self.photos()

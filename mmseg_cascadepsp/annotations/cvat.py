@@ -112,7 +112,7 @@ class CvatSet(AnnotationSet):
         [ring], cost = best_rings(mask, size, 'pycocotools', tolerance, single=True)
         return {'points': ';'.join(f'{x:.2f},{y:.2f}' for x, y in ring.tolist())}, cost
 
-    def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+    def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> None:
         """See :meth:`AnnotationSet.write`."""
         if not self._tags:
             self.photos()

@@ -8,6 +8,7 @@ from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 from .base import AnnotationSet
 from .coco import CocoSet
 from .cvat import CvatSet
+from .geotiff import GeoTiffSet
 from .labelme import LabelMeSet
 from .maps import CityscapesSet, LabelMapSet, VocSet
 from .masks import require_packages
@@ -17,6 +18,7 @@ from .yolo import YoloSet
 FORMATS: tuple[type[AnnotationSet], ...] = (
     CocoSet,
     CvatSet,
+    GeoTiffSet,
     VocSet,
     LabelMeSet,
     YoloSet,
@@ -31,9 +33,10 @@ def open_annotations(
     """Open a set of annotations, whatever its format.
 
     Args:
-        path: A file of COCO, CVAT or LabelMe, the ``data.yaml`` of YOLO, or a folder of YOLO,
-            LabelMe, PASCAL VOC, Cityscapes or label maps.
-        images: The folder of its photos. None: where the format has them.
+        path: A file of COCO, CVAT or LabelMe, the ``data.yaml`` of YOLO, a GeoTIFF of classes, or
+            a folder of YOLO, LabelMe, PASCAL VOC, Cityscapes or label maps.
+        images: The folder of its photos, or the photo of a GeoTIFF. None: where the format has
+            them.
 
     Returns:
         The adapter of its format.
@@ -59,5 +62,5 @@ def open_annotations(
             return kind(path, None if images is None else Path(images))
     raise InvalidValueError(
         f'annotations: {path} is in none of the formats {", ".join(k.name for k in FORMATS)}; '
-        'name a JSON or XML file, data.yaml, or a folder of annotations.'
+        'name a JSON, XML or TIFF file, data.yaml, or a folder of annotations.'
     )

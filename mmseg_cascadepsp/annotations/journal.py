@@ -93,7 +93,9 @@ def fingerprint(source: AnnotationSet) -> str:
             stat = file.stat()
             digest.update(f'{file} {stat.st_size} {stat.st_mtime_ns}\n'.encode())
     else:
-        digest.update(source.path.read_bytes())
+        with open(source.path, 'rb') as content:
+            while part := content.read(2**24):
+                digest.update(part)
     return digest.hexdigest()
 
 
@@ -104,6 +106,11 @@ def check_out(source: AnnotationSet, out: Path, journal: Journal, overwrite: boo
         FileError: ``out`` is there already.
         InvalidValueError: ``out`` is the set itself, or of the wrong kind.
     """
+    if source.endings and out.suffix.lower() not in source.endings:
+        raise InvalidValueError(
+            f'out: the result of a set in {source.name} ends in {", ".join(source.endings)}, got '
+            f'{out}.'
+        )
     own, target = source.path.resolve(), out.resolve()
     if isinstance(source, FolderSet) and not source.is_one_file():
         own = source.root().resolve()

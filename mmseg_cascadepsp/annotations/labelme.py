@@ -72,7 +72,7 @@ class LabelMeSet(FolderSet):
         """See :meth:`FolderSet.files`."""
         return self._files
 
-    def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+    def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> None:
         """See :meth:`AnnotationSet.write`."""
         if self.path.is_file():
             content = self.rewritten(self.path, changes) if changes else self.path.read_bytes()

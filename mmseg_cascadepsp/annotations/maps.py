@@ -5,8 +5,8 @@ A pixel belongs to one object. What an object gives up goes to its nearest neigh
 
 import io
 from abc import abstractmethod
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mmseg_cascadepsp.files import read_labels
 from mmseg_cascadepsp.files.opening import open_header
 from mmseg_cascadepsp.files.paths import files_below
 
-from .base import Entry, FolderSet, Photo, by_file, write_bytes
+from .base import AnnotationSet, Entry, FolderSet, Photo, by_file, write_bytes
 from .masks import ObjectMask, cut_out, decode_rle, encode_rle
 
 VOID = 255
@@ -134,8 +134,8 @@ def _grown(box, margin: int, size: tuple[int, int]):
     )
 
 
-class MapSet(FolderSet):
-    """What the maps of ids have in common. See :class:`AnnotationSet`."""
+class Maps(AnnotationSet):
+    """What maps of ids have in common. See :class:`AnnotationSet`."""
 
     exclusive = True
 
@@ -151,6 +151,10 @@ class MapSet(FolderSet):
         """See :meth:`AnnotationSet.encode`."""
         return encode_rle(mask, size), 1.0
 
+
+class MapSet(Maps, FolderSet):
+    """A folder of maps of ids. See :class:`AnnotationSet`."""
+
     def photos(self) -> list[Photo]:
         """See :meth:`AnnotationSet.photos`."""
         found = []
@@ -161,7 +165,7 @@ class MapSet(FolderSet):
                     photo.size = picture.height, picture.width
             except OSError as error:
                 photo.faults[photo.key] = str(error)
-            found.append(MapPhoto(photo, self, path))
+            found.append(MapPhoto(photo, partial(self.entries, path)))
         return found
 
     def photo_name(self, path: Path) -> str:
@@ -172,26 +176,60 @@ class MapSet(FolderSet):
     def entries(self, path: Path) -> list[Entry]:
         """The objects of a file. The geometry of each is its :class:`ObjectMask`."""
 
-    def ids(self, path: Path) -> dict[str, int]:
-        """Key of each object of a file -> its id."""
-        return {
-            entry.key: int(entry.key.rpartition(':')[2].split('#')[0])
-            for entry in self.entries(path)
-        }
-
 
 class MapPhoto(Photo):
     """A photo whose objects are looked for when they are asked for: masks take memory."""
 
-    def __init__(self, photo: Photo, owner: MapSet, path: Path) -> None:
-        self._owner, self._path = owner, path
+    def __init__(self, photo: Photo, find: Callable[[], list[Entry]]) -> None:
+        self._find = find
         self.key, self.file, self.size = photo.key, photo.file, photo.size
         self.faults = photo.faults
 
     @property
     def entries(self) -> list[Entry]:
         """Its objects."""
-        return [] if self.faults else self._owner.entries(self._path)
+        return [] if self.faults else self._find()
+
+
+def replaced_objects(
+    entries: list[Entry], changes: Mapping[str, Any]
+) -> list[tuple[int, ObjectMask, ObjectMask]]:
+    """The (id, old mask, new mask) of the objects of a map that changed.
+
+    Args:
+        entries: Its objects.
+        changes: Key of an object -> its new run lengths.
+    """
+    olds = {entry.key: entry.geometry for entry in entries}
+    return [
+        (int(key.rpartition(':')[2].split('#')[0]), olds[key], decode_rle(new))
+        for key, new in changes.items()
+    ]
+
+
+def area_objects(
+    labels: np.ndarray, key: str, void: int = VOID, names: Mapping[int, str] | None = None
+) -> list[Entry]:
+    """An object for every connected part of a class.
+
+    Args:
+        labels: ``(H, W)`` integer.
+        key: Of the map.
+        void: Id of no class.
+        names: Those of classes, where they are known.
+    """
+    names = names or {}
+    return [
+        Entry(
+            f'{key}:{part.label}#{index}',
+            names.get(part.label, str(part.label)),
+            cut_out(part.mask, part.box.top, part.box.left),
+        )
+        for index, part in enumerate(
+            divide(labels, FusionSettings(ignore_index=void, min_area=64))
+        )
+        if not part.mask.all() or part.mask.size < labels.size
+    ]
 
 
 def _id_objects(labels: np.ndarray, key: str, wanted, name) -> list[Entry]:
@@ -221,13 +259,7 @@ class LabelMapSet(MapSet):
 
     def entries(self, path: Path) -> list[Entry]:
         """See :meth:`AnnotationSet.entries`."""
-        labels, key = labels_of(path), self.key(path)
-        settings = FusionSettings(ignore_index=VOID, min_area=64)
-        return [
-            Entry(f'{key}:{part.label}#{index}', str(part.label), _at(part.box, part.mask))
-            for index, part in enumerate(divide(labels, settings))
-            if not part.mask.all() or part.mask.size < labels.size
-        ]
+        return area_objects(labels_of(path), self.key(path))
 
     def free(self, photo: Photo, size: tuple[int, int]) -> np.ndarray:
         """See :meth:`AnnotationSet.free`."""
@@ -236,14 +268,8 @@ class LabelMapSet(MapSet):
     def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
         """See :meth:`FolderSet.rewritten`."""
         labels = labels_of(path)
-        olds = {entry.key: entry.geometry for entry in self.entries(path)}
-        ids = self.ids(path)
-        objects = [(ids[key], olds[key], decode_rle(new)) for key, new in changes.items()]
+        objects = replaced_objects(self.entries(path), changes)
         return png_like(path, painted(labels, objects, np.zeros(labels.shape, bool), VOID))
-
-
-def _at(box, mask: np.ndarray) -> ObjectMask:
-    return cut_out(mask, box.top, box.left)
 
 
 def _pngs(folder: Path) -> list[Path]:
@@ -322,9 +348,7 @@ class CityscapesSet(MapSet):
         return labels_of(self.root() / photo.key) < 1000
 
     def _new(self, path: Path, changes: Mapping[str, Any]) -> np.ndarray:
-        olds = {entry.key: entry.geometry for entry in self.entries(path)}
-        ids = self.ids(path)
-        objects = [(ids[key], olds[key], decode_rle(new)) for key, new in changes.items()]
+        objects = replaced_objects(self.entries(path), changes)
         labels = labels_of(path)
         return painted(labels, objects, labels < 1000)
 
@@ -332,7 +356,7 @@ class CityscapesSet(MapSet):
         """See :meth:`FolderSet.rewritten`."""
         return png_like(path, self._new(path, changes))
 
-    def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+    def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> None:
         """See :meth:`AnnotationSet.write`."""
         super().write(out, changes)
         for name, own in by_file(changes).items():
@@ -419,9 +443,7 @@ class VocSet(MapSet):
         labels = labels_of(path)
         line = void_line(labels)
         filled = fill_line(labels, line)
-        olds = {entry.key: entry.geometry for entry in self.entries(path)}
-        ids = self.ids(path)
-        objects = [(ids[key], olds[key], decode_rle(new)) for key, new in changes.items()]
+        objects = replaced_objects(self.entries(path), changes)
         new = painted(filled, objects, filled == 0, VOID)
         result = labels_of(target).copy()
         near = np.zeros(labels.shape, np.uint8)
@@ -455,7 +477,7 @@ class VocSet(MapSet):
         values = np.unique(labels_of(path)).tolist()
         return self._new(path, changes, path, {value: value for value in values})
 
-    def write(self, out: Path, changes: Mapping[str, Any]) -> None:
+    def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> None:
         """See :meth:`AnnotationSet.write`."""
         super().write(out, changes)
         for name, own in by_file(changes).items():

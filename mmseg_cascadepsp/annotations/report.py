@@ -203,6 +203,8 @@ def write_report(path: str | os.PathLike, source: AnnotationSet, report: Annotat
         ('IoU that outlines cost, mean', _percent(costs)),
         ('IoU that outlines cost, most', f'{max(costs, default=0):.2%}'),
     ]
+    if report.simplified is not None:
+        numbers[-2:] = [('pixels that outlines put in another class', f'{report.simplified:.3%}')]
     kept: dict[str, int] = {}
     for item in report.of('kept'):
         kept[item.reason] = kept.get(item.reason, 0) + 1

@@ -44,12 +44,15 @@ class AnnotationReport:
         objects: What became of every object.
         faults: Name of a photo that failed -> a sentence.
         scores: With a truth: name of a score -> (before, after).
+        simplified: Share of pixels that simplified outlines put in another class, where all
+            outlines are drawn at once.
     """
 
     format: str
     objects: list[ObjectResult] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
     scores: dict[str, tuple[float, float]] = field(default_factory=dict)
+    simplified: float | None = None
 
     def of(self, status: str) -> list[ObjectResult]:
         """The objects of a status."""

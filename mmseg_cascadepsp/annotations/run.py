@@ -45,7 +45,8 @@ def refine_annotations(
         refiner: Does the work. None is enough for ``dry_run``.
         annotations: See :func:`~mmseg_cascadepsp.annotations.open_annotations`.
         out: A file for a file, a folder for a folder.
-        images: The folder of the photos. None: where the format has them.
+        images: The folder of the photos, or the photo of a GeoTIFF. None: where the format has
+            them.
         report: HTML file with every object before and after.
         truth: A set of true outlines of the same photos: the report has scores.
         console: Where progress and failures are told. Nothing is printed without.
@@ -55,7 +56,7 @@ def refine_annotations(
         What became of every object.
 
     Raises:
-        MissingPackageError: pycocotools or shapely is not installed.
+        MissingPackageError: What the format needs is not installed.
         MissingFileError: A path does not exist.
         FileError: ``out`` is there already.
         InvalidValueError: No format knows the set, an option is out of range, or ``out`` is the
@@ -98,7 +99,7 @@ def refine_annotations(
         result.objects += done.get(photo.key, [])
     if rank == 0:
         changes = {item.key: item.geometry for item in result.objects if item.geometry is not None}
-        source.write(out, changes)
+        result.simplified = source.write(out, changes, options.simplify)
         if true is not None:
             result.scores = scores(source, true, changes)
         if report is not None:

@@ -1,5 +1,5 @@
 """Refine an annotation set: COCO, YOLO, LabelMe, CVAT, PASCAL VOC, Cityscapes or label maps in,
-the same set with better outlines out.
+the same set with better outlines out; a GeoTIFF of classes in, GeoJSON or GeoPackage out.
 """
 
 import argparse
@@ -24,6 +24,10 @@ examples:
     python tools/refine_annotations.py gtFine --images leftImg8bit -o refined
     python tools/refine_annotations.py labels --images photos -o refined
 
+  a GeoTIFF of classes, as polygons:
+    python tools/refine_annotations.py classes.tif --images orthophoto.tif -o classes.geojson
+    python tools/refine_annotations.py classes.tif --images orthophoto.tif -o classes.gpkg
+
   read everything, name what is broken, and write the set as it is:
     python tools/refine_annotations.py instances.json --images photos -o same.json --dry-run
 
@@ -39,7 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, EPILOG)
     parser.add_argument('annotations', help='file or folder; its format is recognised')
     parser.add_argument(
-        '--images', metavar='DIR', help='folder of the photos (default: where the format has them)'
+        '--images',
+        metavar='PATH',
+        help='folder of the photos, or photo of a GeoTIFF (default: where the format has them)',
     )
     parser.add_argument('-o', '--out', required=True, help='a file for a file, else a folder')
     parser.add_argument('--report', metavar='HTML', help='page with every object before and after')
