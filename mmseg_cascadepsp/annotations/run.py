@@ -1,6 +1,7 @@
 """Refining a set of annotations: every object in its own region, resumable."""
 
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmseg_cascadepsp.errors import InvalidTypeError, one_line
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
 
-from .base import Photo
+from .base import AnnotationSet, Photo
 from .formats import open_annotations
 from .journal import Journal, check_out, fingerprint
 from .objects import AnnotationOptions, refine_photo
@@ -63,102 +64,169 @@ def refine_annotations(
             set itself.
         InvalidTypeError: There is no such option.
     """
-    try:
-        options = AnnotationOptions(**options)
-    except TypeError as error:
-        if isinstance(error, InvalidTypeError):
-            raise
-        names = ', '.join(AnnotationOptions.__dataclass_fields__)
-        raise InvalidTypeError(f'options are {names}: {error}.') from error
-    source = open_annotations(annotations, images)
-    true = None if truth is None else open_annotations(truth, images)
-    out, console = Path(out), console or Console(quiet=True)
-    rank, world = 0, 1
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    fixed = {key: value for key, value in asdict(options).items() if key != 'overwrite'}
-    told = {} if options.dry_run else refiner.settings()
-    settings = {'refiner': told, 'options': fixed, 'set': fingerprint(source)}
-    journal = Journal(out, settings, rank)
-    check_out(source, out, journal, options.overwrite)
-    photos = list(source.photos())
-    done = journal.read()
-    if world > 1:
-        torch.distributed.barrier()
-    journal.open()
-    todo = [photo for photo in photos if photo.key not in done][rank::world]
-    faults = _run(refiner, source, todo, options, journal, console, len(done))
-    journal.close()
-    if world > 1:
-        gathered = [None] * world
-        torch.distributed.all_gather_object(gathered, faults)
-        faults = {name: text for part in gathered for name, text in part.items()}
-    done = journal.read()
-    result = AnnotationReport(source.name, faults=faults)
-    for photo in photos:
-        result.objects += done.get(photo.key, [])
-    if rank == 0:
-        changes = {item.key: item.geometry for item in result.objects if item.geometry is not None}
-        result.simplified = source.write(out, changes, options.simplify)
-        if true is not None:
-            result.scores = scores(source, true, changes)
-        if report is not None:
-            write_report(report, source, result)
-    if world > 1:
-        torch.distributed.barrier()
-    if rank == 0 and not faults:
-        journal.remove()
-    return result
-
-
-def _run(
-    refiner, source, todo, options, journal: Journal, console: Console, done: int
-) -> dict[str, str]:
-    """Refine photos one after the other, reading ahead by one. Returns those that failed."""
-    live = console.is_terminal and journal.rank == 0
-    faults: dict[str, str] = {}
-    columns = (
-        TextColumn('refining'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn('{task.description}'),
+    told = {} if options.get('dry_run') else refiner.settings()
+    run = AnnotationRun(
+        told,
+        annotations,
+        out=out,
+        images=images,
+        report=report,
+        truth=truth,
+        console=console,
+        **options,
     )
+    run.take(refined_photos(refiner, run.source, run.todo, run.options))
+    return run.finish()
 
-    def failed(photo: Photo, error: Exception) -> None:
+
+class AnnotationRun:
+    """A run over a set, whoever does the work: what is left to do, and what becomes of it.
+
+    Args:
+        settings: Those of the refiner, which a result depends on.
+        annotations, out, images, report, truth, console, options: See
+            :func:`refine_annotations`.
+
+    Attributes:
+        source: The set.
+        todo: Its photos that are left to this process.
+        options: How they are refined.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        annotations: str | os.PathLike,
+        *,
+        out: str | os.PathLike,
+        images: str | os.PathLike | None = None,
+        report: str | os.PathLike | None = None,
+        truth: str | os.PathLike | None = None,
+        console: Console | None = None,
+        **options: Any,
+    ) -> None:
+        try:
+            self.options = AnnotationOptions(**options)
+        except TypeError as error:
+            if isinstance(error, InvalidTypeError):
+                raise
+            names = ', '.join(AnnotationOptions.__dataclass_fields__)
+            raise InvalidTypeError(f'options are {names}: {error}.') from error
+        self.source = open_annotations(annotations, images)
+        self._true = None if truth is None else open_annotations(truth, images)
+        self._out, self._page = Path(out), report
+        self._console = console or Console(quiet=True)
+        self._rank, self._world = 0, 1
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            self._rank = torch.distributed.get_rank()
+            self._world = torch.distributed.get_world_size()
+        fixed = {key: value for key, value in asdict(self.options).items() if key != 'overwrite'}
+        known = {'refiner': settings, 'options': fixed, 'set': fingerprint(self.source)}
+        self._journal = Journal(self._out, known, self._rank)
+        check_out(self.source, self._out, self._journal, self.options.overwrite)
+        self._photos = list(self.source.photos())
+        done = self._journal.read()
+        if self._world > 1:  # nobody writes before all have read
+            torch.distributed.barrier()
+        left = [photo for photo in self._photos if photo.key not in done]
+        self.todo = left[self._rank :: self._world]
+        self._done = len(self._photos) - len(left)
+        self._faults: dict[str, str] = {}
+
+    def take(self, results: Iterable[tuple[Photo, list[ObjectResult] | Exception]]) -> None:
+        """Note what becomes of photos, and tell it.
+
+        Args:
+            results: (photo, what became of its objects, or why it failed), as they come.
+        """
+        columns = (
+            TextColumn('refining'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn('{task.description}'),
+        )
+        live = self._console.is_terminal and not self._rank
+        self._journal.open()
+        try:
+            with Progress(*columns, console=self._console, disable=not live) as bar:
+                total = self._done + len(self.todo)
+                task = bar.add_task('', total=total, completed=self._done)
+                for photo, found in results:
+                    self._note(photo, found)
+                    bar.update(task, advance=1, description=escape(photo.file))
+        finally:
+            self._journal.close()
+
+    def _note(self, photo: Photo, found: list[ObjectResult] | Exception) -> None:
         name = photo.file or photo.key
-        faults[photo.key] = sentence = f'{name}: {one_line(error)}'
-        console.print(f'[red]failed[/] {escape(sentence)}', highlight=False)
+        if isinstance(found, Exception):
+            self._faults[photo.key] = sentence = f'{name}: {one_line(found)}'
+            self._console.print(f'[red]failed[/] {escape(sentence)}', highlight=False)
+            return
+        self._journal.add(photo.key, found)
+        for item in found:
+            if item.status == 'failed':
+                sentence = f'{escape(photo.file)} {escape(item.key)}: {escape(item.reason)}'
+                self._console.print(f'[red]failed[/] {sentence}', highlight=False)
 
-    with (
-        ThreadPoolExecutor(1) as reader,
-        Progress(*columns, console=console, disable=not live) as bar,
-    ):
-        task = bar.add_task('', total=done + len(todo), completed=done)
-        coming: Future | None = reader.submit(source.image, todo[0]) if todo else None
-        for index, photo in enumerate(todo):
-            bar.update(task, description=escape(photo.file))
-            reading = coming
-            if index + 1 < len(todo):
-                coming = reader.submit(source.image, todo[index + 1])
+    def finish(self) -> AnnotationReport:
+        """Write the result, and tell what became of every object."""
+        faults = self._faults
+        if self._world > 1:
+            gathered = [None] * self._world
+            torch.distributed.all_gather_object(gathered, faults)
+            faults = {name: text for part in gathered for name, text in part.items()}
+        done = self._journal.read()
+        result = AnnotationReport(self.source.name, faults=faults)
+        for photo in self._photos:
+            result.objects += done.get(photo.key, [])
+        if self._rank == 0:
+            changes = {
+                item.key: item.geometry for item in result.objects if item.geometry is not None
+            }
+            result.simplified = self.source.write(self._out, changes, self.options.simplify)
+            if self._true is not None:
+                result.scores = scores(self.source, self._true, changes)
+            if self._page is not None:
+                write_report(self._page, self.source, result)
+        if self._world > 1:
+            torch.distributed.barrier()
+        if self._rank == 0 and not faults:
+            self._journal.remove()
+        return result
+
+
+def refined_photos(
+    refiner: MaskRefiner | None,
+    source: AnnotationSet,
+    photos: Sequence[Photo],
+    options: AnnotationOptions,
+) -> Iterator[tuple[Photo, list[ObjectResult] | Exception]]:
+    """Refine the objects of photos. While the network is at work on one, the next is read.
+
+    Args:
+        refiner: Does the work. None is enough for a dry run.
+        source: The set.
+        photos: Some of its photos.
+        options: How.
+
+    Yields:
+        (photo, what became of its objects, or why it failed).
+    """
+    with ThreadPoolExecutor(1) as reader:
+        coming: Future | None = None
+        for photo, following in zip(photos, [*photos[1:], None], strict=True):
+            reading = coming or reader.submit(source.image, photo)
+            coming = reader.submit(source.image, following) if following else None
             try:
-                if not photo.entries:  # nothing but faults
-                    results = [
+                if photo.entries:
+                    found = refine_photo(refiner, source, photo, reading.result(), options)
+                else:  # nothing but faults
+                    found = [
                         ObjectResult(photo.key, key, '', 'failed', text)
                         for key, text in photo.faults.items()
                     ]
-                else:
-                    results = refine_photo(refiner, source, photo, reading.result(), options)
             except Exception as error:  # decoders and networks raise whatever they like
-                failed(photo, error)
-            else:
-                journal.add(photo.key, results)
-                for item in results:
-                    if item.status == 'failed':
-                        console.print(
-                            f'[red]failed[/] {escape(photo.file)} {escape(item.key)}: '
-                            f'{escape(item.reason)}',
-                            highlight=False,
-                        )
-            bar.advance(task)
-    return faults
+                found = error
+            yield photo, found
