@@ -8,13 +8,14 @@ from .masks import ObjectMask
 from .objects import AnnotationOptions
 from .report import write_report
 from .results import AnnotationReport, ObjectResult
-from .run import refine_annotations
+from .run import AnnotationRun, refine_annotations, refined_photos
 from .truth import scores
 
 __all__ = [
     'FORMATS',
     'AnnotationOptions',
     'AnnotationReport',
+    'AnnotationRun',
     'AnnotationSet',
     'Entry',
     'FolderSet',
@@ -23,6 +24,7 @@ __all__ = [
     'Photo',
     'open_annotations',
     'refine_annotations',
+    'refined_photos',
     'scores',
     'write_report',
 ]

@@ -21,7 +21,7 @@ from mmseg_cascadepsp.models.refiner.zoo import (
 )
 
 from .inputs import read_inputs, read_photo
-from .ray_data import refine_files_with_ray
+from .ray_data import refine_annotations_with_ray, refine_files_with_ray
 from .refiner import Refiner
 from .results import draw_before_after, save_mask
 
@@ -46,6 +46,7 @@ __all__ = [
     'read_photo',
     'read_state_dict',
     'refine_annotations',
+    'refine_annotations_with_ray',
     'refine_file',
     'refine_files',
     'refine_files_with_ray',

@@ -31,6 +31,11 @@ examples:
   read everything, name what is broken, and write the set as it is:
     python tools/refine_annotations.py instances.json --images photos -o same.json --dry-run
 
+  several processes, or GPUs:
+    torchrun --nproc-per-node 2 tools/refine_annotations.py instances.json --images photos \\
+      -o refined.json
+    python tools/refine_annotations.py instances.json --images photos -o refined.json --ray 16
+
   scores before and after, where true outlines are known:
     python tools/refine_annotations.py instances.json --images photos -o refined.json \\
       --truth true.json
@@ -103,6 +108,13 @@ def build_parser() -> argparse.ArgumentParser:
         'small and have many objects, but it mends less of what an outline lacks (default: auto)',
     )
     refiner.add_argument('--L', type=int, default=900, metavar='N', help='see refine.py')
+    parser.add_argument(
+        '--ray',
+        type=int,
+        metavar='N',
+        help='N workers of a Ray cluster, that of RAY_ADDRESS or one on this machine; on GPUs '
+        'with --device cuda, one each',
+    )
     parser.add_argument('--overwrite', action='store_true', help='write over a result')
     return parser
 
@@ -119,32 +131,27 @@ def main(argv: list[str] | None = None) -> int:
     open_annotations(args.annotations, args.images)  # before a model is loaded or fetched
     names = ('simplify', 'overlap', 'max_change', 'min_sureness', 'min_gain', 'min_side')
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    options |= {
+        name: getattr(args, name)
+        for name in ('out', 'images', 'report', 'truth', 'dry_run', 'overwrite')
+    }
+    options['console'] = Console(stderr=True, soft_wrap=True)
+    names = ('model', 'checkpoint', 'device', 'precision', 'L', 'region')
+    refiner = {name: getattr(args, name) for name in names}
     rank = 0
     try:
-        rank, _ = apis.join_processes()
-        refiner = None
-        if not args.dry_run:
-            apis.keep_freed_memory()
-            refiner = apis.Refiner(
-                args.model,
-                args.checkpoint,
-                args.device,
-                args.precision,
-                L=args.L,
-                region=args.region,
+        if args.ray is not None:
+            gpus = int((args.device or '').startswith('cuda'))
+            report = apis.refine_annotations_with_ray(
+                refiner, args.annotations, workers=args.ray, gpus=gpus, **options
             )
-        report = refine_annotations(
-            refiner,
-            args.annotations,
-            out=args.out,
-            images=args.images,
-            report=args.report,
-            truth=args.truth,
-            console=Console(stderr=True, soft_wrap=True),
-            dry_run=args.dry_run,
-            overwrite=args.overwrite,
-            **options,
-        )
+        else:
+            rank, _ = apis.join_processes()
+            made = None
+            if not args.dry_run:
+                apis.keep_freed_memory()
+                made = apis.Refiner(**refiner)
+            report = refine_annotations(made, args.annotations, **options)
     except KeyboardInterrupt:
         print('interrupted; the same command goes on where it stopped.', file=sys.stderr)
         return 130

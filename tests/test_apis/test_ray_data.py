@@ -1,14 +1,24 @@
 """Refining on a Ray cluster of this machine."""
 
+import json
 import os
 import shutil
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
-from mmseg_cascadepsp.apis import Refiner, ray_data, refine_files, refine_files_with_ray
+from mmseg_cascadepsp.apis import (
+    Refiner,
+    ray_data,
+    refine_annotations,
+    refine_annotations_with_ray,
+    refine_files,
+    refine_files_with_ray,
+)
 from mmseg_cascadepsp.files import read_mask, write_image, write_png
 from tests.rounding import assert_same_labels
 
@@ -135,3 +145,65 @@ def test_workers_find_the_refiner_from_their_own_folder(tmp_path, monkeypatch):
     assert ray_data._everywhere(given) == found
     (tmp_path / 'lite').touch()  # a name is a name
     assert ray_data._everywhere({'model': 'lite', 'checkpoint': None})['model'] == 'lite'
+
+
+def write_annotations(folder, photo, mask, names):
+    """A COCO file of polygons and its photos."""
+    images, entries = [], []
+    for number, name in enumerate(names):
+        write_image(folder / 'photos' / f'{name}.png', np.roll(photo, 9 * number, axis=1))
+        size = {'height': mask.shape[0], 'width': mask.shape[1]}
+        images.append({'id': number, 'file_name': f'{name}.png', **size})
+        for shift in (0, 7):
+            rolled = np.ascontiguousarray(np.roll(mask, 9 * number + shift, axis=1), np.uint8)
+            rings = cv2.findContours(rolled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+            outline = [max(rings, key=len).ravel().tolist()]
+            entry = {'id': len(entries), 'image_id': number, 'category_id': 1}
+            entries.append({**entry, 'iscrowd': 0, 'segmentation': outline})
+    data = {'images': images, 'annotations': entries, 'categories': [{'id': 1, 'name': 'x'}]}
+    (folder / 'set.json').write_text(json.dumps(data))
+    return folder / 'set.json', folder / 'photos'
+
+
+class Mortal(ray_data._Annotator):
+    """Dies of one photo every time, and of another one the first time."""
+
+    def refine(self, key):
+        if key == '3' or (key == '1' and not self.died.exists()):
+            self.died.touch()
+            os._exit(1)
+        return super().refine(key)
+
+
+@pytest.mark.slow
+def test_annotations_by_two_workers(
+    cluster, tiny_config, tiny_checkpoint, tmp_path, photo, mask, monkeypatch
+):
+    pytest.importorskip('pycocotools')
+    pytest.importorskip('shapely')
+    path, photos = write_annotations(tmp_path, photo, mask, 'abcdef')
+    arguments = {'model': str(tiny_config), 'checkpoint': str(tiny_checkpoint), 'device': 'cpu'}
+    arguments |= {'precision': 'fp32', 'L': L}
+    options = {'images': photos, 'max_change': 1, 'min_sureness': 0, 'min_gain': 0}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker has: sums of another order round otherwise
+    whole, out = tmp_path / 'whole.json', tmp_path / 'out.json'
+    refine_annotations(Refiner(**arguments), path, out=whole, **options)
+    torch.set_num_threads(threads)
+    with monkeypatch.context() as patched:
+        cluster.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        patched.setattr(Mortal, 'died', tmp_path / 'died', raising=False)
+        patched.setattr(ray_data, '_Annotator', Mortal)
+        report = refine_annotations_with_ray(arguments, path, out=out, workers=2, **options)
+        assert list(report.faults) == ['3'] and len(report.objects) == 10
+    (tmp_path / 'photos/a.png').unlink()  # it is not looked at again
+    report = refine_annotations_with_ray(arguments, path, out=out, workers=1, **options)
+    assert not report.faults and len(report.of('refined')) >= 8
+    assert out.read_bytes() == whole.read_bytes() != path.read_bytes()
+    assert not (tmp_path / '.out.json.partial').exists()
+
+
+def test_annotations_without_ray(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    with pytest.raises(ImportError, match=r'refine_annotations_with_ray needs Ray: pip install'):
+        refine_annotations_with_ray({}, tmp_path, out=tmp_path / 'out', workers=2)
