@@ -216,7 +216,7 @@ def refined_photos(
     """
     with ThreadPoolExecutor(1) as reader:
         coming: Future | None = None
-        for photo, following in zip(photos, [*photos[1:], None], strict=True):
+        for photo, following in zip(photos, [*photos[1:], None], strict=False):
             reading = coming or reader.submit(source.image, photo)
             coming = reader.submit(source.image, following) if following else None
             try:

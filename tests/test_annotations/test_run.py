@@ -21,6 +21,7 @@ pytest.importorskip('pycocotools')
 pytest.importorskip('shapely')
 
 from mmseg_cascadepsp.annotations import AnnotationOptions, refine_annotations  # noqa: E402
+from mmseg_cascadepsp.annotations.coco import CocoSet  # noqa: E402
 from mmseg_cascadepsp.annotations.masks import cut_out, encode_rle  # noqa: E402
 from mmseg_cascadepsp.annotations.objects import probabilities  # noqa: E402
 from mmseg_cascadepsp.annotations.overlaps import give_way, settle_overlaps  # noqa: E402
@@ -233,7 +234,7 @@ class Stopping(ToyRefiner):
         self.network = Counting()
 
 
-def test_an_interrupted_run_goes_on(tmp_path):
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     path, images = coco(tmp_path)
     whole, out = tmp_path / 'whole.json', tmp_path / 'out.json'
     refine_annotations(ToyRefiner(), path, images=images, out=whole)
@@ -244,6 +245,10 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert len(lines) == 2 and not out.exists()  # its head and the first photo
     journal.write_bytes(journal.read_bytes() + lines[1][:50])  # killed while it wrote
     left = Stopping(100)
+    with monkeypatch.context() as full:  # all photos are done, and the result is not
+        full.setattr(CocoSet, 'write', lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            refine_annotations(left, path, images=images, out=out)
     report = refine_annotations(left, path, images=images, out=out)
     assert out.read_bytes() == whole.read_bytes() and len(report.objects) == 7
     assert not journal.parent.exists()
@@ -262,6 +267,19 @@ refine_annotations(
     ToyRefiner(), sys.argv[1], images=sys.argv[2], out=sys.argv[3], report=sys.argv[4]
 )
 """
+
+
+def _many(folder, photos):
+    """A set of so many photos, of four objects each."""
+    path, images = coco(folder)
+    data = json.loads(path.read_text())
+    known, entries = data['images'], data['annotations'][:4]
+    data['images'] = [{**known[n % 2], 'id': n} for n in range(photos)]
+    data['annotations'] = [
+        {**entries[n % 4], 'id': n, 'image_id': n // 4} for n in range(4 * photos)
+    ]
+    path.write_text(json.dumps(data))
+    return path, images
 
 
 def _start(arguments):
@@ -284,14 +302,7 @@ def _start(arguments):
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
     """KILLS=50 does it as often as a release asks for."""
-    path, images = coco(tmp_path)
-    data = json.loads(path.read_text())
-    photos, entries = data['images'], data['annotations'][:4]
-    data['images'] = [{**photos[n % 2], 'id': n} for n in range(60)]
-    data['annotations'] = [
-        {**entries[n % 4], 'id': n, 'image_id': n // 4} for n in range(4 * len(data['images']))
-    ]
-    path.write_text(json.dumps(data))
+    path, images = _many(tmp_path, 60)
     whole, out = tmp_path / 'whole.json', tmp_path / 'out.json'
     start = time.perf_counter()
     assert _start([path, images, whole, tmp_path / 'whole.html']).wait() == 0
@@ -320,20 +331,26 @@ def test_killed_at_random_moments(tmp_path):
 
 
 SHARED = """
-import sys
+import os, signal, sys
 from mmseg_cascadepsp.files.folder_run import join_processes
 rank, world = join_processes()
 assert world == 2
 from sets import ToyRefiner
-from mmseg_cascadepsp.annotations import refine_annotations
+from mmseg_cascadepsp.annotations import journal, refine_annotations
+add = journal.Journal.add
+def dying(self, *what):
+    add(self, *what)
+    if rank and sys.argv[4] == 'die':
+        os.kill(os.getpid(), signal.SIGKILL)
+journal.Journal.add = dying
 report = refine_annotations(ToyRefiner(), sys.argv[1], images=sys.argv[2], out=sys.argv[3])
-assert len(report.objects) == 7, report
+assert len(report.objects) == 4 * 8, report
 """
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_photos(tmp_path):
-    path, images = coco(tmp_path)
+def test_two_processes_share_the_photos_and_one_may_die(tmp_path):
+    path, images = _many(tmp_path, 8)
     whole, out = tmp_path / 'whole.json', tmp_path / 'out.json'
     refine_annotations(ToyRefiner(), path, images=images, out=whole)
     script = tmp_path / 'script.py'
@@ -342,7 +359,14 @@ def test_two_processes_share_the_photos(tmp_path):
     command += ['--nproc-per-node', '2', script, path, images, out]
     path = f'{ROOT}:{Path(__file__).parent}'
     environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
-    subprocess.run(list(map(str, command)), check=True, env=environment, cwd=ROOT, timeout=300)
+
+    def run(how):
+        whole_command = [*map(str, command), how]
+        return subprocess.run(whole_command, env=environment, cwd=ROOT, timeout=300).returncode
+
+    assert run('die') != 0 and not out.exists()
+    assert len((tmp_path / '.out.json.partial/1.jsonl').read_bytes().splitlines()) == 2
+    assert run('live') == 0
     assert out.read_bytes() == whole.read_bytes()
     assert not (tmp_path / '.out.json.partial').exists()
 
