@@ -8,7 +8,12 @@ import torch
 
 from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, refine_regions
 from mmseg_cascadepsp.cascade.changes import Change, change_of, sureness_of, without_specks
-from mmseg_cascadepsp.cascade.regions import MIN_SIDE, are_small, object_regions
+from mmseg_cascadepsp.cascade.regions import (
+    MIN_SIDE,
+    SHARE_OF_MANY,
+    are_small,
+    object_regions,
+)
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
 
@@ -16,11 +21,6 @@ from .base import AnnotationSet, Entry, Photo
 from .masks import ObjectMask, cut_out, encode_rle, union
 from .overlaps import give_way, settle_overlaps
 from .results import ObjectResult
-
-#: In photos larger than the network sees, regions are looked at where the longest is at most this
-#: share of the photo's longer side: more than ``cascade.refine`` has for one object, which costs
-#: the whole photo once. A set would pay that for every object.
-SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def _components(mask: ObjectMask, size: tuple[int, int], settings) -> tuple[list
     whole = mask.whole(size)
     boxes = [] if settings.region == 'photo' else object_regions(whole)
     regions = bool(boxes) and (
-        settings.region == 'object' or are_small(boxes, size, settings.L, SHARE)
+        settings.region == 'object' or are_small(boxes, size, settings.L, SHARE_OF_MANY)
     )
     if not regions:
         boxes = [Box(0, 0, *size)]
@@ -96,7 +96,7 @@ def probabilities(
     """Refine the objects of a photo, each in its own region or regions, in batches.
 
     The regions are those of :func:`mmseg_cascadepsp.cascade.refine`, by the setting ``region``,
-    which ``'auto'`` takes for objects of up to :data:`SHARE` of the photo.
+    which ``'auto'`` takes for objects of up to ``SHARE_OF_MANY`` of the photo.
 
     Args:
         refiner: Does the work.

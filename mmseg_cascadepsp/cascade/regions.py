@@ -9,8 +9,10 @@ from .geometry import Box
 PADDING = 0.5
 #: Pixels that a region grows by at least on each side.
 MIN_MARGIN = 4
-#: Regions are looked at where the longest is at most this share of the photo's longer side.
-SHARE = 0.25
+#: Regions are looked at where the longest is at most this share of the photo's longer side. Larger
+#: objects are mended further where the whole photo is seen. A single object pays for that once,
+#: the many objects of a set each time: they have regions up to the second share.
+SHARE, SHARE_OF_MANY = 0.25, 0.5
 #: More parts than this are speckles of one object, which is looked at as a whole.
 MAX_REGIONS = 16
 #: Longer side that smaller regions are enlarged to.
