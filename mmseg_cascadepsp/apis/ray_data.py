@@ -15,6 +15,7 @@ from mmseg_cascadepsp.annotations import (
     refined_photos,
 )
 from mmseg_cascadepsp.cascade import CascadeSettings
+from mmseg_cascadepsp.compat.memory import keep_few_kernels
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingPackageError, one_line
 from mmseg_cascadepsp.files.folder_run import Report, check_run, process_pair, run_settings
 from mmseg_cascadepsp.files.pairs import Pair, find_pairs
@@ -112,6 +113,7 @@ class _Annotator:
     """Lives in a process of the cluster and holds one refiner and the set."""
 
     def __init__(self, refiner: Mapping[str, Any], paths: tuple, options: AnnotationOptions):
+        keep_few_kernels()
         self.refiner, self.options = Refiner(**refiner), options
         self.source = open_annotations(*paths)
         self.photos = {photo.key: photo for photo in self.source.photos()}

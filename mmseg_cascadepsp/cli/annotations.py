@@ -127,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from mmseg_cascadepsp import apis
     from mmseg_cascadepsp.annotations import open_annotations, refine_annotations
+    from mmseg_cascadepsp.compat.memory import keep_few_kernels
 
     open_annotations(args.annotations, args.images)  # before a model is loaded or fetched
     names = ('simplify', 'overlap', 'max_change', 'min_sureness', 'min_gain', 'min_side')
@@ -150,6 +151,7 @@ def main(argv: list[str] | None = None) -> int:
             made = None
             if not args.dry_run:
                 apis.keep_freed_memory()
+                keep_few_kernels()
                 made = apis.Refiner(**refiner)
             report = refine_annotations(made, args.annotations, **options)
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """Reusing the memory of freed tensors, and giving it back."""
 
 import ctypes
+import os
 import platform
 
 
@@ -24,6 +25,25 @@ def keep_freed_memory() -> bool:
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in malloc.h
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(mmap_threshold, 2**30) and mallopt(trim_threshold, 2**31 - 1))
+
+
+def keep_few_kernels(count: int = 32) -> None:
+    """Keep the kernels of fewer shapes, for programs that see regions of every size on a CPU.
+
+    oneDNN, which runs PyTorch's convolutions, keeps 1,024 of them. The freed memory of large
+    arrays falls to pieces between them, so the process grows with every new shape. Call it before
+    the first convolution. ``ONEDNN_PRIMITIVE_CACHE_CAPACITY`` stays as it is where it is set.
+
+    Args:
+        count: Kernels that are kept.
+
+    Example:
+        >>> import os
+        >>> keep_few_kernels()
+        >>> int(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY']) > 0
+        True
+    """
+    os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', str(count))
 
 
 def give_back_memory() -> bool:

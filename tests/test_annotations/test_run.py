@@ -371,6 +371,70 @@ def test_two_processes_share_the_photos_and_one_may_die(tmp_path):
     assert not (tmp_path / '.out.json.partial').exists()
 
 
+MEMORY = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from PIL import Image
+from sets import SameColour, ToyRefiner, coarse, disc
+from mmseg_cascadepsp.annotations import journal, refine_annotations
+from mmseg_cascadepsp.compat.memory import keep_few_kernels, keep_freed_memory
+
+class Convolving(SameColour):
+    convs = [torch.nn.Conv2d(3, 3 + n, 3, padding=1) for n in range(24)]
+
+    def for_image(self, image):
+        passes = super().for_image(image)
+
+        def run(masks, strides):
+            x = masks
+            for conv in self.convs:  # as many as a network has
+                x = conv(x)[:, :3]
+            return passes(masks, strides)
+
+        return run
+
+
+folder, size, rng = Path(sys.argv[1]), (400, 560), np.random.default_rng(0)
+for name in 'photos', 'labels':
+    (folder / name).mkdir()
+for number in range(60):
+    image, labels = np.full((*size, 3), 20, np.uint8), np.zeros(size, np.uint8)
+    for value in range(1, 3):
+        y, x, radius = rng.integers(80, 320), rng.integers(80, 480), rng.integers(10, 100)
+        mask = disc(y, x, radius, size)
+        image[mask] = rng.integers(60, 255, 3)
+        labels[coarse(mask)] = value
+    Image.fromarray(image).save(folder / 'photos' / f'{number}.png')
+    Image.fromarray(labels).save(folder / 'labels' / f'{number}.png')
+keep_freed_memory()
+if sys.argv[2] == 'few':
+    keep_few_kernels()
+add = journal.Journal.add
+def noted(self, *what):
+    add(self, *what)
+    print(int(Path('/proc/self/statm').read_text().split()[1]) * 4096 / 2**20, flush=True)
+journal.Journal.add = noted
+refiner = ToyRefiner(Convolving())
+refiner.cascade = refiner.cascade.replace(L=208)
+refine_annotations(
+    refiner, folder / 'labels', images=folder / 'photos', out=folder / 'out', report=folder / 'r'
+)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='Linux tells it there')
+def test_memory_is_flat_over_the_run(tmp_path):
+    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}'}
+    command = [sys.executable, '-W', 'ignore', '-c', MEMORY, str(tmp_path), 'few']
+    run = subprocess.run(command, check=True, env=environment, cwd=ROOT, stdout=subprocess.PIPE)
+    pages = [float(line) for line in run.stdout.split()]  # of the process, in MB
+    assert len(pages) == 60
+    assert np.mean(pages[50:]) < np.mean(pages[10:20]) + 40, pages
+
+
 def test_scores_against_a_truth(tmp_path):
     path, images = coco(tmp_path)
     data = json.loads(path.read_text())
