@@ -1,6 +1,5 @@
 """What a Python user holds: the refiner, runs over files, and weights by name."""
 
-from mmseg_cascadepsp.annotations import refine_annotations
 from mmseg_cascadepsp.compat.memory import keep_freed_memory
 from mmseg_cascadepsp.files.folder_run import Report, join_processes, refine_files
 from mmseg_cascadepsp.files.large import refine_file
@@ -45,7 +44,6 @@ __all__ = [
     'read_inputs',
     'read_photo',
     'read_state_dict',
-    'refine_annotations',
     'refine_file',
     'refine_files',
     'refine_files_with_ray',
