@@ -33,6 +33,7 @@ from mmseg_cascadepsp.files.writing import encode_png
 from mmseg_cascadepsp.version import __version__
 
 from . import missing
+from .batches import Kind
 from .forms import ARGUMENTS, PhotoForm, RefineForm, SemanticForm
 from .jobs import Job, JobQueue
 
@@ -148,23 +149,27 @@ def create_app(
     ):
         app.add_exception_handler(kind, _problem)
 
-    def chosen(form: PhotoForm) -> Refiner:
+    def chosen(form: PhotoForm) -> tuple[Refiner, Kind]:
         name = form.model if form.model is not None else next(iter(models))
         if name not in models:
             raise InvalidValueError(
                 f'model must be one of {", ".join(map(repr, models))}, got {name!r}.'
             )
-        return models[name].with_settings(**form.changes())
+        refiner = models[name].with_settings(**form.changes())
+        return refiner, Kind(name, refiner.cascade, refiner.network.device)
 
     async def answer(
-        request: Request, uploads: Mapping[str, UploadFile], call: Callable[..., Response]
+        request: Request,
+        uploads: Mapping[str, UploadFile],
+        kind: Kind,
+        call: Callable[..., Response],
     ) -> Response:
         with tempfile.TemporaryDirectory(prefix='mmseg-cascadepsp-') as folder:
             request.state.folder = folder + os.sep
             # Named by the server: what a client calls its file is not looked at.
             paths = {name: Path(folder, name) for name in uploads}
             await run_in_threadpool(_keep, uploads, paths, limits)
-            job = queue.submit(lambda job: call(job, **paths))
+            job = queue.submit(lambda job: call(job, **paths), kind)
             response = await _ended(request, job)
         if job.warnings:
             told = [_without_folder(text, request) for text in job.warnings]
@@ -184,7 +189,7 @@ def create_app(
     async def refine(
         request: Request, form: Annotated[RefineForm, Form(media_type='multipart/form-data')]
     ) -> Response:
-        refiner, reading = chosen(form), form.reading()
+        (refiner, kind), reading = chosen(form), form.reading()
         output = form.output or ('rle' if _wants_json(request) else 'mask')
 
         def call(job: Job, image: Path, mask: Path) -> Response:
@@ -195,13 +200,13 @@ def create_app(
             refined = refined > 255 * form.threshold
             return _json(_run_lengths(refined)) if output == 'rle' else _png(refined)
 
-        return await answer(request, {'image': form.image, 'mask': form.mask}, call)
+        return await answer(request, {'image': form.image, 'mask': form.mask}, kind, call)
 
     @app.post('/v1/refine_semantic', summary='Refine a label map', **_ANSWERS)
     async def refine_semantic(
         request: Request, form: Annotated[SemanticForm, Form(media_type='multipart/form-data')]
     ) -> Response:
-        refiner, arguments = chosen(form), form.arguments()
+        (refiner, kind), arguments = chosen(form), form.arguments()
         output = form.output or ('rle' if _wants_json(request) else 'labels')
 
         def call(job: Job, image: Path, labels: Path) -> Response:
@@ -212,7 +217,8 @@ def create_app(
             parts = [{'id': int(i), **_run_lengths(refined == i)} for i in np.unique(refined)]
             return _json({'classes': parts})
 
-        return await answer(request, {'image': form.image, 'labels': form.labels}, call)
+        uploads = {'image': form.image, 'labels': form.labels}
+        return await answer(request, uploads, kind, call)
 
     return app
 

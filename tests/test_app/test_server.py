@@ -374,7 +374,7 @@ def test_a_client_that_goes_away_stops_its_refinement(queue):
         wait_until(lambda: len(network.passes) == 4)  # in its first crop
         clients[1].sendall(request)
         wait_until(lambda: queue.waiting() == 1)
-        running_job = queue._running
+        (running_job,) = queue._running
         for client in clients:
             client.close()
         wait_until(lambda: queue.waiting() == 0)
