@@ -15,9 +15,9 @@ from mmseg_cascadepsp.cascade import CascadeSettings, Network, Passes
 
 #: Most requests that run together.
 MOST = 4
-#: Pixels that the network sees at once of requests that run together. On CPUs a batch of larger
-#: pictures takes as long as one after the other, or longer.
-CPU_PIXELS, GPU_PIXELS = MOST * 256**2, MOST * 900**2
+#: Largest ``L`` of requests that run together. On CPUs a batch of larger pictures takes as long as
+#: one after the other, or longer. On GPUs it bounds the memory.
+CPU_L, GPU_L = 256, 900
 
 
 class Kind(NamedTuple):
@@ -42,8 +42,7 @@ class Kind(NamedTuple):
     @property
     def room(self) -> int:
         """How many may run together."""
-        pixels = CPU_PIXELS if self.device.type == 'cpu' else GPU_PIXELS
-        return max(1, min(MOST, pixels // self.settings.L**2))
+        return MOST if self.settings.L <= (CPU_L if self.device.type == 'cpu' else GPU_L) else 1
 
 
 @dataclass(eq=False)
