@@ -10,7 +10,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -256,13 +256,29 @@ def is_unknown_tiff(path: str | os.PathLike) -> bool:
     return False
 
 
+def _has_notes_at_its_end(path: str | os.PathLike) -> bool:
+    """Whether a PNG has anything behind its pixels, such as its EXIF orientation."""
+    with open(path, 'rb') as file:
+        file.seek(8)
+        behind = False
+        while (head := file.read(8)) and head[4:] != b'IEND':
+            if behind and head[4:] != b'IDAT':
+                return True
+            behind = head[4:] == b'IDAT'
+            file.seek(int.from_bytes(head[:4], 'big') + 4, os.SEEK_CUR)
+    return False
+
+
 def header_of(path: str | os.PathLike) -> tuple[tuple[int, int], int] | None:
     """``(H, W)`` as it is stored, and EXIF orientation; None where Pillow does not know them."""
     try:
         if Path(path).suffix.lower() == '.npy':
             return open_npy(Path(path)).shape[:2], 1
         with open_header(path) as picture:
-            size, turn = picture.size[::-1], picture.getexif().get(ORIENTATION, 1)
+            size, notes = picture.size[::-1], picture.getexif
+            if picture.format == 'PNG' and not _has_notes_at_its_end(path):
+                notes = partial(Image.Image.getexif, picture)  # PNG's own unpacks the pixels
+            turn = notes().get(ORIENTATION, 1)
             if picture.format == 'TIFF':  # whose size is that of the turned picture
                 size = picture.tag_v2[257], picture.tag_v2[256]
             return size, turn

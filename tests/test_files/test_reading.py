@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MaskValuesError
 from mmseg_cascadepsp.files import (
@@ -564,3 +564,19 @@ def test_a_png_whose_pixels_fail_their_checksum_is_refused(tmp_path):
         except Exception:
             pass
     assert taken
+
+
+@pytest.mark.parametrize('place', ['before', 'behind', 'none'])
+def test_the_orientation_of_a_png_is_told_without_its_pixels(tmp_path, monkeypatch, place):
+    content = turned(tmp_path / 'photo.png', PHOTO, 6).read_bytes()
+    start = content.index(b'eXIf') - 4
+    stop = start + 12 + int.from_bytes(content[start : start + 4], 'big')
+    chunk, rest = content[start:stop], content[:start] + content[stop:]
+    where = {'before': start, 'behind': rest.index(b'IEND') - 4}.get(place, len(rest))
+    path = tmp_path / 'moved.png'
+    path.write_bytes(rest[:where] + chunk + rest[where:])
+    expected = Image.open(path).getexif().get(0x0112, 1)
+    assert expected == (1 if place == 'none' else 6)
+    if place != 'behind':
+        monkeypatch.setattr(ImageFile.ImageFile, 'load', lambda self: pytest.fail('unpacked'))
+    assert opening.header_of(path) == (PHOTO.shape[:2], expected)
