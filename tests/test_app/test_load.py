@@ -79,6 +79,11 @@ class Server:
         status = Path(f'/proc/{self.process.pid}/status').read_text()
         return int(re.search(r'VmRSS:\s+(\d+)', status)[1]) / 1024
 
+    def peak(self):
+        """Megabytes that it had at most."""
+        status = Path(f'/proc/{self.process.pid}/status').read_text()
+        return int(re.search(r'VmHWM:\s+(\d+)', status)[1]) / 1024
+
     def seconds(self):
         """Processor time that it has taken."""
         fields = Path(f'/proc/{self.process.pid}/stat').read_text().rpartition(')')[2].split()
