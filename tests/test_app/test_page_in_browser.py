@@ -258,7 +258,7 @@ def test_a_photo_of_24_megapixels(sample, tmp_path, refiner, tiny_config, tiny_c
     """By the command, in a process of its own."""
     photo = tmp_path / 'large.jpg'
     Image.fromarray(np.tile(sample.image, (10, 10, 1))).save(photo)
-    mask = cv2.circle(np.zeros((4000, 6000), np.uint8), (3000, 2000), 700, 1, -1) > 0
+    mask = cv2.circle(np.zeros((4000, 6000), np.uint8), (3000, 2000), 550, 1, -1) > 0
     server = test_load.Server(
         *('--model', str(tiny_config), '--checkpoint', str(tiny_checkpoint)),
         *('--device', 'cpu', '--precision', 'fp32'),
