@@ -53,6 +53,8 @@ PROBLEM = 'application/problem+json'
 LOOK = 0.1
 #: Status of a request whose client has gone away, as nginx logs it.
 CLIENT_GONE = 499
+#: Seconds that the next piece of a request may take.
+PATIENCE = 60
 #: More connections at once are refused.
 MAX_CONNECTIONS = 512
 
@@ -138,6 +140,7 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.state.queue = queue
     app.add_middleware(_BodyLimit, max_bytes=limits.max_bytes)
     for kind in (
         UserError,
@@ -249,7 +252,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: FastAPI, listener: socket.socket, root_path: str = '') -> None:
-    """Answer requests until the process is asked to end.
+    """Answer requests until the process is asked to end. Those that wait or run then are given up:
+    their clients are asked to come back.
 
     Args:
         app: What :func:`create_app` made.
@@ -267,13 +271,23 @@ def serve(app: FastAPI, listener: socket.socket, root_path: str = '') -> None:
         root_path=root_path,
         log_level='warning',
         limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=2,  # seconds, for answers and open pages
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Gives up all refinements before it waits for the answers."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await run_in_threadpool(self.config.app.state.queue.close)
+        await super().shutdown(sockets)
 
 
 class _BodyLimit:
-    """Refuses requests to /v1 of more than ``max_bytes``, as soon as they are."""
+    """Refuses requests to /v1 of more than ``max_bytes``, as soon as they are, and those that do
+    not come.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app, self.max_bytes = app, max_bytes
@@ -284,19 +298,35 @@ class _BodyLimit:
             return
         declared = dict(scope['headers']).get(b'content-length', b'')
         came, wanted = 0, int(declared) if declared.isdigit() else 0
+        whole = False
+
+        async def next_piece() -> Message:
+            nonlocal whole
+            if whole:  # what comes now is that the client goes away
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), PATIENCE)
+            except asyncio.TimeoutError:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    f'nothing more of the request came for {PATIENCE} seconds.',
+                    {'Connection': 'close'},
+                ) from None
+            whole = not message.get('more_body')
+            return message
 
         async def counted() -> Message:
             nonlocal came
             too_large = wanted > self.max_bytes
             if not too_large:
-                message = await receive()
+                message = await next_piece()
                 came += len(message.get('body', b''))
                 too_large = came > self.max_bytes
             if not too_large:
                 return message
             # A client that sends all before it listens gets its answer, too, within reason.
             while wanted <= 2 * self.max_bytes and came <= 2 * self.max_bytes:
-                message = await receive()
+                message = await next_piece()
                 came += len(message.get('body', b''))
                 if not message.get('more_body'):
                     break
