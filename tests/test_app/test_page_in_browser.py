@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip('gradio')
-pytest.importorskip('selenium')
+Keys = pytest.importorskip('selenium.webdriver.common.keys').Keys
 
 from mmseg_cascadepsp.apis import Refiner  # noqa: E402
 from mmseg_cascadepsp.app import work  # noqa: E402
@@ -267,6 +267,10 @@ def test_a_photo_of_24_megapixels(sample, tmp_path, refiner, tiny_config, tiny_c
     give(browser, photo, write(tmp_path, mask=mask))
     wait_for(lambda: browser.find('#understood img'))
     browser.requests()
+    browser.click('#settings button')
+    number = wait_for(lambda: browser.find('#L input[type=number]'))
+    number.send_keys(Keys.CONTROL, 'a')
+    number.send_keys('300', Keys.TAB)
     told, before = set(), browser.text('#status')
     browser.click('#refine')
     wait_for(
@@ -280,10 +284,27 @@ def test_a_photo_of_24_megapixels(sample, tmp_path, refiner, tiny_config, tiny_c
         '.map(i => Math.max(i.naturalWidth, i.naturalHeight))'
     )
     assert max(sizes) <= work.SHOWN_SIDE
-    expected = refiner.refine(photo, mask)
+    expected = refiner.refine(photo, mask, L=300)
     np.testing.assert_array_equal(pixels(browser.download('mask')) > 127, expected > 127)
     assert expected.shape == mask.shape and 0 < (expected > 127).mean() < 1
     browser.close()
     print(f'peak {server.peak():.0f} MB')
     server.process.terminate()
     assert server.process.wait(30) == 143
+
+
+@pytest.mark.skipif('PAGE_PICTURES' not in os.environ, reason='PAGE_PICTURES=FOLDER')
+@pytest.mark.parametrize('size', [(1400, 1000), (420, 900)])
+def test_pictures_of_the_page(size, tmp_path):
+    name = 'page.png' if size[0] > 1000 else 'page_narrow.png'
+    with JobQueue(4) as queue:
+        server = Server(app_of({'lite': Refiner('lite')}, queue))
+        browser = Browser(server.url, tmp_path, size)
+        browser.click('#examples button')
+        wait_for(lambda: browser.find('#understood img'))
+        assert 'Refined' in browser.refine()
+        browser.picture(tmp_path / name)
+        browser.close()
+        server.stop()
+    picture = Image.open(tmp_path / name).convert('RGB').quantize(192)
+    picture.save(Path(os.environ['PAGE_PICTURES'], name), optimize=True)
