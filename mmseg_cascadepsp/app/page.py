@@ -225,7 +225,7 @@ class Page:
             self.cancel = gr.Button('Cancel', variant='stop', visible=False, elem_id='cancel')
         self.note = gr.HTML(elem_id='note')
         self.understood = gr.Image(
-            label='so the mask is understood',
+            label='how the mask is understood',
             interactive=False,
             visible=False,
             height=240,
