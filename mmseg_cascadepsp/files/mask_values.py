@@ -278,9 +278,13 @@ def meaning_of(
     room = OVERSHOOT if seen.floats else 0
     full = next((full for full in (1, 255, 65535) if high <= full * (1 + room)), None)
     if full is None or not low >= -full * room:  # NaN, too
+        hint = ''
+        if distinct is not None and low < 0:
+            low, high = distinct[[0, -1]]
+            hint = f'; where {low} is void, say ignore={low} (--ignore {low})'
         raise MaskValuesError(
             f'{name} holds values from {low} to {high}; expected a mask of 0/255, 0/1, fractions '
-            'from 0 to 1, or 0 to 65535.'
+            f'from 0 to 1, or 0 to 65535{hint}.'
         )
     meaning = Meaning(full, ignore=ignore)
     if full == 1 or reading.mask_values == 'soft':

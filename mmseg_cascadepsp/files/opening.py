@@ -24,7 +24,7 @@ from mmseg_cascadepsp.errors import (
     MissingFileError,
 )
 
-from .sources import NODATA_TAG, nodata_of, open_npy, open_source
+from .sources import NODATA_TAG, check_white, nodata_of, open_npy, open_source
 from .values import to_uint8
 
 SUFFIXES = {
@@ -60,6 +60,8 @@ UNTURN = {
 """How to undo an orientation."""
 WIDE = 'mmseg_cascadepsp_wide'
 """In ``info`` of an opened picture: whether its file holds 16 bits."""
+BANDS = 'mmseg_cascadepsp_bands'
+"""In ``info`` of an opened picture: how many bands are neither its colours nor transparency."""
 NODATA = 'mmseg_cascadepsp_nodata'
 """In ``info`` of an opened picture: the value that GDAL says is no data, or None."""
 
@@ -115,27 +117,36 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
             )
             # Pillow drops the low bytes of colours itself.
             wide = ';16' in str(picture.tile) or max(tags.get(258, (8,))) == 16
-            planes, nodata = tags.get(284) == 2, nodata_of(tags.get(NODATA_TAG))
+            turn = picture.getexif().get(ORIENTATION, 1)
             if tags:
                 _check_segments(tags)
-            turn = picture.getexif().get(ORIENTATION, 1)
-            picture.load()
+                check_white(tags.get(262), np.dtype(_KINDS.get(max(tags.get(339, (1,))), 'u1')))
+            own = bool(tags) and _is_misread(tags)
+            if not own:
+                picture.load()
             undo = UNTURN.get(turn) if turn != picture.getexif().get(ORIENTATION, 1) else None
             if picture.format == 'PNG':
                 _check_png(path, picture)
-            if wide and len(picture.getbands()) > 2 and (planes or _is_black(picture)):
-                picture, wide = _wide_colours(path, picture, planes)
+            if own or (wide and len(picture.getbands()) > 2 and _is_black(picture)):
+                picture, wide = _own_reading(path, picture, own)
                 picture.getexif()[ORIENTATION], undo = turn, None  # as they are stored
+                white_is_zero = False
             if exif != 'ignore':
                 turned = ImageOps.exif_transpose(picture)
             else:  # of TIFFs Pillow has turned the pixels itself
                 turned = picture.transpose(undo) if undo is not None else picture
             if white_is_zero:
                 turned = _like(Image.fromarray(65535 - np.asarray(turned)), picture)
-            turned.info |= {WIDE: wide, NODATA: nodata}
+            more = _more_bands(tags) if tags else 0
+            turned.info |= {WIDE: wide, NODATA: nodata_of(tags.get(NODATA_TAG)), BANDS: more}
             if picture is not turned:
                 turned.format = picture.format
     except UnidentifiedImageError:
+        if is_unknown_tiff(path):
+            raise FileError(
+                f'{path} is a TIFF of channels or values that are read by rows alone: refine it '
+                'to a file (refine_file, --windowed), or save it as RGB or grey.'
+            ) from None
         raise FileError(
             f'{path} is not an image that can be read ({path.stat().st_size} bytes); '
             f'expected {", ".join(_formats()[:-1])} or {_formats()[-1]}.'
@@ -149,6 +160,8 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
             f'{path} of {size} does not fit into the memory that is free; TIFF and .npy are read '
             'in little memory by rows (--windowed).'
         ) from error
+    except FileError:
+        raise
     except Exception as error:  # decoders raise whatever they stumble over
         raise FileError(
             f'{path} cannot be read as an image, it is truncated or damaged: {error}.'
@@ -165,23 +178,54 @@ def _is_black(picture: Image.Image) -> bool:
     return all(high == 0 for _, high in picture.convert('RGB').getextrema())
 
 
-def _wide_colours(path: Path, picture: Image.Image, planes: bool) -> tuple[Image.Image, bool]:
-    """Colours of 16 bits as of 8, and whether they need the 16. Pillow takes their high bytes,
-    which are zero where 8 bits are stored wide, and mixes planes up.
+_KINDS = {2: 'i1', 3: 'f4'}
+"""Kinds of numbers by TIFF's tag of them, where they are not unsigned."""
+
+
+def _is_misread(tags: Mapping) -> bool:
+    """Whether Pillow reads a TIFF wrongly: of planes other than RGB of 8 bits it takes the first
+    one or mixes them up, and signed values of 8 bits lose their sign.
     """
-    if planes:
+    bits, colours, samples = max(tags.get(258, (1,))), tags.get(262), tags.get(277, 1)
+    if bits == 8 and 2 in tags.get(339, (1,)):
+        return True
+    planes = tags.get(284) == 2 and (samples > 1 or tags.get(259, 1) == 1)
+    return planes and colours != 3 and (colours != 2 or bits > 8)
+
+
+def _more_bands(tags: Mapping) -> int:
+    """Bands of a TIFF that are neither its colours nor transparency."""
+    colours = {2: 3, 5: 4, 6: 3, 8: 3}.get(tags.get(262), 1)
+    return tags.get(277, 1) - colours - bool({1, 2} & {*tags.get(338, ())})
+
+
+def _own_reading(path: Path, picture: Image.Image, by_rows: bool) -> tuple[Image.Image, bool]:
+    """The picture that Pillow would read wrongly, and whether its colours need 16 bits. Several
+    channels become 8 bits; of colours of 16 bits Pillow takes the high bytes, which are zero where
+    8 bits are stored wide.
+    """
+    if by_rows:
         with ExitStack() as opened:
             source = open_source(path, opened)
             colours, alpha = source.photo(0, source.shape[0])
+        if source.channels == 2 and alpha is None:
+            raise InvalidValueError('it has 2 channels, expected 1, or 3 or more')
     else:
         values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
         colours, alpha = values[..., 2::-1], values[..., 3] if values.shape[2] == 4 else None
-    pixels = to_uint8(colours, path)
-    if alpha is not None:
-        pixels = np.dstack([pixels, to_uint8(alpha, path, np.iinfo(alpha.dtype).max)])
+    wide = bool(colours.max(initial=0) > 255)
+    if colours.shape[2] == 1 and alpha is None:
+        pixels = colours[..., 0]
+        if pixels.dtype not in (np.uint8, np.uint16, bool):
+            large = pixels.dtype.kind == 'f' or pixels.max(initial=0) >= 2**31
+            pixels = pixels.astype(np.float32 if large else np.int32)
+    else:
+        pixels = to_uint8(colours, path)
+        if alpha is not None:
+            pixels = np.dstack([pixels, to_uint8(alpha, path, np.iinfo(alpha.dtype).max)])
     new = _like(Image.fromarray(np.ascontiguousarray(pixels)), picture)
     new.format = picture.format
-    return new, bool(colours.max(initial=0) > 255)
+    return new, wide
 
 
 def _check_segments(tags: Mapping) -> None:

@@ -14,7 +14,7 @@ from mmseg_cascadepsp.errors import FileError, MaskValuesError
 
 from .arrays import check_size
 from .mask_values import Reading, Seen, meaning_of
-from .opening import NODATA, WIDE, header_of, open_header, open_picture
+from .opening import BANDS, NODATA, WIDE, header_of, open_header, open_picture
 from .values import check_brightness, to_rgb, to_uint8
 
 LOSSY = ('JPEG', 'MPO')
@@ -270,6 +270,7 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
         >>> mask_of(Image.new('1', (2, 1), 1), 'a.png', Reading()).tolist()
         [[255, 255]]
     """
+    _check_bands(picture, name)
     lossy = picture.format in LOSSY
     nodata = picture.info.get(NODATA)
     if picture.mode == 'P' and _alpha(picture) is None:  # else a cut-out
@@ -286,8 +287,10 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
         values = to_uint8(grey, name).astype(np.uint16) * alpha // 255
         return _judged(values.astype(np.uint8), name, reading, lossy)
     if pixels.ndim == 3:
+        # JPEG shifts greys a little, and so it is of what was made of one.
+        tolerance = 24 if lossy else min(24, int(pixels.max(initial=0)) // 4)
         lossy = lossy or not _is_grey(pixels)
-        if not _is_grey(pixels, tolerance=24):  # JPEG shifts greys a little
+        if not _is_grey(pixels, tolerance):
             mask = _two_colours(pixels)
             if mask is None:
                 raise MaskValuesError(
@@ -297,6 +300,15 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
             return mask
         pixels = pixels[..., 1]
     return _judged(pixels, name, reading, lossy, nodata)
+
+
+def _check_bands(picture: Image.Image, name: str | os.PathLike) -> None:
+    more = picture.info.get(BANDS, 0)
+    if more > 0:
+        raise MaskValuesError(
+            f'{name} has {more} channels besides its colours, which do not say what they are; '
+            'expected a mask or label map of one channel.'
+        )
 
 
 def _judged(
@@ -370,6 +382,7 @@ def labels_of(picture: Image.Image, name: str | os.PathLike) -> np.ndarray:
         >>> labels_of(Image.new('P', (2, 1), 3), 'a.png').tolist()
         [[3, 3]]
     """
+    _check_bands(picture, name)
     pixels = np.asarray(picture) if picture.mode == 'P' else _unpack(picture)[0]
     if picture.mode == '1':
         pixels = pixels // 255

@@ -192,11 +192,6 @@ class MaskRows(_FileRows):
         rows = rows[..., 0] if rows.ndim == 3 else rows
         if rows.dtype.kind == 'b':
             return (rows ^ inverted).astype(np.uint8)
-        if inverted and rows.dtype.kind not in 'iu':
-            raise FileError(
-                f'{self.path} holds {rows.dtype} of which 0 is white, which has no largest value; '
-                'write it with 0 as black.'
-            )
         return np.iinfo(rows.dtype).max - rows if inverted else rows
 
     def read(self, start: int, stop: int) -> np.ndarray:

@@ -120,6 +120,7 @@ def _open_tiff(path: Path, opened: ExitStack) -> Source:
         page.photometric == 6 and page.compression not in JPEG  # whose decoder makes it RGB
     ):
         raise InvalidValueError(f'its colours are {page.photometric.name}; convert it to RGB')
+    check_white(page.photometric, page.dtype)
     channels = page.samplesperpixel
     shape = (page.imagelength, page.imagewidth, channels)[: 2 if channels == 1 else 3]
     separate = page.planarconfig == 2 and channels > 1
@@ -148,6 +149,22 @@ def _open_tiff(path: Path, opened: ExitStack) -> Source:
             if (tag := page.tags.get(code)) is not None
         },
     )
+
+
+def check_white(photometric: int, dtype: np.dtype) -> None:
+    """Refuse values of a TIFF of which 0 is white where the largest one is not known.
+
+    Raises:
+        InvalidValueError: They are floats, or have a sign.
+
+    Example:
+        >>> check_white(0, np.dtype(np.uint8))  # says nothing
+    """
+    if photometric == 0 and dtype.kind not in 'bu':
+        raise InvalidValueError(
+            f'it holds {dtype} of which 0 is white, which has no largest value; write it with 0 '
+            'as black'
+        )
 
 
 class TiffBands:

@@ -111,6 +111,17 @@ def test_nothing_leaves_its_folder(tmp_path):
     assert not list(data.glob('.*'))
 
 
+@pytest.mark.parametrize('name', ['...zip', '....tar', '..tar.gz', 'a/...zip'])
+def test_an_archive_of_dots_alone_stays_in_its_folder(tmp_path, small_sets, name):
+    archives = authors_archives()
+    path = write_archives(tmp_path / 'in', {f'DUTS-TR/{name}': archives['DUTS-TR.zip']})
+    data = tmp_path / 'deep' / 'data'
+    prepare([path], data)
+    found = files(tmp_path)
+    assert len([file for file in found if file.startswith('deep/data/DUTS-TR/')]) == 2 * PAIRS
+    assert [file for file in found if not file.startswith('deep/data/')] == [f'in/DUTS-TR/{name}']
+
+
 def test_what_is_broken_is_said_and_left_out(tmp_path, small_sets):
     archives = authors_archives()
     folder = 'DUTS-TR/DUTS-TR-'

@@ -23,7 +23,7 @@ from mmseg_cascadepsp.files import (
     write_image,
     write_png,
 )
-from mmseg_cascadepsp.files.rows import ImageRows
+from mmseg_cascadepsp.files.rows import ImageRows, MaskRows
 
 RNG = np.random.default_rng(0)
 PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (24, 36, 3), np.uint8), (0, 0), 3)
@@ -393,6 +393,117 @@ def test_tiffs_of_all_layouts_are_what_tifffile_reads(tmp_path, planes, kind, or
             np.testing.assert_array_equal(read_image(path), expected, err_msg=f'{layout} {codec}')
             with ImageRows(path) as rows:
                 np.testing.assert_array_equal(rows.read(0, 40), expected)
+
+
+SMOOTH = cv2.normalize(
+    cv2.GaussianBlur(RNG.integers(0, 256, (90, 101, 5), np.uint8), (0, 0), 4),
+    None, 0, 255, cv2.NORM_MINMAX,
+)  # fmt: skip
+
+
+def gdal(path, pixels, **options):
+    """Write with GDAL, which has layouts and codecs that tifffile alone has not. Also what GDAL
+    reads, `(H, W, C)`.
+    """
+    rasterio = pytest.importorskip('rasterio', reason='the extra geo')
+    height, width, count = pixels.shape
+    shape = {'height': height, 'width': width, 'count': count, 'dtype': pixels.dtype.name}
+    path.unlink(missing_ok=True)
+    with rasterio.open(path, 'w', driver='GTiff', **shape, **options) as data:
+        data.write(np.moveaxis(pixels, -1, 0))
+    with rasterio.open(path) as data:
+        return np.moveaxis(data.read(), 0, -1)
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('planes', ['pixel', 'band'])
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16])
+@pytest.mark.parametrize('order', ['little', 'big'])
+@pytest.mark.parametrize('layout', ['strips', 'tiles'])
+def test_compressed_tiffs_are_what_gdal_reads(tmp_path, planes, kind, order, layout):
+    size = {'strips': {'blockysize': 16}, 'tiles': dict(tiled=True, blockxsize=32, blockysize=48)}
+    how = {'interleave': planes, 'endianness': order, **size[layout]}
+    codecs = [{'compress': codec} for codec in ('lzw', 'deflate', 'packbits', 'zstd')]
+    codecs += [{'compress': codec, 'predictor': 2} for codec in ('lzw', 'deflate', 'zstd')]
+    if kind == np.uint8:
+        codecs += [{'compress': 'jpeg', 'jpeg_quality': 90}]
+        codecs += [{'compress': 'jpeg', 'photometric': 'ycbcr'}] * (planes == 'pixel')
+    path = tmp_path / 'a.tif'
+    for codec in codecs:
+        for colours, count in (('rgb', 3), ('minisblack', 3), ('minisblack', 1), ('rgb', 4)):
+            is_jpeg = codec['compress'] == 'jpeg'
+            if codec.get('photometric', 'rgb') != colours or is_jpeg and count == 4:
+                continue
+            photo = SMOOTH[..., :count].astype(kind) * (np.iinfo(kind).max // 255)
+            photo = np.minimum(photo, np.iinfo(kind).max - 200) + (photo % 199 > 99)  # low bytes
+            photo = photo.astype(kind)
+            photo[..., 3:] = np.iinfo(kind).max
+            options = {'photometric': colours, **how, **codec}
+            if count == 4:
+                options['alpha'] = 'unassociated'
+            read = gdal(path, photo, **options)
+            if not is_jpeg:
+                np.testing.assert_array_equal(read, photo)
+            expected = (read if kind == np.uint8 else (read >> 8).astype(np.uint8))[..., :3]
+            expected = np.repeat(expected, 3 // expected.shape[-1], axis=-1)
+            with ImageRows(path) as rows:
+                np.testing.assert_array_equal(rows.read(0, 90), expected, err_msg=f'{options}')
+            if planes == 'pixel' and kind == np.uint16 and (colours, count) == ('minisblack', 3):
+                with pytest.raises(OSError, match='channels or values that are read by rows'):
+                    read_image(path)
+                continue
+            difference = np.abs(read_image(path).astype(int) - expected)
+            assert difference.max() <= 16 * is_jpeg and difference.mean() <= is_jpeg, options
+
+
+@pytest.mark.parametrize('codec', ['none', 'deflate'])
+def test_planes_of_no_photo(tmp_path, codec):
+    """Of which Pillow takes the first, in silence."""
+    path, inside = tmp_path / 'a.tif', SMOOTH > 127
+    how = {'compress': codec, 'interleave': 'band'}
+    for kind in ('uint8', 'uint16', 'int8', 'int16', 'int32', 'uint32', 'float32'):
+        gdal(path, inside[..., :1].astype(kind), **how)
+        np.testing.assert_array_equal(read_mask(path), inside[..., 0] * 255)
+        for count in (2, 3, 5):
+            gdal(path, inside[..., :count].astype(kind), photometric='minisblack', **how)
+            with pytest.raises(OSError, match='channels|picture of'):
+                read_mask(path)
+            with pytest.raises(OSError, match='channels|colours'):
+                read_labels(path)
+    gdal(path, SMOOTH[..., :1], photometric='miniswhite', **how)
+    np.testing.assert_array_equal(read_image(path)[..., 0], 255 - SMOOTH[..., 0])
+    gdal(path, SMOOTH[..., :2], **how)
+    with pytest.raises(OSError, match='it has 2 channels, expected 1|by rows alone'):
+        read_image(path)
+
+
+@pytest.mark.parametrize('planes', ['pixel', 'band'])
+def test_signed_values_stay_signed_and_floats_have_no_white(tmp_path, planes):
+    path, void = tmp_path / 'a.tif', SMOOTH[..., :1] > 200
+    gdal(path, -void.astype(np.int8), interleave=planes)
+    with pytest.raises(OSError, match='values from -1 to 0.*ignore=-1'):  # and not 0 and 255
+        read_mask(path)
+    labels = np.where(void, -1, SMOOTH[..., 1:2] > 127).astype(np.int8)
+    for kind in (np.int8, np.int16, np.int32):
+        gdal(path, labels.astype(kind), interleave=planes)
+        np.testing.assert_array_equal(read_labels(path), labels[..., 0])
+        found = read_mask(path, Reading(ignore=-1))
+        np.testing.assert_array_equal(found, (labels[..., 0] == 1) * 255)
+        with MaskRows(path, Reading(ignore=-1)) as rows:
+            np.testing.assert_array_equal(rows.read(0, 90), labels[..., 0] == 1)
+    gdal(path, void.astype(np.float32), interleave=planes, photometric='miniswhite')
+    for read in (read_mask, read_image, MaskRows):
+        with pytest.raises(OSError, match='float32 of which 0 is white'):
+            read(path)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_ids_in_channels_are_no_greys(tmp_path, suffix):
+    ids = np.zeros((20, 30, 3), np.uint8)
+    ids[:9, :, 0], ids[9:, :9, 1], ids[12:, 12:, 2] = 1, 1, 1
+    path = save(tmp_path / f'a.{suffix}', ids)
+    with pytest.raises(MaskValuesError, match='a picture of 4 colours'):
+        read_mask(path)
 
 
 @pytest.mark.parametrize('kind', [np.uint8, np.uint16])
