@@ -62,6 +62,12 @@ WIDE = 'mmseg_cascadepsp_wide'
 """In ``info`` of an opened picture: whether its file holds 16 bits."""
 BANDS = 'mmseg_cascadepsp_bands'
 """In ``info`` of an opened picture: how many bands are neither its colours nor transparency."""
+PAGES = 'mmseg_cascadepsp_pages'
+"""In ``info`` of an opened picture: how many of its size there are in the file."""
+TOP = 'mmseg_cascadepsp_top'
+"""In ``info`` of an opened picture: the largest value that its greys could have before Pillow
+stretched them to 255 or 65535, or None.
+"""
 NODATA = 'mmseg_cascadepsp_nodata'
 """In ``info`` of an opened picture: the value that GDAL says is no data, or None."""
 
@@ -110,6 +116,7 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
             size = f'{picture.width} x {picture.height} pixels'
             if picture.width * picture.height > MAX_PIXELS:
                 raise InvalidValueError(f'{size} exceed the limit of {MAX_PIXELS}')
+            pages = _pages_of(picture)
             tags = picture.tag_v2 if picture.format == 'TIFF' else {}
             white_is_zero = (
                 picture.mode == 'I;16'  # of fewer bits Pillow inverts them itself
@@ -117,6 +124,7 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
             )
             # Pillow drops the low bytes of colours itself.
             wide = ';16' in str(picture.tile) or max(tags.get(258, (8,))) == 16
+            top = _top_of(picture)
             turn = picture.getexif().get(ORIENTATION, 1)
             if tags:
                 _check_segments(tags)
@@ -131,6 +139,9 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
                 picture, wide = _own_reading(path, picture, own)
                 picture.getexif()[ORIENTATION], undo = turn, None  # as they are stored
                 white_is_zero = False
+            elif picture.format == 'BMP' and _bmp_is_misread(path, picture):
+                grey = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+                picture = _like(Image.fromarray(grey), picture)
             if exif != 'ignore':
                 turned = ImageOps.exif_transpose(picture)
             else:  # of TIFFs Pillow has turned the pixels itself
@@ -139,6 +150,7 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
                 turned = _like(Image.fromarray(65535 - np.asarray(turned)), picture)
             more = _more_bands(tags) if tags else 0
             turned.info |= {WIDE: wide, NODATA: nodata_of(tags.get(NODATA_TAG)), BANDS: more}
+            turned.info |= {PAGES: pages, TOP: top}
             if picture is not turned:
                 turned.format = picture.format
     except UnidentifiedImageError:
@@ -167,6 +179,38 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
             f'{path} cannot be read as an image, it is truncated or damaged: {error}.'
         ) from error
     yield turned
+
+
+def _top_of(picture: Image.Image) -> int | None:
+    """The largest value that greys can have which Pillow stretches."""
+    codec, _, _, args = picture.tile[0] if picture.tile else ('', None, 0, '')
+    if codec.startswith('ppm') and not isinstance(args, str):
+        return None if args[1] in (255, 65535) else args[1]
+    raw = str(args if isinstance(args, str) else next(iter(args or ()), ''))
+    return {'L;2': 3, 'L;4': 15}.get(raw[:3])
+
+
+def _bmp_is_misread(path: Path, picture: Image.Image) -> bool:
+    """Whether Pillow takes the bytes of a grey palette for so many bits."""
+    with open(path, 'rb') as file:
+        bits = int.from_bytes(file.read(30)[28:], 'little')
+    return bits != {'1': 1, 'L': 8}.get(picture.mode, bits)
+
+
+def _pages_of(picture: Image.Image) -> int:
+    """Pictures in a file that are no smaller versions of the first one."""
+    count = 1 if picture.format == 'MPO' else getattr(picture, 'n_frames', 1)
+    if count == 1 or picture.format != 'TIFF':
+        return count
+    size, same = picture.size, 1
+    try:
+        for i in range(1, count):
+            picture.seek(i)
+            same += picture.size == size and not picture.tag_v2.get(254, 0) & 5
+    except Exception:  # what comes behind the first one may be damaged
+        pass
+    picture.seek(0)
+    return same
 
 
 def _like(new: Image.Image, old: Image.Image) -> Image.Image:

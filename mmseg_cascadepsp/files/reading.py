@@ -14,7 +14,7 @@ from mmseg_cascadepsp.errors import FileError, MaskValuesError
 
 from .arrays import check_size
 from .mask_values import Reading, Seen, meaning_of
-from .opening import BANDS, NODATA, WIDE, header_of, open_header, open_picture
+from .opening import BANDS, NODATA, PAGES, TOP, WIDE, header_of, open_header, open_picture
 from .values import check_brightness, to_rgb, to_uint8
 
 LOSSY = ('JPEG', 'MPO')
@@ -147,7 +147,7 @@ def cut_out_mask(
             'cut-out as its mask.',
             stacklevel=2,
         )
-    return _judged(alpha, name, Reading(), lossy=True)
+    return _opaque(alpha, name)
 
 
 def read_pair(
@@ -270,7 +270,7 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
         >>> mask_of(Image.new('1', (2, 1), 1), 'a.png', Reading()).tolist()
         [[255, 255]]
     """
-    _check_bands(picture, name)
+    _check_alone(picture, name)
     lossy = picture.format in LOSSY
     nodata = picture.info.get(NODATA)
     if picture.mode == 'P' and _alpha(picture) is None:  # else a cut-out
@@ -278,11 +278,24 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
     pixels, alpha = _unpack(picture)
     if picture.mode == '1':
         pixels = pixels // 255
+    if picture.mode in ('1', 'L', 'I;16', 'I') and alpha is not None:
+        nodata, alpha = picture.info['transparency'], None  # a grey that stands for it
+    if picture.info.get(TOP) is not None and picture.format != 'PNG':
+        stored = _as_stored(pixels, picture)
+        named = reading.ids is not None or reading.ignore is not None
+        pixels = stored if named or stored.max(initial=0) == 1 else pixels
     if alpha is not None:
         visible = pixels[alpha > 0]
         cut_out = pixels.ndim == 3 and not _is_grey(pixels)
         if cut_out or not len(visible) or visible.min() == visible.max():
-            return _judged(alpha, name, Reading(), lossy=True)  # or one colour on nothing
+            return _opaque(alpha, name)  # or one colour on nothing
+        shades = len(np.unique(visible))
+        if shades > MANY_COLOURS and reading.mask_values is None:
+            raise MaskValuesError(
+                f'{name} has {shades} greys and transparent parts, which can be read as a cut-out '
+                "of a grey photo and as a soft mask: say mask_values='soft' (--mask-values soft) "
+                'for its greys, or save its opaque part as a mask.'
+            )
         grey = pixels[..., 1] if pixels.ndim == 3 else pixels
         values = to_uint8(grey, name).astype(np.uint16) * alpha // 255
         return _judged(values.astype(np.uint8), name, reading, lossy)
@@ -302,13 +315,38 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
     return _judged(pixels, name, reading, lossy, nodata)
 
 
-def _check_bands(picture: Image.Image, name: str | os.PathLike) -> None:
+def _check_alone(picture: Image.Image, name: str | os.PathLike) -> None:
+    pages = picture.info.get(PAGES, 1)
+    if pages > 1:
+        raise MaskValuesError(
+            f'{name} holds {pages} pictures, of which any could be the mask; save the one that is '
+            'meant alone.'
+        )
     more = picture.info.get(BANDS, 0)
     if more > 0:
         raise MaskValuesError(
             f'{name} has {more} channels besides its colours, which do not say what they are; '
             'expected a mask or label map of one channel.'
         )
+
+
+def _as_stored(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
+    """Greys of few bits before Pillow stretched them."""
+    full, top = 255 if picture.mode == 'L' else 65535, picture.info[TOP]
+    return np.rint(pixels * (top / full)).astype(np.uint8 if top < 256 else np.uint16)
+
+
+def _opaque(alpha: np.ndarray, name: str | os.PathLike) -> np.ndarray:
+    """The mask of what is opaque, or of all that is not transparent where that is alike."""
+    shown = np.unique(alpha)
+    if 1 < shown[-1] <= 127:
+        if len(shown) > 2 or shown[0] > 0:
+            raise MaskValuesError(
+                f'{name} is nowhere more opaque than {shown[-1]} of 255, in several steps, which '
+                'do not say what is object; save the object with full opacity.'
+            )
+        return (alpha > 0).astype(np.uint8) * 255
+    return _judged(alpha, name, Reading(), lossy=True)
 
 
 def _judged(
@@ -382,8 +420,15 @@ def labels_of(picture: Image.Image, name: str | os.PathLike) -> np.ndarray:
         >>> labels_of(Image.new('P', (2, 1), 3), 'a.png').tolist()
         [[3, 3]]
     """
-    _check_bands(picture, name)
+    _check_alone(picture, name)
     pixels = np.asarray(picture) if picture.mode == 'P' else _unpack(picture)[0]
+    if picture.info.get(TOP) is not None:
+        if picture.format == 'PNG':
+            raise FileError(
+                f'{name} holds greys of less than 8 bits, which can be read as ids from 0 to '
+                f'{picture.info[TOP]} and, as PNG says, stretched to 255; save it in 8 bits.'
+            )
+        pixels = _as_stored(pixels, picture)
     if picture.mode == '1':
         pixels = pixels // 255
     if pixels.ndim == 3 and _is_grey(pixels):

@@ -169,6 +169,11 @@ class MaskRows(_FileRows):
             raise FileError(
                 f'{self.path} has {source.channels} channels; expected a mask of one channel.'
             )
+        if source.pages > 1:
+            raise FileError(
+                f'{self.path} holds {source.pages} pictures, of which any could be the mask; save '
+                'the one that is meant alone.'
+            )
         if source.palette and self.reading.ids is None:
             raise FileError(
                 f'{self.path} has a palette, which is not read by rows: convert it, or say which '

@@ -35,6 +35,7 @@ class Source:
         palette: Whether the values are indices of a palette.
         orientation: As EXIF has it: 1 is upright.
         nodata: Value that the file says is no data.
+        pages: Number of pictures of this size in the file, of which this is the first.
         geo: Tags that say where on earth the pixels are.
     """
 
@@ -47,6 +48,7 @@ class Source:
     palette: bool = False
     orientation: int = 1
     nodata: float | None = None
+    pages: int = 1
     geo: Mapping[int, tuple] = field(default_factory=dict)
 
     @property
@@ -143,12 +145,22 @@ def _open_tiff(path: Path, opened: ExitStack) -> Source:
         palette=page.photometric == 3,
         orientation=page.tags.valueof(274, 1),
         nodata=nodata_of(page.tags.valueof(NODATA_TAG)),
+        pages=_pages_of(file),
         geo={
             code: (code, tag.dtype, tag.count, tag.value, True)
             for code in GEO_TAGS
             if (tag := page.tags.get(code)) is not None
         },
     )
+
+
+def _pages_of(file) -> int:
+    """Pages of a TIFF that are no smaller versions of the first one."""
+    try:
+        first = file.pages[0]
+        return sum(page.shape == first.shape and not page.subfiletype & 5 for page in file.pages)
+    except Exception:  # what comes behind the first one may be damaged
+        return 1
 
 
 def check_white(photometric: int, dtype: np.dtype) -> None:

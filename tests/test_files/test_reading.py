@@ -1,4 +1,5 @@
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -504,6 +505,129 @@ def test_ids_in_channels_are_no_greys(tmp_path, suffix):
     path = save(tmp_path / f'a.{suffix}', ids)
     with pytest.raises(MaskValuesError, match='a picture of 4 colours'):
         read_mask(path)
+
+
+IDS = np.repeat(np.arange(3, dtype=np.uint8), 10)[None].repeat(9, 0)
+
+
+def few_bits(path, values, bits):
+    """A grey PNG of 2 or 4 bits."""
+    height, width = values.shape
+    each = np.unpackbits(values.astype(np.uint8)[..., None], axis=-1)[..., -bits:]
+    rows = b''.join(b'\0' + np.packbits(row).tobytes() for row in each.reshape(height, -1))
+    header = struct.pack('>IIBBBBB', width, height, bits, 0, 0, 0, 0)
+    body = b''.join(
+        struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        for kind, data in ((b'IHDR', header), (b'IDAT', zlib.compress(rows)), (b'IEND', b''))
+    )
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + body)
+    return path
+
+
+def pgm(path, values, top, plain=False):
+    """A PGM whose largest value is anything."""
+    header = f'P{2 if plain else 5}\n{values.shape[1]} {values.shape[0]}\n{top}\n'.encode()
+    kind = '>u1' if top < 256 else '>u2'
+    text = ' '.join(map(str, values.ravel())).encode()
+    path.write_bytes(header + (text if plain else values.astype(kind).tobytes()))
+    return path
+
+
+@pytest.mark.parametrize('plain', [False, True])
+@pytest.mark.parametrize('top', [2, 3, 10, 100, 254, 255, 1000, 65535])
+def test_ids_of_pgm_are_not_stretched(tmp_path, top, plain):
+    path = pgm(tmp_path / 'a.pgm', IDS, top, plain)
+    np.testing.assert_array_equal(read_labels(path), IDS)
+    np.testing.assert_array_equal(read_mask(path, Reading(mask_values=2)), (IDS == 2) * 255)
+    path = pgm(tmp_path / 'b.pgm', (IDS > 1) * top, top, plain)
+    np.testing.assert_array_equal(read_mask(path), (IDS > 1) * 255)
+    assert read_image(path).max() == 255
+
+
+@pytest.mark.parametrize('bits', [2, 4])
+def test_ids_of_few_bits(tmp_path, bits):
+    with pytest.raises(FileError, match='greys of less than 8 bits, which can be read as ids'):
+        read_labels(few_bits(tmp_path / 'a.png', IDS, bits))
+    path = few_bits(tmp_path / 'a.png', (IDS > 1) * (2**bits - 1), bits)
+    np.testing.assert_array_equal(read_mask(path), (IDS > 1) * 255)
+    gdal(tmp_path / 'a.tif', IDS[..., None], nbits=bits)
+    np.testing.assert_array_equal(read_labels(tmp_path / 'a.tif'), IDS)
+    gdal(tmp_path / 'a.tif', (IDS[..., None] > 1).astype(np.uint8), nbits=bits)
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.tif'), (IDS > 1) * 255)
+
+
+@pytest.mark.parametrize('white', [0, 1])
+def test_bmps_of_two_greys_are_no_bits(tmp_path, white):
+    picture = Image.fromarray((IDS > 1).astype(np.uint8) ^ (1 - white))
+    picture.putpalette([0, 0, 0, 255, 255, 255] if white else [255, 255, 255, 0, 0, 0])
+    picture.save(tmp_path / 'a.bmp')
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.bmp'), (IDS > 1) * 255)
+    np.testing.assert_array_equal(read_image(tmp_path / 'a.bmp')[..., 0], (IDS > 1) * 255)
+
+
+@pytest.mark.parametrize('suffix', ['tif', 'gif', 'png', 'webp'])
+def test_of_several_pictures_none_is_the_mask(tmp_path, suffix):
+    pictures = [Image.fromarray((IDS == i) * np.uint8(255)) for i in range(3)]
+    path = tmp_path / f'a.{suffix}'
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], lossless=True)
+    for read in (read_mask, read_labels, *[MaskRows] * (suffix == 'tif')):
+        with pytest.raises(OSError, match='a.* holds 3 pictures, of which any could be the mask'):
+            read(path)
+    np.testing.assert_array_equal(read_image(path)[..., 0], (IDS == 0) * 255)
+
+
+def test_smaller_versions_are_no_other_pictures(tmp_path):
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
+        for step in (1, 2, 4):
+            mask = ((IDS == 1) * np.uint8(255))[::step, ::step]
+            file.write(mask, photometric='minisblack', subfiletype=int(step > 1))
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.tif'), (IDS == 1) * 255)
+    with MaskRows(tmp_path / 'a.tif') as rows:
+        np.testing.assert_array_equal(rows.read(0, 9), IDS == 1)
+
+
+def test_a_cut_out_of_a_grey_photo_is_no_soft_mask(tmp_path):
+    inside = SMOOTH[..., 1] > 127
+    photo = RNG.integers(0, 256, inside.shape, np.uint8)
+    for mode in ('LA', 'RGBA'):
+        bands = [photo] * (3 if mode == 'RGBA' else 1) + [inside * np.uint8(255)]
+        path = tmp_path / 'a.png'
+        Image.merge(mode, [Image.fromarray(band) for band in bands]).save(path)
+        with pytest.raises(MaskValuesError, match='a cut-out of a grey photo and as a soft mask'):
+            read_mask(path)
+        found = read_mask(path, Reading(mask_values='soft')) > 127
+        np.testing.assert_array_equal(found, inside & (photo > 127))
+        np.testing.assert_array_equal(reading.read_cut_out(path)[1], inside * 255)
+
+
+@pytest.mark.parametrize('opacity', [2, 76, 127, 200])
+def test_overlays_that_are_hardly_opaque(tmp_path, opacity):
+    inside = IDS == 1
+    pixels = np.zeros((9, 30, 4), np.uint8)
+    pixels[inside] = (255, 0, 0, opacity)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / 'a.png', pixels)) > 127, inside)
+    if opacity == 76:
+        pixels[0, 11] = (255, 0, 0, 40)
+        with pytest.raises(MaskValuesError, match='nowhere more opaque than 76 of 255'):
+            read_mask(save(tmp_path / 'a.png', pixels))
+
+
+def test_a_grey_that_stands_for_transparency_is_no_data(tmp_path):
+    inside = (IDS == 1) * np.uint8(255)
+    Image.fromarray(inside).save(tmp_path / 'a.png', transparency=0)
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.png'), inside)
+    Image.fromarray(inside).save(tmp_path / 'a.png', transparency=255)
+    with pytest.raises(MaskValuesError, match='255 is no data, where a mask has its object'):
+        read_mask(tmp_path / 'a.png')
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.png', Reading(mask_values=255)), inside)
+
+
+def test_a_jpeg_of_0_and_1_may_be_empty(tmp_path):
+    Image.fromarray((IDS == 1).astype(np.uint8)).save(tmp_path / 'a.jpg', quality=95)
+    with pytest.raises(MaskValuesError, match='an empty mask and as one of 0 and 1'):
+        read_mask(tmp_path / 'a.jpg')
+    Image.fromarray(IDS * 0).save(tmp_path / 'a.jpg')
+    assert not read_mask(tmp_path / 'a.jpg').any()
 
 
 @pytest.mark.parametrize('kind', [np.uint8, np.uint16])
