@@ -135,7 +135,8 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
             undo = UNTURN.get(turn) if turn != picture.getexif().get(ORIENTATION, 1) else None
             if picture.format == 'PNG':
                 _check_png(path, picture)
-            if own or (wide and len(picture.getbands()) > 2 and _is_black(picture)):
+            hides = wide or picture.format in ('JPEG2000', 'PPM')  # which do not tell
+            if own or (hides and len(picture.getbands()) > 2 and _is_black(picture)):
                 picture, wide = _own_reading(path, picture, own)
                 picture.getexif()[ORIENTATION], undo = turn, None  # as they are stored
                 white_is_zero = False
@@ -156,8 +157,9 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
     except UnidentifiedImageError:
         if is_unknown_tiff(path):
             raise FileError(
-                f'{path} is a TIFF of channels or values that are read by rows alone: refine it '
-                'to a file (refine_file, --windowed), or save it as RGB or grey.'
+                f'{path} is a TIFF of channels or values that are not read whole: save it as RGB '
+                'or grey of 8 or 16 bits, or, if it has 8 or 16, have it read by rows '
+                '(refine_file, --windowed).'
             ) from None
         raise FileError(
             f'{path} is not an image that can be read ({path.stat().st_size} bytes); '
@@ -219,7 +221,7 @@ def _like(new: Image.Image, old: Image.Image) -> Image.Image:
 
 
 def _is_black(picture: Image.Image) -> bool:
-    return all(high == 0 for _, high in picture.convert('RGB').getextrema())
+    return all(high <= 1 for _, high in picture.convert('RGB').getextrema())
 
 
 _KINDS = {2: 'i1', 3: 'f4'}

@@ -97,6 +97,19 @@ def test_8_bits_stored_as_16_are_taken_as_8(tmp_path, suffix, channels):
     assert read_image(path).max() == (255 if channels == 4 else 0)
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(('suffix', 'lost'), [('ppm', 0), ('jp2', 8)])
+def test_8_bits_stored_as_16_where_pillow_does_not_tell(tmp_path, suffix, lost):
+    path = str(tmp_path / f'a.{suffix}')
+    photo = SMOOTH[..., :3].clip(20, 235)
+    for factor in (1, 257):
+        cv2.imwrite(path, photo.astype(np.uint16) * factor)
+        difference = np.abs(read_image(path).astype(int) - photo[..., ::-1])
+        assert difference.max() <= lost
+    cv2.imwrite(path, photo * 0)
+    assert not read_image(path).any()
+
+
 def test_grey_palette_one_bit_and_cmyk(tmp_path):
     grey = PHOTO[..., 0]
     np.testing.assert_array_equal(
@@ -450,7 +463,7 @@ def test_compressed_tiffs_are_what_gdal_reads(tmp_path, planes, kind, order, lay
             with ImageRows(path) as rows:
                 np.testing.assert_array_equal(rows.read(0, 90), expected, err_msg=f'{options}')
             if planes == 'pixel' and kind == np.uint16 and (colours, count) == ('minisblack', 3):
-                with pytest.raises(OSError, match='channels or values that are read by rows'):
+                with pytest.raises(OSError, match='channels or values that are not read whole'):
                     read_image(path)
                 continue
             difference = np.abs(read_image(path).astype(int) - expected)
@@ -474,7 +487,7 @@ def test_planes_of_no_photo(tmp_path, codec):
     gdal(path, SMOOTH[..., :1], photometric='miniswhite', **how)
     np.testing.assert_array_equal(read_image(path)[..., 0], 255 - SMOOTH[..., 0])
     gdal(path, SMOOTH[..., :2], **how)
-    with pytest.raises(OSError, match='it has 2 channels, expected 1|by rows alone'):
+    with pytest.raises(OSError, match='it has 2 channels, expected 1|not read whole'):
         read_image(path)
 
 
