@@ -121,6 +121,19 @@ def test_an_archive_of_dots_alone_stays_in_its_folder(tmp_path, name):
     assert files(tmp_path) == [*expected, f'in/fewshot_data/{name}']
 
 
+def test_programs_in_the_place_of_pictures_are_not_run(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr('subprocess.check_call', lambda *args, **_: started.append(args))
+    monkeypatch.setattr('subprocess.Popen', lambda *args, **_: started.append(args))
+    eps = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 36 24\n%%EndComments\nshowpage\n'
+    members = {'DUTS-TR/DUTS-TR-Image/1.jpg': eps, 'DUTS-TR/DUTS-TR-Mask/1.png': eps}
+    source = write_archives(tmp_path / 'in', {'DUTS-TR.zip': members})
+    report = prepare([source], tmp_path / 'data')
+    faults = [fault for entry in report.sets for fault in entry.broken]
+    assert any('DUTS-TR/1: the photo cannot be read' in fault for fault in faults)
+    assert not started
+
+
 def test_what_is_broken_is_said_and_left_out(tmp_path, small_sets):
     archives = authors_archives()
     folder = 'DUTS-TR/DUTS-TR-'

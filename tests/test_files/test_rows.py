@@ -185,6 +185,20 @@ def test_arrays_without_pixels_are_refused(tmp_path, shape):
             read(tmp_path / 'empty.npy')
 
 
+@pytest.mark.parametrize('tag', [256, 257], ids=['width', 'height'])
+def test_a_tiff_without_pixels_is_refused(tmp_path, tag):
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, PHOTO[..., 0], photometric='minisblack')
+    with tifffile.TiffFile(path) as file:
+        offset = file.pages[0].tags[tag].valueoffset
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 4] = bytes(4)
+    path.write_bytes(content)
+    for read in (ImageRows, MaskRows, read_image, read_mask):
+        with pytest.raises(OSError, match='a.tif (is|cannot)'):
+            read(path)
+
+
 def with_header(path, header, data=bytes(600)):
     """A .npy whose header says anything."""
     text = header.encode()
