@@ -421,6 +421,10 @@ def labels_of(picture: Image.Image, name: str | os.PathLike) -> np.ndarray:
         [[3, 3]]
     """
     _check_alone(picture, name)
+    if picture.format in LOSSY:
+        raise FileError(
+            f'{name} is a JPEG, which changes ids near boundaries; expected PNG, or a mask.'
+        )
     pixels = np.asarray(picture) if picture.mode == 'P' else _unpack(picture)[0]
     if picture.info.get(TOP) is not None:
         if picture.format == 'PNG':

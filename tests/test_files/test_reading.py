@@ -635,6 +635,12 @@ def test_a_grey_that_stands_for_transparency_is_no_data(tmp_path):
     np.testing.assert_array_equal(read_mask(tmp_path / 'a.png', Reading(mask_values=255)), inside)
 
 
+def test_a_jpeg_holds_no_ids(tmp_path):
+    Image.fromarray(IDS).save(tmp_path / 'a.jpg', quality=100)
+    with pytest.raises(FileError, match='a.jpg is a JPEG, which changes ids near boundaries'):
+        read_labels(tmp_path / 'a.jpg')
+
+
 def test_a_jpeg_of_0_and_1_may_be_empty(tmp_path):
     Image.fromarray((IDS == 1).astype(np.uint8)).save(tmp_path / 'a.jpg', quality=95)
     with pytest.raises(MaskValuesError, match='an empty mask and as one of 0 and 1'):
