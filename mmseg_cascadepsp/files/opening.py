@@ -68,6 +68,8 @@ TOP = 'mmseg_cascadepsp_top'
 """In ``info`` of an opened picture: the largest value that its greys could have before Pillow
 stretched them to 255 or 65535, or None.
 """
+WHITE = 'mmseg_cascadepsp_white'
+"""In ``info`` of an opened picture: whether a file has stored white as zero."""
 NODATA = 'mmseg_cascadepsp_nodata'
 """In ``info`` of an opened picture: the value that GDAL says is no data, or None."""
 
@@ -151,7 +153,7 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
                 turned = _like(Image.fromarray(65535 - np.asarray(turned)), picture)
             more = _more_bands(tags) if tags else 0
             turned.info |= {WIDE: wide, NODATA: nodata_of(tags.get(NODATA_TAG)), BANDS: more}
-            turned.info |= {PAGES: pages, TOP: top}
+            turned.info |= {PAGES: pages, TOP: top, WHITE: tags.get(262) == 0}
             if picture is not turned:
                 turned.format = picture.format
     except UnidentifiedImageError:

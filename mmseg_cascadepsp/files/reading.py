@@ -14,7 +14,7 @@ from mmseg_cascadepsp.errors import FileError, MaskValuesError
 
 from .arrays import check_size
 from .mask_values import Reading, Seen, meaning_of
-from .opening import BANDS, NODATA, PAGES, TOP, WIDE, header_of, open_header, open_picture
+from .opening import BANDS, NODATA, PAGES, TOP, WHITE, WIDE, header_of, open_header, open_picture
 from .values import check_brightness, to_rgb, to_uint8
 
 LOSSY = ('JPEG', 'MPO')
@@ -426,6 +426,11 @@ def labels_of(picture: Image.Image, name: str | os.PathLike) -> np.ndarray:
             f'{name} is a JPEG, which changes ids near boundaries; expected PNG, or a mask.'
         )
     pixels = np.asarray(picture) if picture.mode == 'P' else _unpack(picture)[0]
+    if picture.info.get(WHITE):
+        raise FileError(
+            f'{name} has stored white as zero, so that its ids can be read in two ways; save it '
+            'with zero as black.'
+        )
     if picture.info.get(TOP) is not None:
         if picture.format == 'PNG':
             raise FileError(

@@ -93,12 +93,13 @@ class ImageRows(_FileRows):
         source = self.source
         self.geo = source.geo
         self._high, self._checked = 0, not self.by_rows  # read_image has checked
-        if source.palette or source.dtype not in (np.uint8, np.uint16):
+        if source.palette or source.few_bits or source.dtype not in (np.uint8, np.uint16):
             hint = 'convert it, or have it refined whole, that is without --windowed and to a .png'
             if self.path.suffix.lower() == '.npy' or is_unknown_tiff(self.path):  # never whole
                 hint = 'save it as uint8 or uint16'
+            held = 'less than 8 bits' if source.few_bits else source.dtype
             raise FileError(
-                f'{self.path} {"has a palette" if source.palette else f"holds {source.dtype}"}; '
+                f'{self.path} {"has a palette" if source.palette else f"holds {held}"}; '
                 f'by rows only photos of 8 and 16 bits are read, grey or RGB: {hint}.'
             )
         if source.channels == 2 and not source.alpha or source.channels == 0:

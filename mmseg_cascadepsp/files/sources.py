@@ -33,6 +33,7 @@ class Source:
         premultiplied: Whether the colours have been multiplied by it.
         inverted: Whether white is zero.
         palette: Whether the values are indices of a palette.
+        few_bits: Whether they have less than 8 bits.
         orientation: As EXIF has it: 1 is upright.
         nodata: Value that the file says is no data.
         pages: Number of pictures of this size in the file, of which this is the first.
@@ -46,6 +47,7 @@ class Source:
     premultiplied: bool = False
     inverted: bool = False
     palette: bool = False
+    few_bits: bool = False
     orientation: int = 1
     nodata: float | None = None
     pages: int = 1
@@ -143,6 +145,7 @@ def _open_tiff(path: Path, opened: ExitStack) -> Source:
         premultiplied=1 in page.extrasamples,
         inverted=page.photometric == 0,
         palette=page.photometric == 3,
+        few_bits=page.bitspersample < 8,
         orientation=page.tags.valueof(274, 1),
         nodata=nodata_of(page.tags.valueof(NODATA_TAG)),
         pages=_pages_of(file),

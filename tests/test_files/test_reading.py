@@ -565,6 +565,8 @@ def test_ids_of_few_bits(tmp_path, bits):
     np.testing.assert_array_equal(read_mask(path), (IDS > 1) * 255)
     gdal(tmp_path / 'a.tif', IDS[..., None], nbits=bits)
     np.testing.assert_array_equal(read_labels(tmp_path / 'a.tif'), IDS)
+    with pytest.raises(FileError, match='holds less than 8 bits; by rows only photos of 8'):
+        ImageRows(tmp_path / 'a.tif')
     gdal(tmp_path / 'a.tif', (IDS[..., None] > 1).astype(np.uint8), nbits=bits)
     np.testing.assert_array_equal(read_mask(tmp_path / 'a.tif'), (IDS > 1) * 255)
 
@@ -633,6 +635,14 @@ def test_a_grey_that_stands_for_transparency_is_no_data(tmp_path):
     with pytest.raises(MaskValuesError, match='255 is no data, where a mask has its object'):
         read_mask(tmp_path / 'a.png')
     np.testing.assert_array_equal(read_mask(tmp_path / 'a.png', Reading(mask_values=255)), inside)
+
+
+@pytest.mark.parametrize('bits', [1, 2, 8, 16])
+def test_ids_of_which_0_is_white_are_asked_for(tmp_path, bits):
+    ids = (IDS[..., None] > 1).astype(np.uint16 if bits > 8 else np.uint8)
+    gdal(tmp_path / 'a.tif', ids, nbits=bits, photometric='miniswhite')
+    with pytest.raises(FileError, match='white as zero, so that its ids can be read in two ways'):
+        read_labels(tmp_path / 'a.tif')
 
 
 def test_a_jpeg_holds_no_ids(tmp_path):
