@@ -14,7 +14,8 @@ from mmseg_cascadepsp.errors import FileError, MaskValuesError
 
 from .arrays import check_size
 from .mask_values import Reading, Seen, meaning_of
-from .opening import BANDS, NODATA, PAGES, TOP, WHITE, WIDE, header_of, open_header, open_picture
+from .opening import header_of, open_header, open_picture
+from .pillow_faults import TOLD, Told
 from .values import check_brightness, to_rgb, to_uint8
 
 LOSSY = ('JPEG', 'MPO')
@@ -83,7 +84,7 @@ def photo_of(
     pixels, alpha = _unpack(picture)
     top = pixels.max(initial=0)
     rgb = to_rgb(pixels, alpha if white else None, name)
-    wide = top > 255 or (pixels.dtype == np.uint8 and picture.info.get(WIDE, False))
+    wide = top > 255 or (pixels.dtype == np.uint8 and _told(picture).wide)
     check_brightness(int(rgb.max(initial=0)), wide, name)
     return rgb, alpha
 
@@ -272,7 +273,7 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
     """
     _check_alone(picture, name)
     lossy = picture.format in LOSSY
-    nodata = picture.info.get(NODATA)
+    nodata = _told(picture).nodata
     if picture.mode == 'P' and _alpha(picture) is None:  # else a cut-out
         return _palette_mask(picture, name, reading)
     pixels, alpha = _unpack(picture)
@@ -280,7 +281,7 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
         pixels = pixels // 255
     if picture.mode in ('1', 'L', 'I;16', 'I') and alpha is not None:
         nodata, alpha = picture.info['transparency'], None  # a grey that stands for it
-    if picture.info.get(TOP) is not None and picture.format != 'PNG':
+    if _told(picture).top is not None and picture.format != 'PNG':
         stored = _as_stored(pixels, picture)
         named = reading.ids is not None or reading.ignore is not None
         pixels = stored if named or stored.max(initial=0) == 1 else pixels
@@ -315,24 +316,27 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
     return _judged(pixels, name, reading, lossy, nodata)
 
 
+def _told(picture: Image.Image) -> Told:
+    return picture.info.get(TOLD, Told())
+
+
 def _check_alone(picture: Image.Image, name: str | os.PathLike) -> None:
-    pages = picture.info.get(PAGES, 1)
-    if pages > 1:
+    told = _told(picture)
+    if told.pages > 1:
         raise MaskValuesError(
-            f'{name} holds {pages} pictures, of which any could be the mask; save the one that is '
-            'meant alone.'
+            f'{name} holds {told.pages} pictures, of which any could be the mask; save the one '
+            'that is meant alone.'
         )
-    more = picture.info.get(BANDS, 0)
-    if more > 0:
+    if told.bands > 0:
         raise MaskValuesError(
-            f'{name} has {more} channels besides its colours, which do not say what they are; '
-            'expected a mask or label map of one channel.'
+            f'{name} has {told.bands} channels besides its colours, which do not say what they '
+            'are; expected a mask or label map of one channel.'
         )
 
 
 def _as_stored(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
     """Greys of few bits before Pillow stretched them."""
-    full, top = 255 if picture.mode == 'L' else 65535, picture.info[TOP]
+    full, top = 255 if picture.mode == 'L' else 65535, _told(picture).top
     return np.rint(pixels * (top / full)).astype(np.uint8 if top < 256 else np.uint16)
 
 
@@ -426,16 +430,16 @@ def labels_of(picture: Image.Image, name: str | os.PathLike) -> np.ndarray:
             f'{name} is a JPEG, which changes ids near boundaries; expected PNG, or a mask.'
         )
     pixels = np.asarray(picture) if picture.mode == 'P' else _unpack(picture)[0]
-    if picture.info.get(WHITE):
+    if _told(picture).white:
         raise FileError(
             f'{name} has stored white as zero, so that its ids can be read in two ways; save it '
             'with zero as black.'
         )
-    if picture.info.get(TOP) is not None:
+    if _told(picture).top is not None:
         if picture.format == 'PNG':
             raise FileError(
                 f'{name} holds greys of less than 8 bits, which can be read as ids from 0 to '
-                f'{picture.info[TOP]} and, as PNG says, stretched to 255; save it in 8 bits.'
+                f'{_told(picture).top} and, as PNG says, stretched to 255; save it in 8 bits.'
             )
         pixels = _as_stored(pixels, picture)
     if picture.mode == '1':
