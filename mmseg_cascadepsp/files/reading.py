@@ -207,16 +207,14 @@ def check_pair(
     headers = [header_of(path) for path in (image, mask)]
     if None in headers:
         return
-    (size, turn), (mask_size, mask_turn) = headers
-    if turn > 1 and reading.exif is None and turn != mask_turn:
-        by_size = turn > 4 and size[0] != size[1]
-        if not by_size:
-            warnings.warn(
-                f'{image} is shown turned, by its EXIF orientation ({turn}), and so it is taken; '
-                f'if the mask {mask} was made on the pixels as they are stored, say '
-                "exif='ignore' (--exif ignore), and 'apply' if not.",
-                stacklevel=2,
-            )
+    size, turn = headers[0]
+    if reading.exif is None and _turns_unseen(*headers):
+        warnings.warn(
+            f'{image} is shown turned, by its EXIF orientation ({turn}), and so it is taken; '
+            f'if the mask {mask} was made on the pixels as they are stored, say '
+            "exif='ignore' (--exif ignore), and 'apply' if not.",
+            stacklevel=2,
+        )
     sizes = [
         shape[::-1] if tag > 4 and reading.exif != 'ignore' else shape
         for shape, tag in (headers[0], headers[1])
@@ -229,6 +227,24 @@ def check_pair(
                 "they are stored: say exif='ignore' (--exif ignore)"
             )
         check_size(f'mask {mask}', sizes[1], f'image {image}', sizes[0], hint)
+
+
+def _turns_unseen(photo: tuple, mask: tuple) -> bool:
+    """Whether EXIF turns a photo, and not its mask, in a way that their sizes do not show."""
+    (size, turn), (_, mask_turn) = photo, mask
+    return turn > 1 and turn != mask_turn and not (turn > 4 and size[0] != size[1])
+
+
+def may_be_turned(image: str | os.PathLike, mask: str | os.PathLike) -> bool:
+    """Whether EXIF turns a photo in a way that its size does not show, and the mask may have been
+    made on the pixels as they are stored.
+
+    Example:
+        >>> may_be_turned('missing.jpg', 'missing.png')
+        False
+    """
+    headers = [header_of(path) for path in (image, mask)]
+    return None not in headers and _turns_unseen(*headers)
 
 
 def _is_grey(colours: np.ndarray, tolerance: int = 0) -> bool:
