@@ -32,7 +32,7 @@ FRONT_DOORS = {
     'Refiner': 'apis',
     'draw_before_after': 'apis',
     'save_mask': 'apis',
-    'refine_annotations': 'apis',
+    'refine_annotations': 'annotations',
     'refine_files': 'apis',
     'find_config': 'apis',
     'CascadeSettings': 'cascade',

@@ -1,6 +1,8 @@
 """The house: imports between rooms go down only, and no two rooms import each other."""
 
 import ast
+import subprocess
+import sys
 
 from tests.architecture import FLOOR, NAME, PACKAGE, imports_of, modules, picture, room_of
 
@@ -24,6 +26,22 @@ def test_imports_go_down():
             if other != own and FLOOR.get(other, 99) >= FLOOR[own]:
                 wrong.append(f'{module} imports {imported or NAME}')
     assert not wrong, '\n'.join(sorted(set(wrong)))
+
+
+#: What refining a mask does not need, and what takes long to import.
+LATER = """
+    mmseg.apis mmseg.datasets shapely pycocotools rasterio matplotlib onnx fastapi gradio ray
+""".split()
+
+
+def test_a_refiner_imports_what_it_needs():
+    code = f"""
+import sys
+from mmseg_cascadepsp import Refiner
+print([name for name in {LATER} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout == '[]\n'
 
 
 def test_there_is_no_circle():

@@ -1,6 +1,5 @@
 """What a Python user holds: the refiner, runs over files, and weights by name."""
 
-from mmseg_cascadepsp.annotations import refine_annotations
 from mmseg_cascadepsp.compat.memory import keep_freed_memory
 from mmseg_cascadepsp.files.folder_run import Report, join_processes, refine_files
 from mmseg_cascadepsp.files.large import refine_file
@@ -21,7 +20,7 @@ from mmseg_cascadepsp.models.refiner.zoo import (
 )
 
 from .inputs import read_inputs, read_photo
-from .ray_data import refine_annotations_with_ray, refine_files_with_ray
+from .ray_data import refine_files_with_ray
 from .refiner import Refiner
 from .results import draw_before_after, save_mask
 
@@ -45,8 +44,6 @@ __all__ = [
     'read_inputs',
     'read_photo',
     'read_state_dict',
-    'refine_annotations',
-    'refine_annotations_with_ray',
     'refine_file',
     'refine_files',
     'refine_files_with_ray',

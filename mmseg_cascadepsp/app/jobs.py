@@ -1,5 +1,6 @@
 """A bounded queue with one worker: calls wait their turn, say how far they are, and can be given
-up. A refinement keeps all cores busy, so that two at once would only share them.
+up. A refinement keeps all cores busy, so that two at once would only share them. What pays is to
+take them together where the network takes both as one batch (:mod:`.batches`).
 """
 
 import copy
@@ -9,9 +10,11 @@ import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -22,14 +25,19 @@ from mmseg_cascadepsp.cascade import Network, Passes
 from mmseg_cascadepsp.compat.memory import give_back_memory
 from mmseg_cascadepsp.errors import BusyError
 
+from .batches import Batch, Kind
+
 #: Seconds without work after which memory is given back.
 IDLE = 5
+
+_current: ContextVar['Job | None'] = ContextVar('job of this thread', default=None)
 
 
 class Job:
     """A call that waits, runs, or has ended. :meth:`JobQueue.submit` makes it.
 
     Attributes:
+        kind: What it may run together with, see :meth:`JobQueue.submit`.
         share: How much of it is done, from 0 to 1. It never falls.
         text: The same in words: ``'waiting'``, ``'running'``, ``'3 of 12'``, ``'done'``,
             ``'failed'`` or ``'cancelled'``.
@@ -43,13 +51,15 @@ class Job:
         (0.5, 'done')
     """
 
-    def __init__(self, call: Callable[['Job'], Any]) -> None:
+    def __init__(self, call: Callable[['Job'], Any], kind: Kind | None = None) -> None:
+        self.kind = kind
         self.share = 0.0
         self.text = 'waiting'
         self.warnings: list[str] = []
         self.future: Future = Future()
         self._call: Callable[[Job], Any] | None = call
         self._stopped = threading.Event()
+        self._batch: Batch | None = None
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the job has ended.
@@ -115,27 +125,28 @@ class Job:
         """
         watched = copy.copy(refiner)
         watched.progress = self.report
-        watched.network = _Checked(refiner.network, self.check)
+        watched.network = _Checked(refiner.network, self.check, self._batch)
         return watched
 
-    def _run(self) -> None:
+    def _run(self, batch: Batch | None = None) -> None:
+        """Call it, in the thread of the caller; ``batch`` has those that run together with it."""
         call, self._call = self._call, None
         if call is None or not self.future.set_running_or_notify_cancel():
             return
-        self.text = 'running'
+        self.text, self._batch = 'running', batch
+        _current.set(self)
         try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter('always')
-                result = call(self)
-                self.check()
+            result = call(self)
+            self.check()
         except BaseException as error:
             call = None
             self.text = 'cancelled' if isinstance(error, CancelledError) else 'failed'
             self._end(error)
         else:
             self.share, self.text = 1.0, 'done'
-            self.warnings += [str(w.message) for w in caught if w.category is UserWarning]
             self.future.set_result(result)
+        finally:
+            _current.set(None)
 
     def _end(self, error: BaseException) -> None:
         """End with an error that keeps its traceback, but no pictures in it."""
@@ -146,8 +157,25 @@ class Job:
         self.future.set_exception(error)
 
 
+@contextmanager
+def _noting_warnings() -> Iterator[None]:
+    """Warnings go to the job whose thread warns."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def note(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+            if (job := _current.get()) is None:
+                show(message, category, *args, **kwargs)
+            elif category is UserWarning:
+                job.warnings.append(str(message))
+
+        warnings.simplefilter('always', UserWarning)
+        warnings.showwarning = note
+        yield
+
+
 class JobQueue:
-    """Calls that one thread runs in turn.
+    """Calls that run in turn, or together where they are of one kind and wait together.
 
     Args:
         size: How many calls may wait beside the one that runs.
@@ -169,18 +197,20 @@ class JobQueue:
         self.size = size
         self._threads = threads or torch.get_num_threads()
         self._waiting: deque[Job] = deque()
-        self._running: Job | None = None
+        self._running: list[Job] = []
         self._seconds = 1.0  # that a call takes, as the last ones say
         self._closed = False
         self._changed = threading.Condition()
         self._worker = threading.Thread(target=self._work, name='refiner', daemon=True)
         self._worker.start()
 
-    def submit(self, call: Callable[[Job], Any]) -> Job:
+    def submit(self, call: Callable[[Job], Any], kind: Kind | None = None) -> Job:
         """Put a call into the queue.
 
         Args:
-            call: It is called with its own job, in the queue's thread.
+            call: It is called with its own job, in a thread of the queue.
+            kind: What it refines with. Calls of one kind that wait run together, as many as its
+                ``room``. None: the call runs alone.
 
         Returns:
             The job.
@@ -188,7 +218,7 @@ class JobQueue:
         Raises:
             BusyError: As many calls wait as may, or the queue is closed.
         """
-        job = Job(call)
+        job = Job(call, kind)
         with self._changed:
             self._drop_cancelled()
             if self._closed:
@@ -214,7 +244,7 @@ class JobQueue:
         """Cancel all jobs and end the thread."""
         with self._changed:
             self._closed = True
-            for job in (*self._waiting, *filter(None, (self._running,))):
+            for job in (*self._waiting, *self._running):
                 job.cancel()
             self._changed.notify()
         self._worker.join()
@@ -226,32 +256,68 @@ class JobQueue:
         self.close()
 
     def _has_work(self) -> bool:
+        self._drop_cancelled()
         return bool(self._waiting) or self._closed
 
     def _drop_cancelled(self) -> None:
         self._waiting = deque(job for job in self._waiting if not job.future.cancelled())
 
+    def _taken(self) -> list[Job]:
+        """The first call that waits, and those that run together with it."""
+        first = self._waiting.popleft()
+        taken = [first]
+        if first.kind is not None:
+            alike = [job for job in self._waiting if job.kind == first.kind]
+            taken += alike[: first.kind.room - 1]
+        self._waiting = deque(job for job in self._waiting if job not in taken)
+        return taken
+
     def _work(self) -> None:
         torch.set_num_threads(self._threads)  # it holds for the thread that sets it
         while True:
             with self._changed:
-                self._running = None  # or an ended job would keep its pictures until the next
+                self._running = []  # or ended jobs would keep their pictures until the next
                 if not self._changed.wait_for(self._has_work, IDLE):
                     give_back_memory()
                     self._changed.wait_for(self._has_work)
                 if self._closed:
                     return
-                self._running = self._waiting.popleft()
+                self._running = self._taken()
             start = time.monotonic()
-            self._running._run()
-            self._seconds += 0.2 * (time.monotonic() - start - self._seconds)
+            with _noting_warnings():
+                if len(self._running) == 1:
+                    self._running[0]._run()
+                else:
+                    self._run_together(self._running)
+            seconds = (time.monotonic() - start) / len(self._running)
+            self._seconds += 0.2 * (seconds - self._seconds)
+
+    def _run_together(self, jobs: list[Job]) -> None:
+        batch = Batch(len(jobs))
+
+        def run(job: Job) -> None:
+            torch.set_num_threads(self._threads)
+            try:
+                job._run(batch)
+            finally:
+                batch.leave()
+
+        threads = [threading.Thread(target=run, args=(job,), daemon=True) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
 
 class _Checked(Network):
-    """A network that calls ``check`` before each of its passes, which may raise."""
+    """A network that calls ``check`` before each of its passes, which may raise, and meets others
+    in their batch, if there is one.
+    """
 
-    def __init__(self, network: Network, check: Callable[[], None]) -> None:
-        self._network, self._check = network, check
+    def __init__(
+        self, network: Network, check: Callable[[], None], batch: Batch | None = None
+    ) -> None:
+        self._network, self._check, self._batch = network, check, batch
         self.strides, self.device = network.strides, network.device
         self.defaults = network.defaults
 
@@ -260,9 +326,12 @@ class _Checked(Network):
 
     def for_image(self, image: Tensor) -> Passes:
         self._check()
-        passes = self._network.for_image(image)
+        if self._batch is not None:
+            passes = self._batch.passes(self._network, image, self._check)
+        else:
+            passes = self._network.for_image(image)
 
-        def run(masks: Tensor, strides: Sequence[int]) -> dict[int, Tensor]:
+        def run(masks: Tensor, strides: tuple[int, ...]) -> dict[int, Tensor]:
             self._check()
             return passes(masks, strides)
 

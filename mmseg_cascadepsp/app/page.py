@@ -225,7 +225,7 @@ class Page:
             self.cancel = gr.Button('Cancel', variant='stop', visible=False, elem_id='cancel')
         self.note = gr.HTML(elem_id='note')
         self.understood = gr.Image(
-            label='so the mask is understood',
+            label='how the mask is understood',
             interactive=False,
             visible=False,
             height=240,
@@ -514,10 +514,10 @@ class Page:
                 if job := self.running.pop(session, None):
                     job.cancel()
 
-    def outcome(self, result, shown, zoomed, files, warned, paths) -> dict:
+    def outcome(self, told, pictures, files, warned, paths) -> dict:
         """What a page shows of a result."""
+        shown, zoomed, soft = pictures
         notes = [said('note', sentence_of(text, *paths)) for text in warned]
-        soft = result.probability
         buttons = {
             button: gr.DownloadButton(
                 value=str(files[kind]) if kind in files else None, visible=kind in files
@@ -525,7 +525,7 @@ class Page:
             for kind, button in self.downloads.items()
         }
         return {
-            **self.changes(said('fine', f'Refined: {result.told}.') + ''.join(notes)),
+            **self.changes(said('fine', f'Refined: {told}.') + ''.join(notes)),
             self.details: gr.Column(visible=True),
             self.slider: shown,
             self.zoom: zoomed,
@@ -536,8 +536,7 @@ class Page:
     def _work(self, job: Job, form, refiner, choices, folder):
         """In the queue's thread: from files to files."""
         result = work.refine(job, refiner, self.read(form), choices)
-        shown, zoomed = work.pictures(result)
-        return result, shown, zoomed, work.write(result, Path(folder))
+        return result.told, work.pictures(result), work.write(result, Path(folder))
 
     def changes(self, status: str | None = None, busy: bool = False) -> dict:
         """The status, and the buttons of a page that is busy or not."""

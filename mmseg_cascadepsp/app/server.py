@@ -33,6 +33,7 @@ from mmseg_cascadepsp.files.writing import encode_png
 from mmseg_cascadepsp.version import __version__
 
 from . import missing
+from .batches import Kind
 from .forms import ARGUMENTS, PhotoForm, RefineForm, SemanticForm
 from .jobs import Job, JobQueue
 
@@ -52,6 +53,8 @@ PROBLEM = 'application/problem+json'
 LOOK = 0.1
 #: Status of a request whose client has gone away, as nginx logs it.
 CLIENT_GONE = 499
+#: Seconds that the next piece of a request may take.
+PATIENCE = 60
 #: More connections at once are refused.
 MAX_CONNECTIONS = 512
 
@@ -137,6 +140,7 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.state.queue = queue
     app.add_middleware(_BodyLimit, max_bytes=limits.max_bytes)
     for kind in (
         UserError,
@@ -148,23 +152,27 @@ def create_app(
     ):
         app.add_exception_handler(kind, _problem)
 
-    def chosen(form: PhotoForm) -> Refiner:
+    def chosen(form: PhotoForm) -> tuple[Refiner, Kind]:
         name = form.model if form.model is not None else next(iter(models))
         if name not in models:
             raise InvalidValueError(
                 f'model must be one of {", ".join(map(repr, models))}, got {name!r}.'
             )
-        return models[name].with_settings(**form.changes())
+        refiner = models[name].with_settings(**form.changes())
+        return refiner, Kind(name, refiner.cascade, refiner.network.device)
 
     async def answer(
-        request: Request, uploads: Mapping[str, UploadFile], call: Callable[..., Response]
+        request: Request,
+        uploads: Mapping[str, UploadFile],
+        kind: Kind,
+        call: Callable[..., Response],
     ) -> Response:
         with tempfile.TemporaryDirectory(prefix='mmseg-cascadepsp-') as folder:
             request.state.folder = folder + os.sep
             # Named by the server: what a client calls its file is not looked at.
             paths = {name: Path(folder, name) for name in uploads}
             await run_in_threadpool(_keep, uploads, paths, limits)
-            job = queue.submit(lambda job: call(job, **paths))
+            job = queue.submit(lambda job: call(job, **paths), kind)
             response = await _ended(request, job)
         if job.warnings:
             told = [_without_folder(text, request) for text in job.warnings]
@@ -184,7 +192,7 @@ def create_app(
     async def refine(
         request: Request, form: Annotated[RefineForm, Form(media_type='multipart/form-data')]
     ) -> Response:
-        refiner, reading = chosen(form), form.reading()
+        (refiner, kind), reading = chosen(form), form.reading()
         output = form.output or ('rle' if _wants_json(request) else 'mask')
 
         def call(job: Job, image: Path, mask: Path) -> Response:
@@ -195,13 +203,13 @@ def create_app(
             refined = refined > 255 * form.threshold
             return _json(_run_lengths(refined)) if output == 'rle' else _png(refined)
 
-        return await answer(request, {'image': form.image, 'mask': form.mask}, call)
+        return await answer(request, {'image': form.image, 'mask': form.mask}, kind, call)
 
     @app.post('/v1/refine_semantic', summary='Refine a label map', **_ANSWERS)
     async def refine_semantic(
         request: Request, form: Annotated[SemanticForm, Form(media_type='multipart/form-data')]
     ) -> Response:
-        refiner, arguments = chosen(form), form.arguments()
+        (refiner, kind), arguments = chosen(form), form.arguments()
         output = form.output or ('rle' if _wants_json(request) else 'labels')
 
         def call(job: Job, image: Path, labels: Path) -> Response:
@@ -212,7 +220,8 @@ def create_app(
             parts = [{'id': int(i), **_run_lengths(refined == i)} for i in np.unique(refined)]
             return _json({'classes': parts})
 
-        return await answer(request, {'image': form.image, 'labels': form.labels}, call)
+        uploads = {'image': form.image, 'labels': form.labels}
+        return await answer(request, uploads, kind, call)
 
     return app
 
@@ -243,7 +252,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: FastAPI, listener: socket.socket, root_path: str = '') -> None:
-    """Answer requests until the process is asked to end.
+    """Answer requests until the process is asked to end. Those that wait or run then are given up:
+    their clients are asked to come back.
 
     Args:
         app: What :func:`create_app` made.
@@ -261,13 +271,23 @@ def serve(app: FastAPI, listener: socket.socket, root_path: str = '') -> None:
         root_path=root_path,
         log_level='warning',
         limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=2,  # seconds, for answers and open pages
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Gives up all refinements before it waits for the answers."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await run_in_threadpool(self.config.app.state.queue.close)
+        await super().shutdown(sockets)
 
 
 class _BodyLimit:
-    """Refuses requests to /v1 of more than ``max_bytes``, as soon as they are."""
+    """Refuses requests to /v1 of more than ``max_bytes``, as soon as they are, and those that do
+    not come.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app, self.max_bytes = app, max_bytes
@@ -278,19 +298,35 @@ class _BodyLimit:
             return
         declared = dict(scope['headers']).get(b'content-length', b'')
         came, wanted = 0, int(declared) if declared.isdigit() else 0
+        whole = False
+
+        async def next_piece() -> Message:
+            nonlocal whole
+            if whole:  # what comes now is that the client goes away
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), PATIENCE)
+            except asyncio.TimeoutError:
+                raise HTTPException(
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    f'nothing more of the request came for {PATIENCE} seconds.',
+                    {'Connection': 'close'},
+                ) from None
+            whole = not message.get('more_body')
+            return message
 
         async def counted() -> Message:
             nonlocal came
             too_large = wanted > self.max_bytes
             if not too_large:
-                message = await receive()
+                message = await next_piece()
                 came += len(message.get('body', b''))
                 too_large = came > self.max_bytes
             if not too_large:
                 return message
             # A client that sends all before it listens gets its answer, too, within reason.
             while wanted <= 2 * self.max_bytes and came <= 2 * self.max_bytes:
-                message = await receive()
+                message = await next_piece()
                 came += len(message.get('body', b''))
                 if not message.get('more_body'):
                     break

@@ -116,11 +116,16 @@ def read_given(
 
 def to_paint_on(image: np.ndarray) -> np.ndarray:
     """The photo, small enough for a browser to paint on; RGB uint8."""
-    scale = PAINTED_SIDE / max(image.shape[:2])
+    return _shrunk(image, PAINTED_SIDE)
+
+
+def _shrunk(picture: np.ndarray, longer: int) -> np.ndarray:
+    """The picture, its longer side at most ``longer``."""
+    scale = longer / max(picture.shape[:2])
     if scale >= 1:
-        return image
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        return picture
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def painted_mask(layers: list[np.ndarray], shape: tuple[int, int], fill: bool) -> np.ndarray:
@@ -232,14 +237,17 @@ def preview(given: Given, longer: int = 700) -> np.ndarray:
     ]
 
 
-def pictures(result: Result) -> tuple[tuple, tuple]:
-    """Before and after of the whole photo, and of the place that changed most; RGB uint8."""
-    given = result.given
+def pictures(result: Result) -> tuple[tuple, tuple, np.ndarray | None]:
+    """What the page shows, none larger than a screen: before and after of the whole photo, and of
+    the place that changed most, RGB uint8, and the probability, uint8, where there is one.
+    """
+    given, soft = result.given, result.probability
     pair = given.image, given.mask, result.mask
     part = most_changed(given.mask, result.mask, 4 / 3)
     return (
         painted_pair(*pair, palette=given.palette, longer=SHOWN_SIDE),
         painted_pair(*pair, part, given.palette, longer=900),
+        None if soft is None else _shrunk(soft, SHOWN_SIDE),
     )
 
 

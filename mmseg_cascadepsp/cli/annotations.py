@@ -143,7 +143,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.ray is not None:
             gpus = int((args.device or '').startswith('cuda'))
-            report = apis.refine_annotations_with_ray(
+            from mmseg_cascadepsp.apis.ray_annotations import refine_annotations_with_ray
+
+            report = refine_annotations_with_ray(
                 refiner, args.annotations, workers=args.ray, gpus=gpus, **options
             )
         else:

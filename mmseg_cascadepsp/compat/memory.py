@@ -10,8 +10,9 @@ def keep_freed_memory() -> bool:
 
     glibc returns arrays above 32 MB to the system as soon as they are freed. The system then
     clears every page of the next array, which takes a quarter to a third of the time of a
-    refinement on a CPU. After this call the process stays as large as at its peak. It is meant for
-    programs such as ``tools/refine.py``, not for libraries.
+    refinement on a CPU. Other threads than the main one would have arenas of their own, of which
+    the limits do not hold: all share one. After this call the process stays as large as at its
+    peak. It is meant for programs such as ``tools/refine.py``, not for libraries.
 
     Returns:
         Whether the C library supports it.
@@ -22,9 +23,11 @@ def keep_freed_memory() -> bool:
     """
     if platform.libc_ver()[0] != 'glibc':
         return False
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in malloc.h
+    # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX in malloc.h
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(mmap_threshold, 2**30) and mallopt(trim_threshold, 2**31 - 1))
+    limits = ((mmap_threshold, 2**30), (trim_threshold, 2**31 - 1), (arena_max, 1))
+    return all(mallopt(*limit) for limit in limits)
 
 
 def keep_few_kernels(count: int = 32) -> None:

@@ -11,7 +11,7 @@ from mmengine.runner import CheckpointLoader
 
 from mmseg_cascadepsp.errors import FileError, MissingFileError
 from mmseg_cascadepsp.models.refiner.checkpoint import check_file
-from mmseg_cascadepsp.models.refiner.zoo import download
+from mmseg_cascadepsp.models.refiner.download import download
 
 
 @CheckpointLoader.register_scheme(prefixes='package://', force=True)

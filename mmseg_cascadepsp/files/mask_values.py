@@ -144,7 +144,7 @@ def _distinct(values: np.ndarray) -> np.ndarray | None:
     if values.dtype.kind == 'b':
         values = values.view(np.uint8)
     if values.dtype.kind == 'f':
-        low, high = values.min(), values.max()
+        low, high = float(values.min()), float(values.max())  # of 16 bits they would overflow
         if not (-(2**31) <= low and high < 2**31) or (values != np.rint(values)).any():
             return None
         values = values.astype(np.int64)
@@ -278,11 +278,21 @@ def meaning_of(
     room = OVERSHOOT if seen.floats else 0
     full = next((full for full in (1, 255, 65535) if high <= full * (1 + room)), None)
     if full is None or not low >= -full * room:  # NaN, too
+        hint = ''
+        if distinct is not None and low < 0:
+            low, high = distinct[[0, -1]]
+            hint = f'; where {low} is void, say ignore={low} (--ignore {low})'
         raise MaskValuesError(
             f'{name} holds values from {low} to {high}; expected a mask of 0/255, 0/1, fractions '
-            'from 0 to 1, or 0 to 65535.'
+            f'from 0 to 1, or 0 to 65535{hint}.'
         )
     meaning = Meaning(full, ignore=ignore)
+    if lossy and high == 1 and reading.mask_values is None:
+        raise MaskValuesError(
+            f'{name} holds {_listed(distinct)} in a format that loses some, which can be read as '
+            'an empty mask and as one of 0 and 1: say mask_values=1 (--mask-values 1), or '
+            'save it as PNG.'
+        )
     if full == 1 or reading.mask_values == 'soft':
         return meaning
     soft = lossy or distinct is None

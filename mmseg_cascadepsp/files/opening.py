@@ -7,13 +7,11 @@ import io
 import logging
 import os
 import threading
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -24,8 +22,8 @@ from mmseg_cascadepsp.errors import (
     MissingFileError,
 )
 
-from .sources import NODATA_TAG, nodata_of, open_npy, open_source
-from .values import to_uint8
+from .pillow_faults import TOLD, like, load, told_of
+from .sources import open_npy
 
 SUFFIXES = {
     'PNG': ('.png', '.apng'),
@@ -58,11 +56,6 @@ UNTURN = {
     8: Image.Transpose.ROTATE_270,
 }
 """How to undo an orientation."""
-WIDE = 'mmseg_cascadepsp_wide'
-"""In ``info`` of an opened picture: whether its file holds 16 bits."""
-NODATA = 'mmseg_cascadepsp_nodata'
-"""In ``info`` of an opened picture: the value that GDAL says is no data, or None."""
-
 _pixel_limit = threading.Lock()
 # Without a handler it prints of TIFFs that it does not know what its exception says, too.
 logging.getLogger('PIL.TiffImagePlugin').addHandler(logging.NullHandler())
@@ -108,34 +101,30 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
             size = f'{picture.width} x {picture.height} pixels'
             if picture.width * picture.height > MAX_PIXELS:
                 raise InvalidValueError(f'{size} exceed the limit of {MAX_PIXELS}')
-            tags = picture.tag_v2 if picture.format == 'TIFF' else {}
-            white_is_zero = (
-                picture.mode == 'I;16'  # of fewer bits Pillow inverts them itself
-                and tags.get(262) == 0
-            )
-            # Pillow drops the low bytes of colours itself.
-            wide = ';16' in str(picture.tile) or max(tags.get(258, (8,))) == 16
-            planes, nodata = tags.get(284) == 2, nodata_of(tags.get(NODATA_TAG))
-            if tags:
-                _check_segments(tags)
+            told = told_of(picture)
             turn = picture.getexif().get(ORIENTATION, 1)
-            picture.load()
-            undo = UNTURN.get(turn) if turn != picture.getexif().get(ORIENTATION, 1) else None
-            if picture.format == 'PNG':
-                _check_png(path, picture)
-            if wide and len(picture.getbands()) > 2 and (planes or _is_black(picture)):
-                picture, wide = _wide_colours(path, picture, planes)
-                picture.getexif()[ORIENTATION], undo = turn, None  # as they are stored
+            loaded, told = load(path, picture, told)
+            if loaded is picture:  # whose pixels Pillow has turned itself if it is a TIFF
+                left = picture.getexif().get(ORIENTATION, 1)
+                undo = UNTURN.get(turn) if turn != left else None
+            else:  # as they are stored
+                loaded.getexif()[ORIENTATION], undo = turn, None
             if exif != 'ignore':
-                turned = ImageOps.exif_transpose(picture)
-            else:  # of TIFFs Pillow has turned the pixels itself
-                turned = picture.transpose(undo) if undo is not None else picture
-            if white_is_zero:
-                turned = _like(Image.fromarray(65535 - np.asarray(turned)), picture)
-            turned.info |= {WIDE: wide, NODATA: nodata}
-            if picture is not turned:
-                turned.format = picture.format
+                turned = ImageOps.exif_transpose(loaded)
+            else:
+                turned = loaded.transpose(undo) if undo is not None else loaded
+            if told.white and turned.mode == 'I;16' and loaded is picture:
+                # Of fewer bits Pillow inverts them itself.
+                turned = like(Image.fromarray(65535 - np.asarray(turned)), picture)
+            turned.info[TOLD] = told
+            turned.format = picture.format
     except UnidentifiedImageError:
+        if is_unknown_tiff(path):
+            raise FileError(
+                f'{path} is a TIFF of channels or values that are not read whole: save it as RGB '
+                'or grey of 8 or 16 bits, or, if it has 8 or 16, have it read by rows '
+                '(refine_file, --windowed).'
+            ) from None
         raise FileError(
             f'{path} is not an image that can be read ({path.stat().st_size} bytes); '
             f'expected {", ".join(_formats()[:-1])} or {_formats()[-1]}.'
@@ -149,95 +138,13 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
             f'{path} of {size} does not fit into the memory that is free; TIFF and .npy are read '
             'in little memory by rows (--windowed).'
         ) from error
+    except FileError:
+        raise
     except Exception as error:  # decoders raise whatever they stumble over
         raise FileError(
             f'{path} cannot be read as an image, it is truncated or damaged: {error}.'
         ) from error
     yield turned
-
-
-def _like(new: Image.Image, old: Image.Image) -> Image.Image:
-    new.info.update(old.info)
-    return new
-
-
-def _is_black(picture: Image.Image) -> bool:
-    return all(high == 0 for _, high in picture.convert('RGB').getextrema())
-
-
-def _wide_colours(path: Path, picture: Image.Image, planes: bool) -> tuple[Image.Image, bool]:
-    """Colours of 16 bits as of 8, and whether they need the 16. Pillow takes their high bytes,
-    which are zero where 8 bits are stored wide, and mixes planes up.
-    """
-    if planes:
-        with ExitStack() as opened:
-            source = open_source(path, opened)
-            colours, alpha = source.photo(0, source.shape[0])
-    else:
-        values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-        colours, alpha = values[..., 2::-1], values[..., 3] if values.shape[2] == 4 else None
-    pixels = to_uint8(colours, path)
-    if alpha is not None:
-        pixels = np.dstack([pixels, to_uint8(alpha, path, np.iinfo(alpha.dtype).max)])
-    new = _like(Image.fromarray(np.ascontiguousarray(pixels)), picture)
-    new.format = picture.format
-    return new, bool(colours.max(initial=0) > 255)
-
-
-def _check_segments(tags: Mapping) -> None:
-    """Refuse a TIFF that lists too few strips or tiles: Pillow leaves the others black."""
-    width, height = tags[256], tags[257]
-    if 324 in tags:
-        found, expected = tags[324], -(-width // tags[322]) * -(-height // tags[323])
-    else:
-        found, expected = tags[273], -(-height // min(tags.get(278, height), height))
-    if tags.get(284) == 2:
-        expected *= tags.get(277, 1)
-    if len(found) < expected:
-        raise InvalidValueError(f'{len(found)} of {expected} parts of its pixels are there')
-
-
-def _check_png(path: Path, picture: Image.Image) -> None:
-    """Refuse a PNG whose pixels fail their checksums, or whose data end early, though properly:
-    the rows that it lacks are zero. Pillow takes both.
-    """
-    bands = len(picture.getbands())
-    last = np.asarray(picture.crop((0, picture.height - 1, *picture.size)))
-    count = bool(not last.any() or picture.info.get('interlace'))
-    with open(path, 'rb') as file:
-        file.seek(16)
-        width, height = (int.from_bytes(file.read(4), 'big') for _ in range(2))
-        depth, colour, _, _, interlaced = file.read(5)
-        bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, bands)
-        passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
-        expected = sum(
-            rows * (1 + (columns * bits + 7) // 8)
-            for left, top, across, down in passes
-            if (columns := -(-(width - left) // across)) > 0
-            and (rows := -(-(height - top) // down)) > 0
-        )
-        file.seek(8)
-        unpacked, found = zlib.decompressobj(), 0
-        while head := file.read(8):
-            length, kind = int.from_bytes(head[:4], 'big'), head[4:]
-            if kind != b'IDAT':
-                file.seek(length + 4, os.SEEK_CUR)
-                continue
-            data = file.read(length)
-            if file.read(4) != zlib.crc32(kind + data).to_bytes(4, 'big'):
-                raise InvalidValueError('its pixels fail their checksum')
-            while count and data and found < expected:
-                found += len(unpacked.decompress(data, 2**20))
-                data = unpacked.unconsumed_tail
-    if count and found + len(unpacked.flush()) < expected:
-        raise InvalidValueError(f'{found} of {expected} bytes of its pixels are there')
-
-
-ADAM7 = (
-    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
-    (0, 1, 1, 2),
-)  # fmt: skip
-"""Passes of an interlaced PNG: first column and row, and steps."""
 
 
 def is_unknown_tiff(path: str | os.PathLike) -> bool:
@@ -256,13 +163,29 @@ def is_unknown_tiff(path: str | os.PathLike) -> bool:
     return False
 
 
+def _has_notes_at_its_end(path: str | os.PathLike) -> bool:
+    """Whether a PNG has anything behind its pixels, such as its EXIF orientation."""
+    with open(path, 'rb') as file:
+        file.seek(8)
+        behind = False
+        while (head := file.read(8)) and head[4:] != b'IEND':
+            if behind and head[4:] != b'IDAT':
+                return True
+            behind = head[4:] == b'IDAT'
+            file.seek(int.from_bytes(head[:4], 'big') + 4, os.SEEK_CUR)
+    return False
+
+
 def header_of(path: str | os.PathLike) -> tuple[tuple[int, int], int] | None:
     """``(H, W)`` as it is stored, and EXIF orientation; None where Pillow does not know them."""
     try:
         if Path(path).suffix.lower() == '.npy':
             return open_npy(Path(path)).shape[:2], 1
         with open_header(path) as picture:
-            size, turn = picture.size[::-1], picture.getexif().get(ORIENTATION, 1)
+            size, notes = picture.size[::-1], picture.getexif
+            if picture.format == 'PNG' and not _has_notes_at_its_end(path):
+                notes = partial(Image.Image.getexif, picture)  # PNG's own unpacks the pixels
+            turn = notes().get(ORIENTATION, 1)
             if picture.format == 'TIFF':  # whose size is that of the turned picture
                 size = picture.tag_v2[257], picture.tag_v2[256]
             return size, turn

@@ -1,12 +1,18 @@
 """Writing files so that nobody ever meets half of one."""
 
 import os
+import re
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows, which removes no file that is open
+    fcntl = None
 
 
 def hidden_name(name: str, ending: str) -> str:
@@ -52,12 +58,13 @@ def atomic_open(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO
 
     The bytes go to a hidden file in the same folder (which is made if missing) that takes the name
     with ``os.replace``. When the block raises, the hidden file goes and an older ``path`` stays as
-    it was.
+    it was. What a process that was killed has left of the same file goes, too.
 
     Args:
         path: The file.
-        sync: Wait until the bytes are on the disk. Without it, tens of thousands of small files
-            are much faster, and only a crash of the machine can leave one short.
+        sync: Wait until the bytes are on the disk, and look for what was left. Without it, tens of
+            thousands of small files are much faster, and only a crash of the machine can leave one
+            short.
 
     Example:
         >>> import tempfile
@@ -70,13 +77,47 @@ def atomic_open(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(hidden_name(path.name, f'{uuid.uuid4().hex[:12]}.tmp'))
+    if sync:
+        _clear_left(path)
     try:
         with open(hidden, 'xb') as file:
+            _lock(file)
             yield file
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-        os.replace(hidden, path)
+            if fcntl:  # while it is locked
+                os.replace(hidden, path)
+        if not fcntl:
+            os.replace(hidden, path)
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise
+
+
+def _clear_left(path: Path) -> None:
+    """Remove the hidden files of writers of ``path`` that were killed. Of others that are at work
+    they are locked.
+    """
+    start = hidden_name(path.name, '')
+    with os.scandir(path.parent) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(start)]
+    for name in names:
+        if re.fullmatch(r'[0-9a-f]{12}\.tmp', name.removeprefix(start)):
+            hidden = path.with_name(name)
+            with suppress(OSError):
+                if fcntl is None:
+                    hidden.unlink()
+                    continue
+                with open(hidden, 'r+b') as file:
+                    if _lock(file):
+                        hidden.unlink()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Lock an open file; False where another process has, or where there are no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (OSError, AttributeError):
+        return False
+    return True

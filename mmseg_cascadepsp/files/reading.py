@@ -14,7 +14,8 @@ from mmseg_cascadepsp.errors import FileError, MaskValuesError
 
 from .arrays import check_size
 from .mask_values import Reading, Seen, meaning_of
-from .opening import NODATA, WIDE, header_of, open_header, open_picture
+from .opening import header_of, open_header, open_picture
+from .pillow_faults import TOLD, Told
 from .values import check_brightness, to_rgb, to_uint8
 
 LOSSY = ('JPEG', 'MPO')
@@ -83,7 +84,7 @@ def photo_of(
     pixels, alpha = _unpack(picture)
     top = pixels.max(initial=0)
     rgb = to_rgb(pixels, alpha if white else None, name)
-    wide = top > 255 or (pixels.dtype == np.uint8 and picture.info.get(WIDE, False))
+    wide = top > 255 or (pixels.dtype == np.uint8 and _told(picture).wide)
     check_brightness(int(rgb.max(initial=0)), wide, name)
     return rgb, alpha
 
@@ -147,7 +148,7 @@ def cut_out_mask(
             'cut-out as its mask.',
             stacklevel=2,
         )
-    return _judged(alpha, name, Reading(), lossy=True)
+    return _opaque(alpha, name)
 
 
 def read_pair(
@@ -206,16 +207,14 @@ def check_pair(
     headers = [header_of(path) for path in (image, mask)]
     if None in headers:
         return
-    (size, turn), (mask_size, mask_turn) = headers
-    if turn > 1 and reading.exif is None and turn != mask_turn:
-        by_size = turn > 4 and size[0] != size[1]
-        if not by_size:
-            warnings.warn(
-                f'{image} is shown turned, by its EXIF orientation ({turn}), and so it is taken; '
-                f'if the mask {mask} was made on the pixels as they are stored, say '
-                "exif='ignore' (--exif ignore), and 'apply' if not.",
-                stacklevel=2,
-            )
+    size, turn = headers[0]
+    if reading.exif is None and _turns_unseen(*headers):
+        warnings.warn(
+            f'{image} is shown turned, by its EXIF orientation ({turn}), and so it is taken; '
+            f'if the mask {mask} was made on the pixels as they are stored, say '
+            "exif='ignore' (--exif ignore), and 'apply' if not.",
+            stacklevel=2,
+        )
     sizes = [
         shape[::-1] if tag > 4 and reading.exif != 'ignore' else shape
         for shape, tag in (headers[0], headers[1])
@@ -228,6 +227,24 @@ def check_pair(
                 "they are stored: say exif='ignore' (--exif ignore)"
             )
         check_size(f'mask {mask}', sizes[1], f'image {image}', sizes[0], hint)
+
+
+def _turns_unseen(photo: tuple, mask: tuple) -> bool:
+    """Whether EXIF turns a photo, and not its mask, in a way that their sizes do not show."""
+    (size, turn), (_, mask_turn) = photo, mask
+    return turn > 1 and turn != mask_turn and not (turn > 4 and size[0] != size[1])
+
+
+def may_be_turned(image: str | os.PathLike, mask: str | os.PathLike) -> bool:
+    """Whether EXIF turns a photo in a way that its size does not show, and the mask may have been
+    made on the pixels as they are stored.
+
+    Example:
+        >>> may_be_turned('missing.jpg', 'missing.png')
+        False
+    """
+    headers = [header_of(path) for path in (image, mask)]
+    return None not in headers and _turns_unseen(*headers)
 
 
 def _is_grey(colours: np.ndarray, tolerance: int = 0) -> bool:
@@ -270,24 +287,40 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
         >>> mask_of(Image.new('1', (2, 1), 1), 'a.png', Reading()).tolist()
         [[255, 255]]
     """
+    _check_alone(picture, name)
     lossy = picture.format in LOSSY
-    nodata = picture.info.get(NODATA)
+    nodata = _told(picture).nodata
     if picture.mode == 'P' and _alpha(picture) is None:  # else a cut-out
         return _palette_mask(picture, name, reading)
     pixels, alpha = _unpack(picture)
     if picture.mode == '1':
         pixels = pixels // 255
+    if picture.mode in ('1', 'L', 'I;16', 'I') and alpha is not None:
+        nodata, alpha = picture.info['transparency'], None  # a grey that stands for it
+    if _told(picture).top is not None and picture.format != 'PNG':
+        stored = _as_stored(pixels, picture)
+        named = reading.ids is not None or reading.ignore is not None
+        pixels = stored if named or stored.max(initial=0) == 1 else pixels
     if alpha is not None:
         visible = pixels[alpha > 0]
         cut_out = pixels.ndim == 3 and not _is_grey(pixels)
         if cut_out or not len(visible) or visible.min() == visible.max():
-            return _judged(alpha, name, Reading(), lossy=True)  # or one colour on nothing
+            return _opaque(alpha, name)  # or one colour on nothing
+        shades = len(np.unique(visible))
+        if shades > MANY_COLOURS and reading.mask_values is None:
+            raise MaskValuesError(
+                f'{name} has {shades} greys and transparent parts, which can be read as a cut-out '
+                "of a grey photo and as a soft mask: say mask_values='soft' (--mask-values soft) "
+                'for its greys, or save its opaque part as a mask.'
+            )
         grey = pixels[..., 1] if pixels.ndim == 3 else pixels
         values = to_uint8(grey, name).astype(np.uint16) * alpha // 255
         return _judged(values.astype(np.uint8), name, reading, lossy)
     if pixels.ndim == 3:
+        # JPEG shifts greys a little, and so it is of what was made of one.
+        tolerance = 24 if lossy else min(24, int(pixels.max(initial=0)) // 4)
         lossy = lossy or not _is_grey(pixels)
-        if not _is_grey(pixels, tolerance=24):  # JPEG shifts greys a little
+        if not _is_grey(pixels, tolerance):
             mask = _two_colours(pixels)
             if mask is None:
                 raise MaskValuesError(
@@ -297,6 +330,43 @@ def mask_of(picture: Image.Image, name: str | os.PathLike, reading: Reading) -> 
             return mask
         pixels = pixels[..., 1]
     return _judged(pixels, name, reading, lossy, nodata)
+
+
+def _told(picture: Image.Image) -> Told:
+    return picture.info.get(TOLD, Told())
+
+
+def _check_alone(picture: Image.Image, name: str | os.PathLike) -> None:
+    told = _told(picture)
+    if told.pages > 1:
+        raise MaskValuesError(
+            f'{name} holds {told.pages} pictures, of which any could be the mask; save the one '
+            'that is meant alone.'
+        )
+    if told.bands > 0:
+        raise MaskValuesError(
+            f'{name} has {told.bands} channels besides its colours, which do not say what they '
+            'are; expected a mask or label map of one channel.'
+        )
+
+
+def _as_stored(pixels: np.ndarray, picture: Image.Image) -> np.ndarray:
+    """Greys of few bits before Pillow stretched them."""
+    full, top = 255 if picture.mode == 'L' else 65535, _told(picture).top
+    return np.rint(pixels * (top / full)).astype(np.uint8 if top < 256 else np.uint16)
+
+
+def _opaque(alpha: np.ndarray, name: str | os.PathLike) -> np.ndarray:
+    """The mask of what is opaque, or of all that is not transparent where that is alike."""
+    shown = np.unique(alpha)
+    if 1 < shown[-1] <= 127:
+        if len(shown) > 2 or shown[0] > 0:
+            raise MaskValuesError(
+                f'{name} is nowhere more opaque than {shown[-1]} of 255, in several steps, which '
+                'do not say what is object; save the object with full opacity.'
+            )
+        return (alpha > 0).astype(np.uint8) * 255
+    return _judged(alpha, name, Reading(), lossy=True)
 
 
 def _judged(
@@ -370,7 +440,24 @@ def labels_of(picture: Image.Image, name: str | os.PathLike) -> np.ndarray:
         >>> labels_of(Image.new('P', (2, 1), 3), 'a.png').tolist()
         [[3, 3]]
     """
+    _check_alone(picture, name)
+    if picture.format in LOSSY:
+        raise FileError(
+            f'{name} is a JPEG, which changes ids near boundaries; expected PNG, or a mask.'
+        )
     pixels = np.asarray(picture) if picture.mode == 'P' else _unpack(picture)[0]
+    if _told(picture).white:
+        raise FileError(
+            f'{name} has stored white as zero, so that its ids can be read in two ways; save it '
+            'with zero as black.'
+        )
+    if _told(picture).top is not None:
+        if picture.format == 'PNG':
+            raise FileError(
+                f'{name} holds greys of less than 8 bits, which can be read as ids from 0 to '
+                f'{_told(picture).top} and, as PNG says, stretched to 255; save it in 8 bits.'
+            )
+        pixels = _as_stored(pixels, picture)
     if picture.mode == '1':
         pixels = pixels // 255
     if pixels.ndim == 3 and _is_grey(pixels):

@@ -93,12 +93,13 @@ class ImageRows(_FileRows):
         source = self.source
         self.geo = source.geo
         self._high, self._checked = 0, not self.by_rows  # read_image has checked
-        if source.palette or source.dtype not in (np.uint8, np.uint16):
+        if source.palette or source.few_bits or source.dtype not in (np.uint8, np.uint16):
             hint = 'convert it, or have it refined whole, that is without --windowed and to a .png'
             if self.path.suffix.lower() == '.npy' or is_unknown_tiff(self.path):  # never whole
                 hint = 'save it as uint8 or uint16'
+            held = 'less than 8 bits' if source.few_bits else source.dtype
             raise FileError(
-                f'{self.path} {"has a palette" if source.palette else f"holds {source.dtype}"}; '
+                f'{self.path} {"has a palette" if source.palette else f"holds {held}"}; '
                 f'by rows only photos of 8 and 16 bits are read, grey or RGB: {hint}.'
             )
         if source.channels == 2 and not source.alpha or source.channels == 0:
@@ -169,6 +170,11 @@ class MaskRows(_FileRows):
             raise FileError(
                 f'{self.path} has {source.channels} channels; expected a mask of one channel.'
             )
+        if source.pages > 1:
+            raise FileError(
+                f'{self.path} holds {source.pages} pictures, of which any could be the mask; save '
+                'the one that is meant alone.'
+            )
         if source.palette and self.reading.ids is None:
             raise FileError(
                 f'{self.path} has a palette, which is not read by rows: convert it, or say which '
@@ -192,11 +198,6 @@ class MaskRows(_FileRows):
         rows = rows[..., 0] if rows.ndim == 3 else rows
         if rows.dtype.kind == 'b':
             return (rows ^ inverted).astype(np.uint8)
-        if inverted and rows.dtype.kind not in 'iu':
-            raise FileError(
-                f'{self.path} holds {rows.dtype} of which 0 is white, which has no largest value; '
-                'write it with 0 as black.'
-            )
         return np.iinfo(rows.dtype).max - rows if inverted else rows
 
     def read(self, start: int, stop: int) -> np.ndarray:

@@ -33,8 +33,10 @@ class Source:
         premultiplied: Whether the colours have been multiplied by it.
         inverted: Whether white is zero.
         palette: Whether the values are indices of a palette.
+        few_bits: Whether they have less than 8 bits.
         orientation: As EXIF has it: 1 is upright.
         nodata: Value that the file says is no data.
+        pages: Number of pictures of this size in the file, of which this is the first.
         geo: Tags that say where on earth the pixels are.
     """
 
@@ -45,8 +47,10 @@ class Source:
     premultiplied: bool = False
     inverted: bool = False
     palette: bool = False
+    few_bits: bool = False
     orientation: int = 1
     nodata: float | None = None
+    pages: int = 1
     geo: Mapping[int, tuple] = field(default_factory=dict)
 
     @property
@@ -120,6 +124,7 @@ def _open_tiff(path: Path, opened: ExitStack) -> Source:
         page.photometric == 6 and page.compression not in JPEG  # whose decoder makes it RGB
     ):
         raise InvalidValueError(f'its colours are {page.photometric.name}; convert it to RGB')
+    check_white(page.photometric, page.dtype)
     channels = page.samplesperpixel
     shape = (page.imagelength, page.imagewidth, channels)[: 2 if channels == 1 else 3]
     separate = page.planarconfig == 2 and channels > 1
@@ -140,14 +145,41 @@ def _open_tiff(path: Path, opened: ExitStack) -> Source:
         premultiplied=1 in page.extrasamples,
         inverted=page.photometric == 0,
         palette=page.photometric == 3,
+        few_bits=page.bitspersample < 8,
         orientation=page.tags.valueof(274, 1),
         nodata=nodata_of(page.tags.valueof(NODATA_TAG)),
+        pages=_pages_of(file),
         geo={
             code: (code, tag.dtype, tag.count, tag.value, True)
             for code in GEO_TAGS
             if (tag := page.tags.get(code)) is not None
         },
     )
+
+
+def _pages_of(file) -> int:
+    """Pages of a TIFF that are no smaller versions of the first one."""
+    try:
+        first = file.pages[0]
+        return sum(page.shape == first.shape and not page.subfiletype & 5 for page in file.pages)
+    except Exception:  # what comes behind the first one may be damaged
+        return 1
+
+
+def check_white(photometric: int, dtype: np.dtype) -> None:
+    """Refuse values of a TIFF of which 0 is white where the largest one is not known.
+
+    Raises:
+        InvalidValueError: They are floats, or have a sign.
+
+    Example:
+        >>> check_white(0, np.dtype(np.uint8))  # says nothing
+    """
+    if photometric == 0 and dtype.kind not in 'bu':
+        raise InvalidValueError(
+            f'it holds {dtype} of which 0 is white, which has no largest value; write it with 0 '
+            'as black'
+        )
 
 
 class TiffBands:

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from mmseg_cascadepsp.annotations import refine_annotations
 from mmseg_cascadepsp.apis import (
     Refiner,
+    ray_annotations,
     ray_data,
-    refine_annotations,
-    refine_annotations_with_ray,
     refine_files,
     refine_files_with_ray,
 )
+from mmseg_cascadepsp.apis.ray_annotations import refine_annotations_with_ray
 from mmseg_cascadepsp.files import read_mask, write_image, write_png
 from tests.rounding import assert_same_labels
 
@@ -142,9 +143,9 @@ def test_workers_find_the_refiner_from_their_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {'model': 'my.py', 'checkpoint': 'w.pth', 'device': 'cpu'}
     found = {'model': f'{tmp_path}/my.py', 'checkpoint': f'{tmp_path}/w.pth', 'device': 'cpu'}
-    assert ray_data._everywhere(given) == found
+    assert ray_data.everywhere(given) == found
     (tmp_path / 'lite').touch()  # a name is a name
-    assert ray_data._everywhere({'model': 'lite', 'checkpoint': None})['model'] == 'lite'
+    assert ray_data.everywhere({'model': 'lite', 'checkpoint': None})['model'] == 'lite'
 
 
 def write_annotations(folder, photo, mask, names):
@@ -165,7 +166,7 @@ def write_annotations(folder, photo, mask, names):
     return folder / 'set.json', folder / 'photos'
 
 
-class Mortal(ray_data._Annotator):
+class Mortal(ray_annotations._Annotator):
     """Dies of one photo every time, and of another one the first time."""
 
     def refine(self, key):
@@ -193,7 +194,7 @@ def test_annotations_by_two_workers(
     with monkeypatch.context() as patched:
         cluster.cloudpickle.register_pickle_by_value(sys.modules[__name__])
         patched.setattr(Mortal, 'died', tmp_path / 'died', raising=False)
-        patched.setattr(ray_data, '_Annotator', Mortal)
+        patched.setattr(ray_annotations, '_Annotator', Mortal)
         report = refine_annotations_with_ray(arguments, path, out=out, workers=2, **options)
         assert list(report.faults) == ['3'] and len(report.objects) == 10
     (tmp_path / 'photos/a.png').unlink()  # it is not looked at again

@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmseg_cascadepsp.annotations.masks import run_lengths
+from mmseg_cascadepsp.files.samples import load_sample
+from mmseg_cascadepsp.models.refiner.zoo import shipped_folder
 
 #: REQUESTS=500 tries longer.
 CLIENTS, REQUESTS = 16, int(os.environ.get('REQUESTS', 120))
@@ -77,20 +78,41 @@ class Server:
         status = Path(f'/proc/{self.process.pid}/status').read_text()
         return int(re.search(r'VmRSS:\s+(\d+)', status)[1]) / 1024
 
+    def peak(self):
+        """Megabytes that it had at most."""
+        status = Path(f'/proc/{self.process.pid}/status').read_text()
+        return int(re.search(r'VmHWM:\s+(\d+)', status)[1]) / 1024
+
+    def seconds(self):
+        """Processor time that it has taken."""
+        fields = Path(f'/proc/{self.process.pid}/stat').read_text().rpartition(')')[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
     def opened(self):
         return len(list(Path(f'/proc/{self.process.pid}/fd').iterdir()))
 
 
+def running(*arguments):
+    server = Server(*arguments, '--device', 'cpu', '--precision', 'fp32', '--threads', '1')
+    yield server
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 143
+
+
 @pytest.fixture(scope='module')
-def server(tiny_config, tiny_checkpoint):
-    running = Server(
-        *('--model', str(tiny_config), '--checkpoint', str(tiny_checkpoint), '--device', 'cpu'),
-        *('--precision', 'fp32', '--threads', '1', '--max-waiting', '8'),
-        *('--max-megapixels', '0.2', '--max-megabytes', '2'),
-    )
-    yield running
-    running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(30) == 143
+def tiny(tiny_config, tiny_checkpoint):
+    return '--model', str(tiny_config), '--checkpoint', str(tiny_checkpoint)
+
+
+@pytest.fixture(scope='module')
+def server(tiny):
+    limits = '--max-waiting', '8', '--max-megapixels', '0.2', '--max-megabytes', '2'
+    yield from running(*tiny, *limits)
+
+
+@pytest.fixture(scope='module')
+def plain_server(tiny):
+    yield from running(*tiny)
 
 
 @pytest.fixture(scope='module')
@@ -104,20 +126,25 @@ def cases(refiner):
         mask[height // 4 : -height // 4, width // 4 : -width // 4] = 255
         both = {'image': png(image), 'mask': png(mask), 'L': '224'}
         right = small.refine(image, mask)
-        rle = {'size': [height, width], 'counts': run_lengths((right > 127).ravel(order='F'))}
         found += [
-            ('/v1/refine', form(**both), lambda c, r=right: pixels_are(c, (r > 127) * 255)),
+            ('/v1/refine', form(**both), lambda c, r=right: is_mask(pixels_of(c), r)),
             (
                 '/v1/refine',
                 form(**both, output='probability'),
-                lambda c, r=right: pixels_are(c, r),
+                lambda c, r=right: (abs(pixels_of(c) - r.astype(int)) <= 1).all(),
             ),
-            ('/v1/refine', form(**both, output='rle'), lambda c, r=rle: json.loads(c) == r),
+            ('/v1/refine', form(**both, output='rle'), lambda c, r=right: is_mask(unpacked(c), r)),
         ]
         labels = mask // 255 * 7
         right = small.refine_semantic(image, labels)
         both = {'image': png(image), 'labels': png(labels), 'L': '224'}
-        found.append(('/v1/refine_semantic', form(**both), lambda c, r=right: pixels_are(c, r)))
+        found.append(
+            (
+                '/v1/refine_semantic',
+                form(**both),
+                lambda c, r=right: (pixels_of(c) == r).mean() > 0.999,
+            )
+        )
     good = {'image': png(image), 'mask': png(mask), 'L': '224'}
     for status, body in [
         (422, form(**{**good, 'mask': b'garbage'})),
@@ -135,9 +162,24 @@ def cases(refiner):
     return found
 
 
-def pixels_are(content, right):
+def pixels_of(content):
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    return pixels.dtype == np.uint8 and np.array_equal(pixels, right)
+    assert pixels.dtype == np.uint8
+    return pixels
+
+
+def unpacked(content):
+    rle = json.loads(content)
+    values = np.arange(len(rle['counts'])) % 2 * np.uint8(255)
+    return values.repeat(rle['counts']).reshape(rle['size'][::-1]).T
+
+
+def is_mask(mask, probability):
+    """Whether it is the mask of a probability, up to rounding: requests may run together."""
+    return (
+        np.isin(mask, (0, 255)).all()
+        and not (((mask > 0) != (probability > 127)) & (abs(probability - 127.5) > 1)).any()
+    )
 
 
 def check(server, case):
@@ -188,20 +230,24 @@ def test_many_clients(server, cases):
 @pytest.mark.skipif(
     'TIMINGS' not in os.environ, reason='TIMINGS=1, on a machine without other work'
 )
-def test_a_request_costs_little_more_than_the_call(server, refiner):
-    small, rng = refiner.with_settings(L=224), np.random.default_rng(0)
-    image = rng.integers(0, 256, (320, 480, 3), np.uint8)
-    mask = np.zeros((320, 480), np.uint8)
-    mask[80:240, 120:360] = 255
-    body = form(image=png(image), mask=png(mask), L='224')
-    overheads = []
-    for _ in range(60):
-        times = [time.monotonic()]
-        small.refine(image, mask)
-        times.append(time.monotonic())
-        assert server.ask('/v1/refine', body)[0].status == 200
-        times.append(time.monotonic())
-        overheads.append(times[2] + times[0] - 2 * times[1])
-    median = statistics.median(overheads)
-    print(f'median overhead {median * 1000:.1f} ms')
-    assert median < 0.05
+@pytest.mark.parametrize('side', [224, 512, 1024, 2048])
+def test_a_request_costs_little_more_than_the_call(plain_server, refiner, side):
+    """At most 50 ms up to 512 x 512. Larger ones are told."""
+    fast = refiner.with_settings(L=224, steps='global')
+    sample = load_sample('coffee', shipped_folder('demo') / 'masks')
+    image = cv2.resize(sample.image, (side, side))
+    mask = cv2.resize(sample.coarse.view(np.uint8) * 255, (side, side)) // 128 * 255
+    body = form(image=png(image), mask=png(mask), L='224', fast='true')
+    overheads, count = [], 40 if side < 1000 else 10
+    for number in range(count + 1):
+        if number == 1:  # what is made once is made
+            spent, overheads = plain_server.seconds(), []
+        before, start = time.process_time(), time.monotonic()
+        fast.refine(image, mask)
+        alone, bare = time.process_time() - before, time.monotonic() - start
+        start = time.monotonic()
+        assert plain_server.ask('/v1/refine', body)[0].status == 200
+        overheads.append(time.monotonic() - start - bare)
+    median, spent = statistics.median(overheads), (plain_server.seconds() - spent) / count - alone
+    print(f'{side}: median overhead {median * 1000:.1f} ms, processor {spent * 1000:.1f} ms')
+    assert median < 0.05 or side > 512

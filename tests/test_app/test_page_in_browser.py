@@ -5,10 +5,12 @@ refiner's to the bit.
 """
 
 import os
+import re
 import threading
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +19,7 @@ pytest.importorskip('gradio')
 pytest.importorskip('selenium')
 
 from mmseg_cascadepsp.apis import Refiner  # noqa: E402
+from mmseg_cascadepsp.app import work  # noqa: E402
 from mmseg_cascadepsp.app.jobs import JobQueue  # noqa: E402
 from mmseg_cascadepsp.app.page import mount_page  # noqa: E402
 from mmseg_cascadepsp.app.server import create_app  # noqa: E402
@@ -25,6 +28,7 @@ from mmseg_cascadepsp.files.reading import read_labels  # noqa: E402
 from mmseg_cascadepsp.files.samples import load_sample  # noqa: E402
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder  # noqa: E402
 
+from . import test_load  # noqa: E402
 from .browser import CHROMEDRIVER, CHROMIUM, Browser, Server, wait_for  # noqa: E402
 
 pytestmark = [
@@ -248,3 +252,56 @@ def test_a_proposed_mask(browser, tmp_path, refiner):
     wait_for(lambda: browser.find('#understood img'))
     assert 'Refined' in browser.refine()
     assert pixels(browser.download('mask')).shape == cat.true.shape
+
+
+@pytest.mark.skipif('LARGE' not in os.environ, reason='LARGE=1: three minutes on two cores')
+def test_a_photo_of_24_megapixels(sample, tmp_path, refiner, tiny_config, tiny_checkpoint):
+    """By the command, in a process of its own."""
+    photo = tmp_path / 'large.jpg'
+    Image.fromarray(np.tile(sample.image, (10, 10, 1))).save(photo)
+    mask = cv2.circle(np.zeros((4000, 6000), np.uint8), (3000, 2000), 550, 1, -1) > 0
+    server = test_load.Server(
+        *('--model', str(tiny_config), '--checkpoint', str(tiny_checkpoint)),
+        *('--device', 'cpu', '--precision', 'fp32'),
+    )
+    browser = Browser(f'http://127.0.0.1:{server.port}/', tmp_path)
+    give(browser, photo, write(tmp_path, mask=mask))
+    wait_for(lambda: browser.find('#understood img'))
+    browser.requests()
+    told, before = set(), browser.text('#status')
+    browser.click('#refine')
+    wait_for(
+        lambda: told.add(browser.text('#status')) or 'Refined' in browser.text('#status'), 500
+    )
+    steps = [re.search(r'(\d+) of (\d+)', text) for text in told - {before}]
+    assert len({step[0] for step in steps if step}) >= 3
+    wait_for(lambda: len(browser.all('#slider img')) == 2)
+    sizes = browser.driver.execute_script(
+        'return [...document.querySelectorAll("#slider img, #zoom img, #probability img")]'
+        '.map(i => Math.max(i.naturalWidth, i.naturalHeight))'
+    )
+    assert max(sizes) <= work.SHOWN_SIDE
+    expected = refiner.refine(photo, mask)
+    np.testing.assert_array_equal(pixels(browser.download('mask')) > 127, expected > 127)
+    assert expected.shape == mask.shape and 0 < (expected > 127).mean() < 1
+    browser.close()
+    print(f'peak {server.peak():.0f} MB')
+    server.process.terminate()
+    assert server.process.wait(30) == 143
+
+
+@pytest.mark.skipif('PAGE_PICTURES' not in os.environ, reason='PAGE_PICTURES=FOLDER')
+@pytest.mark.parametrize('size', [(1400, 1000), (420, 900)])
+def test_pictures_of_the_page(size, tmp_path):
+    name = 'page.png' if size[0] > 1000 else 'page_narrow.png'
+    with JobQueue(4) as queue:
+        server = Server(app_of({'lite': Refiner('lite')}, queue))
+        browser = Browser(server.url, tmp_path, size)
+        browser.click('#examples button')
+        wait_for(lambda: browser.find('#understood img'))
+        assert 'Refined' in browser.refine()
+        browser.picture(tmp_path / name)
+        browser.close()
+        server.stop()
+    picture = Image.open(tmp_path / name).convert('RGB').quantize(192)
+    picture.save(Path(os.environ['PAGE_PICTURES'], name), optimize=True)

@@ -374,7 +374,7 @@ def test_a_client_that_goes_away_stops_its_refinement(queue):
         wait_until(lambda: len(network.passes) == 4)  # in its first crop
         clients[1].sendall(request)
         wait_until(lambda: queue.waiting() == 1)
-        running_job = queue._running
+        (running_job,) = queue._running
         for client in clients:
             client.close()
         wait_until(lambda: queue.waiting() == 0)
@@ -412,3 +412,50 @@ def test_an_address_that_is_taken_is_said():
             listen('127.0.0.1', port)
     with pytest.raises(FileError, match='65536'):
         listen('127.0.0.1', 65536)
+
+
+def test_a_request_that_does_not_come_is_given_up(address, pair, monkeypatch):
+    monkeypatch.setattr(server, 'PATIENCE', 0.2)
+    request = request_of(pair)
+    client = socket.create_connection(address, timeout=10)
+    client.sendall(request[:-50])
+    answer = client.recv(1000)
+    while b'}' not in answer:
+        answer += client.recv(1000)
+    assert answer.startswith(b'HTTP/1.1 408') and b'"status": 408' in answer
+    assert client.recv(1) == b'', 'the connection stays open'
+    client.close()
+
+
+def test_a_server_that_is_to_end_gives_its_refinements_up(queue):
+    """What runs ends with its pass, and all that wait are asked to come back."""
+    image, mask = large_pair()
+    go, statuses = threading.Event(), []
+    network = Counting(lambda count: count == 5 and go.wait(10))
+    app = create_app({'slow': Refiner(network)}, queue)
+    config = uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=2)
+    running = server._Server(config)
+    listener = listen('127.0.0.1', 0)
+    serving = threading.Thread(target=running.run, kwargs={'sockets': [listener]})
+    serving.start()
+    request = request_of({'image': ('', png(image)), 'mask': ('', png(mask))})
+
+    def post():
+        with socket.create_connection(listener.getsockname(), timeout=20) as client:
+            client.sendall(request)
+            statuses.append(client.recv(1000))
+
+    clients = [threading.Thread(target=post) for _ in range(2)]
+    for client, waiting in zip(clients, (0, 1), strict=True):
+        client.start()
+        wait_until(lambda n=waiting: len(network.passes) == 5 and queue.waiting() == n)
+    start = time.monotonic()
+    running.should_exit = True
+    wait_until(lambda: queue._closed)
+    go.set()
+    for thread in (*clients, serving):
+        thread.join(10)
+    assert not serving.is_alive() and time.monotonic() - start < 5
+    assert len(network.passes) == 5
+    assert [status[:12] for status in statuses] == [b'HTTP/1.1 503'] * 2
+    assert all(b'retry-after' in status.lower() for status in statuses)

@@ -72,6 +72,28 @@ def test_wrong_usage_has_the_status_2(argv, capsys):
     assert end.value.code == 2 and 'error' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    'argv',
+    [
+        ['measure', '--checkpoint', ''],
+        ['measure', '--images', ''],
+        ['test', 'config.py', ''],
+        ['test', 'config.py', '--refiner-checkpoint', ''],
+        ['train', 'config.py', '--data-root', ''],
+        ['annotations', 'set.json', '-o', 'out.json', '--checkpoint', ''],
+        ['serve', '--checkpoint', ''],
+        ['export', 'lite', '-o', 'a.onnx', '--checkpoint', ''],
+        ['demo', '--checkpoint', ''],
+    ],
+    ids=' '.join,
+)
+def test_empty_arguments_of_any_command_are_refused(argv, capsys):
+    with pytest.raises(SystemExit):
+        command.main(argv)
+    told = capsys.readouterr().err
+    assert 'is empty, which names nothing; a variable of the shell may not be set' in told
+
+
 def test_a_module_is_run_as_a_program():
     command = [sys.executable, '-m', 'mmseg_cascadepsp', 'refine', 'no.jpg', 'no.png', '-o', 'o']
     done = subprocess.run(command, capture_output=True, text=True)

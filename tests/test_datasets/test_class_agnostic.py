@@ -4,6 +4,7 @@ import copy
 import logging
 import re
 import shutil
+import warnings
 from unittest import mock
 
 import cv2
@@ -127,6 +128,24 @@ def test_masks_of_0_1_and_255_are_read_by_an_argument(tmp_path):
     np.testing.assert_array_equal(results['coarse_mask'], inside * 255)
     with pytest.raises(ValueError, match='mask_values'):
         Compose([PIPELINE[0], dict(load_masks, mask_values='x')])
+
+
+@pytest.mark.parametrize('orientation', [1, 3])
+def test_photos_that_exif_turns_unseen_are_told(tmp_path, orientation):
+    pair(tmp_path / 'a.jpg', tmp_path / 'a.png')
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(tmp_path / 'a.jpg').save(tmp_path / 'a.jpg', exif=exif)
+    photo = dict(type='LoadPhoto')
+    for changes, told in (({}, orientation > 1), ({'color_type': 'color_ignore_orientation'}, 0)):
+        pipeline = Compose([dict(photo, **changes), PIPELINE[1]])
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter('always')
+            for _ in range(2):  # once
+                pipeline(load(tmp_path)[0])
+        assert [f'{tmp_path}/a.jpg is turned' in str(each.message) for each in said] == [
+            True
+        ] * told
 
 
 def test_photos_without_a_mask_are_counted(tmp_path):

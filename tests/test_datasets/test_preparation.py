@@ -111,6 +111,29 @@ def test_nothing_leaves_its_folder(tmp_path):
     assert not list(data.glob('.*'))
 
 
+@pytest.mark.parametrize('name', ['...zip', '....tar', '..tar.gz'])
+def test_an_archive_of_dots_alone_stays_in_its_folder(tmp_path, name):
+    # Its own name is that of the pictures' folder, which this set keeps.
+    archive = {f'fewshot_data/{name}': both('1')}
+    data = tmp_path / 'deep' / 'data'
+    prepare([write_archives(tmp_path / 'in', archive)], data)
+    expected = ['deep/data/fss/archive/1.jpg', 'deep/data/fss/archive/1.png']
+    assert files(tmp_path) == [*expected, f'in/fewshot_data/{name}']
+
+
+def test_programs_in_the_place_of_pictures_are_not_run(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr('subprocess.check_call', lambda *args, **_: started.append(args))
+    monkeypatch.setattr('subprocess.Popen', lambda *args, **_: started.append(args))
+    eps = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 36 24\n%%EndComments\nshowpage\n'
+    members = {'DUTS-TR/DUTS-TR-Image/1.jpg': eps, 'DUTS-TR/DUTS-TR-Mask/1.png': eps}
+    source = write_archives(tmp_path / 'in', {'DUTS-TR.zip': members})
+    report = prepare([source], tmp_path / 'data')
+    faults = [fault for entry in report.sets for fault in entry.broken]
+    assert any('DUTS-TR/1: the photo cannot be read' in fault for fault in faults)
+    assert not started
+
+
 def test_what_is_broken_is_said_and_left_out(tmp_path, small_sets):
     archives = authors_archives()
     folder = 'DUTS-TR/DUTS-TR-'

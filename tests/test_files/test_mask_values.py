@@ -199,6 +199,13 @@ def test_no_data_of_gdal_is_told(tmp_path, by_rows):
     read(tmp_path / 'a.tif')
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('full', [1, 255])
+def test_floats_of_16_bits(full):
+    values = np.where(OBJECT, full, 0.25 * full).astype(np.float16)
+    np.testing.assert_array_equal(check_mask(values), OBJECT)
+
+
 def test_masked_arrays_mean_background_where_they_are_masked():
     masked = np.ma.MaskedArray(np.ones((4, 4), np.uint8), mask=np.eye(4, dtype=bool))
     np.testing.assert_array_equal(check_mask(masked), ~np.eye(4, dtype=bool))

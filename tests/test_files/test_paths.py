@@ -30,6 +30,24 @@ def test_an_older_file_survives_a_fault(tmp_path, error):
     assert os.listdir(tmp_path) == ['a.bin']
 
 
+@pytest.mark.parametrize('name', ['a.bin', 'x' * 200 + '.bin'])
+def test_what_killed_writers_left_goes_and_that_of_others_at_work_stays(tmp_path, name):
+    path = tmp_path / name
+    with atomic_open(path) as file:
+        left = file.name
+    others = ['.a.bin.partial', '.a.bin.0123456789a.tmp', '.b.bin.0123456789ab.tmp', '.a.bin.note']
+    for other in (left, *others):
+        (tmp_path / other).write_bytes(b'half')
+    with atomic_open(path) as file:
+        file.write(b'one')
+        assert not os.path.exists(left)
+        with atomic_open(path) as second:
+            second.write(b'two')
+        assert path.read_bytes() == b'two' and os.path.exists(file.name)
+    assert path.read_bytes() == b'one'
+    assert sorted(os.listdir(tmp_path)) == sorted([name, *others])
+
+
 def test_it_can_be_read_by_others_as_any_new_file(tmp_path):
     (tmp_path / 'plain').write_bytes(b'')
     with atomic_open(tmp_path / 'atomic'):

@@ -1,4 +1,5 @@
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -8,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MaskValuesError
 from mmseg_cascadepsp.files import (
@@ -23,7 +24,7 @@ from mmseg_cascadepsp.files import (
     write_image,
     write_png,
 )
-from mmseg_cascadepsp.files.rows import ImageRows
+from mmseg_cascadepsp.files.rows import ImageRows, MaskRows
 
 RNG = np.random.default_rng(0)
 PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (24, 36, 3), np.uint8), (0, 0), 3)
@@ -94,6 +95,19 @@ def test_8_bits_stored_as_16_are_taken_as_8(tmp_path, suffix, channels):
     np.testing.assert_array_equal(read_image(path), expected)
     cv2.imwrite(path, deep * 0)  # black may be meant
     assert read_image(path).max() == (255 if channels == 4 else 0)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(('suffix', 'lost'), [('ppm', 0), ('jp2', 8)])
+def test_8_bits_stored_as_16_where_pillow_does_not_tell(tmp_path, suffix, lost):
+    path = str(tmp_path / f'a.{suffix}')
+    photo = SMOOTH[..., :3].clip(20, 235)
+    for factor in (1, 257):
+        cv2.imwrite(path, photo.astype(np.uint16) * factor)
+        difference = np.abs(read_image(path).astype(int) - photo[..., ::-1])
+        assert difference.max() <= lost
+    cv2.imwrite(path, photo * 0)
+    assert not read_image(path).any()
 
 
 def test_grey_palette_one_bit_and_cmyk(tmp_path):
@@ -395,6 +409,256 @@ def test_tiffs_of_all_layouts_are_what_tifffile_reads(tmp_path, planes, kind, or
                 np.testing.assert_array_equal(rows.read(0, 40), expected)
 
 
+SMOOTH = cv2.normalize(
+    cv2.GaussianBlur(RNG.integers(0, 256, (90, 101, 5), np.uint8), (0, 0), 4),
+    None, 0, 255, cv2.NORM_MINMAX,
+)  # fmt: skip
+
+
+def gdal(path, pixels, **options):
+    """Write with GDAL, which has layouts and codecs that tifffile alone has not. Also what GDAL
+    reads, `(H, W, C)`.
+    """
+    rasterio = pytest.importorskip('rasterio', reason='the extra geo')
+    height, width, count = pixels.shape
+    shape = {'height': height, 'width': width, 'count': count, 'dtype': pixels.dtype.name}
+    path.unlink(missing_ok=True)
+    with rasterio.open(path, 'w', driver='GTiff', **shape, **options) as data:
+        data.write(np.moveaxis(pixels, -1, 0))
+    with rasterio.open(path) as data:
+        return np.moveaxis(data.read(), 0, -1)
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('planes', ['pixel', 'band'])
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16])
+@pytest.mark.parametrize('order', ['little', 'big'])
+@pytest.mark.parametrize('layout', ['strips', 'tiles'])
+def test_compressed_tiffs_are_what_gdal_reads(tmp_path, planes, kind, order, layout):
+    size = {'strips': {'blockysize': 16}, 'tiles': dict(tiled=True, blockxsize=32, blockysize=48)}
+    how = {'interleave': planes, 'endianness': order, **size[layout]}
+    codecs = [{'compress': codec} for codec in ('lzw', 'deflate', 'packbits', 'zstd')]
+    codecs += [{'compress': codec, 'predictor': 2} for codec in ('lzw', 'deflate', 'zstd')]
+    if kind == np.uint8:
+        codecs += [{'compress': 'jpeg', 'jpeg_quality': 90}]
+        codecs += [{'compress': 'jpeg', 'photometric': 'ycbcr'}] * (planes == 'pixel')
+    path = tmp_path / 'a.tif'
+    for codec in codecs:
+        for colours, count in (('rgb', 3), ('minisblack', 3), ('minisblack', 1), ('rgb', 4)):
+            is_jpeg = codec['compress'] == 'jpeg'
+            if codec.get('photometric', 'rgb') != colours or is_jpeg and count == 4:
+                continue
+            photo = SMOOTH[..., :count].astype(kind) * (np.iinfo(kind).max // 255)
+            photo = np.minimum(photo, np.iinfo(kind).max - 200) + (photo % 199 > 99)  # low bytes
+            photo = photo.astype(kind)
+            photo[..., 3:] = np.iinfo(kind).max
+            options = {'photometric': colours, **how, **codec}
+            if count == 4:
+                options['alpha'] = 'unassociated'
+            read = gdal(path, photo, **options)
+            if not is_jpeg:
+                np.testing.assert_array_equal(read, photo)
+            expected = (read if kind == np.uint8 else (read >> 8).astype(np.uint8))[..., :3]
+            expected = np.repeat(expected, 3 // expected.shape[-1], axis=-1)
+            with ImageRows(path) as rows:
+                np.testing.assert_array_equal(rows.read(0, 90), expected, err_msg=f'{options}')
+            if planes == 'pixel' and kind == np.uint16 and (colours, count) == ('minisblack', 3):
+                with pytest.raises(OSError, match='channels or values that are not read whole'):
+                    read_image(path)
+                continue
+            difference = np.abs(read_image(path).astype(int) - expected)
+            assert difference.max() <= 16 * is_jpeg and difference.mean() <= is_jpeg, options
+
+
+@pytest.mark.parametrize('codec', ['none', 'deflate'])
+def test_planes_of_no_photo(tmp_path, codec):
+    """Of which Pillow takes the first, in silence."""
+    path, inside = tmp_path / 'a.tif', SMOOTH > 127
+    how = {'compress': codec, 'interleave': 'band'}
+    for kind in ('uint8', 'uint16', 'int8', 'int16', 'int32', 'uint32', 'float32'):
+        gdal(path, inside[..., :1].astype(kind), **how)
+        np.testing.assert_array_equal(read_mask(path), inside[..., 0] * 255)
+        for count in (2, 3, 5):
+            gdal(path, inside[..., :count].astype(kind), photometric='minisblack', **how)
+            with pytest.raises(OSError, match='channels|picture of'):
+                read_mask(path)
+            with pytest.raises(OSError, match='channels|colours'):
+                read_labels(path)
+    gdal(path, SMOOTH[..., :1], photometric='miniswhite', **how)
+    np.testing.assert_array_equal(read_image(path)[..., 0], 255 - SMOOTH[..., 0])
+    gdal(path, SMOOTH[..., :2], **how)
+    with pytest.raises(OSError, match='it has 2 channels, expected 1|not read whole'):
+        read_image(path)
+
+
+@pytest.mark.parametrize('planes', ['pixel', 'band'])
+def test_signed_values_stay_signed_and_floats_have_no_white(tmp_path, planes):
+    path, void = tmp_path / 'a.tif', SMOOTH[..., :1] > 200
+    gdal(path, -void.astype(np.int8), interleave=planes)
+    with pytest.raises(OSError, match='values from -1 to 0.*ignore=-1'):  # and not 0 and 255
+        read_mask(path)
+    labels = np.where(void, -1, SMOOTH[..., 1:2] > 127).astype(np.int8)
+    for kind in (np.int8, np.int16, np.int32):
+        gdal(path, labels.astype(kind), interleave=planes)
+        np.testing.assert_array_equal(read_labels(path), labels[..., 0])
+        found = read_mask(path, Reading(ignore=-1))
+        np.testing.assert_array_equal(found, (labels[..., 0] == 1) * 255)
+        with MaskRows(path, Reading(ignore=-1)) as rows:
+            np.testing.assert_array_equal(rows.read(0, 90), labels[..., 0] == 1)
+    gdal(path, void.astype(np.float32), interleave=planes, photometric='miniswhite')
+    for read in (read_mask, read_image, MaskRows):
+        with pytest.raises(OSError, match='float32 of which 0 is white'):
+            read(path)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_ids_in_channels_are_no_greys(tmp_path, suffix):
+    ids = np.zeros((20, 30, 3), np.uint8)
+    ids[:9, :, 0], ids[9:, :9, 1], ids[12:, 12:, 2] = 1, 1, 1
+    path = save(tmp_path / f'a.{suffix}', ids)
+    with pytest.raises(MaskValuesError, match='a picture of 4 colours'):
+        read_mask(path)
+
+
+IDS = np.repeat(np.arange(3, dtype=np.uint8), 10)[None].repeat(9, 0)
+
+
+def few_bits(path, values, bits):
+    """A grey PNG of 2 or 4 bits."""
+    height, width = values.shape
+    each = np.unpackbits(values.astype(np.uint8)[..., None], axis=-1)[..., -bits:]
+    rows = b''.join(b'\0' + np.packbits(row).tobytes() for row in each.reshape(height, -1))
+    header = struct.pack('>IIBBBBB', width, height, bits, 0, 0, 0, 0)
+    body = b''.join(
+        struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        for kind, data in ((b'IHDR', header), (b'IDAT', zlib.compress(rows)), (b'IEND', b''))
+    )
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + body)
+    return path
+
+
+def pgm(path, values, top, plain=False):
+    """A PGM whose largest value is anything."""
+    header = f'P{2 if plain else 5}\n{values.shape[1]} {values.shape[0]}\n{top}\n'.encode()
+    kind = '>u1' if top < 256 else '>u2'
+    text = ' '.join(map(str, values.ravel())).encode()
+    path.write_bytes(header + (text if plain else values.astype(kind).tobytes()))
+    return path
+
+
+@pytest.mark.parametrize('plain', [False, True])
+@pytest.mark.parametrize('top', [2, 3, 10, 100, 254, 255, 1000, 65535])
+def test_ids_of_pgm_are_not_stretched(tmp_path, top, plain):
+    path = pgm(tmp_path / 'a.pgm', IDS, top, plain)
+    np.testing.assert_array_equal(read_labels(path), IDS)
+    np.testing.assert_array_equal(read_mask(path, Reading(mask_values=2)), (IDS == 2) * 255)
+    path = pgm(tmp_path / 'b.pgm', (IDS > 1) * top, top, plain)
+    np.testing.assert_array_equal(read_mask(path), (IDS > 1) * 255)
+    assert read_image(path).max() == 255
+
+
+@pytest.mark.parametrize('bits', [2, 4])
+def test_ids_of_few_bits(tmp_path, bits):
+    with pytest.raises(FileError, match='greys of less than 8 bits, which can be read as ids'):
+        read_labels(few_bits(tmp_path / 'a.png', IDS, bits))
+    path = few_bits(tmp_path / 'a.png', (IDS > 1) * (2**bits - 1), bits)
+    np.testing.assert_array_equal(read_mask(path), (IDS > 1) * 255)
+    gdal(tmp_path / 'a.tif', IDS[..., None], nbits=bits)
+    np.testing.assert_array_equal(read_labels(tmp_path / 'a.tif'), IDS)
+    with pytest.raises(FileError, match='holds less than 8 bits; by rows only photos of 8'):
+        ImageRows(tmp_path / 'a.tif')
+    gdal(tmp_path / 'a.tif', (IDS[..., None] > 1).astype(np.uint8), nbits=bits)
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.tif'), (IDS > 1) * 255)
+
+
+@pytest.mark.parametrize('white', [0, 1])
+def test_bmps_of_two_greys_are_no_bits(tmp_path, white):
+    picture = Image.fromarray((IDS > 1).astype(np.uint8) ^ (1 - white))
+    picture.putpalette([0, 0, 0, 255, 255, 255] if white else [255, 255, 255, 0, 0, 0])
+    picture.save(tmp_path / 'a.bmp')
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.bmp'), (IDS > 1) * 255)
+    np.testing.assert_array_equal(read_image(tmp_path / 'a.bmp')[..., 0], (IDS > 1) * 255)
+
+
+@pytest.mark.parametrize('suffix', ['tif', 'gif', 'png', 'webp'])
+def test_of_several_pictures_none_is_the_mask(tmp_path, suffix):
+    pictures = [Image.fromarray((IDS == i) * np.uint8(255)) for i in range(3)]
+    path = tmp_path / f'a.{suffix}'
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], lossless=True)
+    for read in (read_mask, read_labels, *[MaskRows] * (suffix == 'tif')):
+        with pytest.raises(OSError, match='a.* holds 3 pictures, of which any could be the mask'):
+            read(path)
+    np.testing.assert_array_equal(read_image(path)[..., 0], (IDS == 0) * 255)
+
+
+def test_smaller_versions_are_no_other_pictures(tmp_path):
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
+        for step in (1, 2, 4):
+            mask = ((IDS == 1) * np.uint8(255))[::step, ::step]
+            file.write(mask, photometric='minisblack', subfiletype=int(step > 1))
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.tif'), (IDS == 1) * 255)
+    with MaskRows(tmp_path / 'a.tif') as rows:
+        np.testing.assert_array_equal(rows.read(0, 9), IDS == 1)
+
+
+def test_a_cut_out_of_a_grey_photo_is_no_soft_mask(tmp_path):
+    inside = SMOOTH[..., 1] > 127
+    photo = RNG.integers(0, 256, inside.shape, np.uint8)
+    for mode in ('LA', 'RGBA'):
+        bands = [photo] * (3 if mode == 'RGBA' else 1) + [inside * np.uint8(255)]
+        path = tmp_path / 'a.png'
+        Image.merge(mode, [Image.fromarray(band) for band in bands]).save(path)
+        with pytest.raises(MaskValuesError, match='a cut-out of a grey photo and as a soft mask'):
+            read_mask(path)
+        found = read_mask(path, Reading(mask_values='soft')) > 127
+        np.testing.assert_array_equal(found, inside & (photo > 127))
+        np.testing.assert_array_equal(reading.read_cut_out(path)[1], inside * 255)
+
+
+@pytest.mark.parametrize('opacity', [2, 76, 127, 200])
+def test_overlays_that_are_hardly_opaque(tmp_path, opacity):
+    inside = IDS == 1
+    pixels = np.zeros((9, 30, 4), np.uint8)
+    pixels[inside] = (255, 0, 0, opacity)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / 'a.png', pixels)) > 127, inside)
+    if opacity == 76:
+        pixels[0, 11] = (255, 0, 0, 40)
+        with pytest.raises(MaskValuesError, match='nowhere more opaque than 76 of 255'):
+            read_mask(save(tmp_path / 'a.png', pixels))
+
+
+def test_a_grey_that_stands_for_transparency_is_no_data(tmp_path):
+    inside = (IDS == 1) * np.uint8(255)
+    Image.fromarray(inside).save(tmp_path / 'a.png', transparency=0)
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.png'), inside)
+    Image.fromarray(inside).save(tmp_path / 'a.png', transparency=255)
+    with pytest.raises(MaskValuesError, match='255 is no data, where a mask has its object'):
+        read_mask(tmp_path / 'a.png')
+    np.testing.assert_array_equal(read_mask(tmp_path / 'a.png', Reading(mask_values=255)), inside)
+
+
+@pytest.mark.parametrize('bits', [1, 2, 8, 16])
+def test_ids_of_which_0_is_white_are_asked_for(tmp_path, bits):
+    ids = (IDS[..., None] > 1).astype(np.uint16 if bits > 8 else np.uint8)
+    gdal(tmp_path / 'a.tif', ids, nbits=bits, photometric='miniswhite')
+    with pytest.raises(FileError, match='white as zero, so that its ids can be read in two ways'):
+        read_labels(tmp_path / 'a.tif')
+
+
+def test_a_jpeg_holds_no_ids(tmp_path):
+    Image.fromarray(IDS).save(tmp_path / 'a.jpg', quality=100)
+    with pytest.raises(FileError, match='a.jpg is a JPEG, which changes ids near boundaries'):
+        read_labels(tmp_path / 'a.jpg')
+
+
+def test_a_jpeg_of_0_and_1_may_be_empty(tmp_path):
+    Image.fromarray((IDS == 1).astype(np.uint8)).save(tmp_path / 'a.jpg', quality=95)
+    with pytest.raises(MaskValuesError, match='an empty mask and as one of 0 and 1'):
+        read_mask(tmp_path / 'a.jpg')
+    Image.fromarray(IDS * 0).save(tmp_path / 'a.jpg')
+    assert not read_mask(tmp_path / 'a.jpg').any()
+
+
 @pytest.mark.parametrize('kind', [np.uint8, np.uint16])
 @pytest.mark.parametrize('orientation', range(2, 9))
 def test_tiffs_that_are_stored_turned(tmp_path, orientation, kind):
@@ -564,3 +828,19 @@ def test_a_png_whose_pixels_fail_their_checksum_is_refused(tmp_path):
         except Exception:
             pass
     assert taken
+
+
+@pytest.mark.parametrize('place', ['before', 'behind', 'none'])
+def test_the_orientation_of_a_png_is_told_without_its_pixels(tmp_path, monkeypatch, place):
+    content = turned(tmp_path / 'photo.png', PHOTO, 6).read_bytes()
+    start = content.index(b'eXIf') - 4
+    stop = start + 12 + int.from_bytes(content[start : start + 4], 'big')
+    chunk, rest = content[start:stop], content[:start] + content[stop:]
+    where = {'before': start, 'behind': rest.index(b'IEND') - 4}.get(place, len(rest))
+    path = tmp_path / 'moved.png'
+    path.write_bytes(rest[:where] + chunk + rest[where:])
+    expected = Image.open(path).getexif().get(0x0112, 1)
+    assert expected == (1 if place == 'none' else 6)
+    if place != 'behind':
+        monkeypatch.setattr(ImageFile.ImageFile, 'load', lambda self: pytest.fail('unpacked'))
+    assert opening.header_of(path) == (PHOTO.shape[:2], expected)

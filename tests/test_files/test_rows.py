@@ -1,5 +1,6 @@
 """Photos and masks by rows, against the same files read whole."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -182,6 +183,63 @@ def test_arrays_without_pixels_are_refused(tmp_path, shape):
     for read in (ImageRows, MaskRows):
         with pytest.raises(OSError, match='expected .H, W.'):
             read(tmp_path / 'empty.npy')
+
+
+@pytest.mark.parametrize('tag', [256, 257], ids=['width', 'height'])
+def test_a_tiff_without_pixels_is_refused(tmp_path, tag):
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, PHOTO[..., 0], photometric='minisblack')
+    with tifffile.TiffFile(path) as file:
+        offset = file.pages[0].tags[tag].valueoffset
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 4] = bytes(4)
+    path.write_bytes(content)
+    for read in (ImageRows, MaskRows, read_image, read_mask):
+        with pytest.raises(OSError, match='a.tif (is|cannot)'):
+            read(path)
+
+
+def with_header(path, header, data=bytes(600)):
+    """A .npy whose header says anything."""
+    text = header.encode()
+    path.write_bytes(b'\x93NUMPY\x01\x00' + len(text).to_bytes(2, 'little') + text + data)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'dtype'),
+    [
+        ('(4294967296, 4294967296)', "'|u1'"),  # 2 ** 64 pixels: 0 in 64 bits
+        ('(9223372036854775808, 2)', "'|u1'"),
+        ('(3037000500, 3037000500)', "'<u8'"),
+        ('(-1, -600)', "'|u1'"),
+        ('(-20, 30)', "'|u1'"),
+        ('(20, 30, -1)', "'|u1'"),
+        ('(20, 30)', "('|u1', (2, 2))"),
+        ('(20, 30)', "[('a', '|u1'), ('b', '|u1')]"),
+        ('(20, 30)', "'|V1'"),
+        ('(20, 30)', "'|V0'"),
+        ('(20, 30)', "'|O'"),
+        ('(20, 30)', "'<c8'"),
+        ('(20, 30)', "'<M8[s]'"),
+        ('(20, 30)', "'<U1'"),
+        ('(20, 30, 1, 1)', "'|u1'"),
+        ('(600,)', "'|u1'"),
+        ('()', "'|u1'"),
+        ('(20.0, 30)', "'|u1'"),
+        ('20', "'|u1'"),
+    ],
+)
+def test_headers_that_claim_anything(tmp_path, shape, dtype):
+    path = tmp_path / 'a.npy'
+    with_header(path, f"{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}}}")
+    tracemalloc.start()
+    for read in (ImageRows, MaskRows):
+        with pytest.raises(OSError, match='a.npy cannot be read by rows: ') as told:
+            read(path)
+        assert '\n' not in str(told.value)
+    assert stored_size(path) is None
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif', '.npy'])

@@ -89,6 +89,14 @@ def test_every_second_mask(tool, data, capsys):
     assert '| all | 1 |' in capsys.readouterr().out
 
 
+def test_hidden_files_are_none_of_the_set(tool, data, capsys):
+    for folder, name in (('images', 'jpg'), ('masks', 'png'), ('coarse', 'png')):
+        (data / folder / f'._a.{name}').write_bytes(b'what macOS puts beside a file')
+    assert tool.main([*folders_of(data), '--refiner=none', '--baselines=guided']) == 0
+    told = capsys.readouterr()
+    assert '| all | 2 |' in told.out and '._a' not in told.out + told.err
+
+
 def test_a_bad_mask_is_told_and_the_rest_measured(tool, data, capsys):
     (data / 'coarse/a.png').write_bytes(b'no picture')
     assert tool.main([*folders_of(data), '--refiner=none', '--baselines=guided']) == 1

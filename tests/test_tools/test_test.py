@@ -149,6 +149,19 @@ class TestPredictionsOfOthers:
         with pytest.raises(SystemExit, match=sentence):
             tool('--pred-dir', self.write(tmp_path / 'preds', change), checkpoint=None)
 
+    def test_their_values_are_said_by_arguments(self, tool, tmp_path, capfd):
+        from_1 = self.write(tmp_path / 'from_1', lambda _, labels: labels + 1)
+        void = self.write(tmp_path / 'void', lambda _, labels: np.where(labels, 222, 1))
+        with pytest.raises(SystemExit, match='holds the class 221'):
+            tool(*STRATEGY, '--pred-dir', void, checkpoint=None)
+        told, _ = tool(*STRATEGY, '--pred-dir', void, '--ignore', 222, checkpoint=None)
+        assert told['refinement/mIoU_before'] > 0
+        with pytest.raises(SystemExit, match='cannot tell 150 classes apart'):
+            tool('--pred-dir', from_1, '--mask-values', 1, checkpoint=None)
+        with pytest.raises(SystemExit):
+            tool('--mask-values', 1)
+        assert 'say how the files of --pred-dir are read' in capfd.readouterr().err
+
     def test_an_empty_folder(self, tool, tmp_path):
         with pytest.raises(SystemExit, match='holds no pictures'):
             tool('--pred-dir', tmp_path, checkpoint=None)

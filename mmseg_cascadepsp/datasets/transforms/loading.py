@@ -1,5 +1,6 @@
 """Reading and packing of photos and masks."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from mmseg.registry import TRANSFORMS
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 from mmseg_cascadepsp.files import Reading, read_mask
+from mmseg_cascadepsp.files.reading import may_be_turned
 
 
 def _read(path: str, reading: Reading) -> np.ndarray:
@@ -21,7 +23,8 @@ def _read(path: str, reading: Reading) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class LoadPhoto(LoadImageFromFile):
-    """MMCV's ``LoadImageFromFile``, with errors that name the file.
+    """MMCV's ``LoadImageFromFile``, with errors that name the file, and a warning of photos that
+    are turned by EXIF, of which the size of the mask does not tell whether it is, too.
 
     It is for pipelines that train or validate a refiner. Pipelines of segmentors keep MMCV's own,
     because MMSegmentation's inference looks for ``LoadImageFromFile`` by its name.
@@ -40,6 +43,10 @@ class LoadPhoto(LoadImageFromFile):
         (20, 30, 3)
     """
 
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._looked_at: set[str] = set()
+
     def transform(self, results: dict) -> dict | None:
         """Read ``img``.
 
@@ -52,6 +59,16 @@ class LoadPhoto(LoadImageFromFile):
         Raises:
             OSError: The photo cannot be read.
         """
+        path, mask = results['img_path'], results.get('seg_map_path')
+        if mask and 'ignore_orientation' not in self.color_type and path not in self._looked_at:
+            self._looked_at.add(path)
+            if may_be_turned(path, mask):
+                warnings.warn(
+                    f'{path} is turned, by its EXIF orientation; if the mask {mask} was made on '
+                    'the pixels as they are stored, load photos with '
+                    "LoadPhoto(color_type='color_ignore_orientation').",
+                    stacklevel=2,
+                )
         try:
             return super().transform(results)
         except OSError:  # names the file

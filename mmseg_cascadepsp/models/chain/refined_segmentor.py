@@ -37,7 +37,8 @@ class RefinedSegmentor(BaseSegmentor):
     """A segmentor whose label maps are refined at the photo's original resolution.
 
     ``predict`` runs the segmentor unchanged and then the refiner. Data samples get the refined
-    label map as ``pred_sem_seg`` and the unrefined one as ``pred_sem_seg_coarse``, both (1, H, W).
+    label map as ``pred_sem_seg`` and the unrefined one as ``pred_sem_seg_coarse``, both (1, H, W),
+    and ``ori_img``, the photo that was refined on, RGB uint8 (H, W, 3).
     If a sample has an ``object_class`` (:class:`~mmseg_cascadepsp.datasets.BIGDataset`), both are
     masks of that class with 0 and 1, and ``coarse_mask`` is the unrefined mask as uint8 with 0 and
     255.
@@ -244,6 +245,8 @@ class RefinedSegmentor(BaseSegmentor):
                 None if inputs is None else inputs[index],
                 self.data_preprocessor,
             )
+            # For pictures: the file may be another one, as EXIF turns it.
+            sample.set_metainfo({'ori_img': image.permute(1, 2, 0).cpu().numpy()})
             single = sample.get('object_class')
             if single is not None:
                 coarse = (coarse == single).to(coarse.dtype)
@@ -406,8 +409,13 @@ class RefinedSegTTAModel(SegTTAModel):
             samples = super().test_step(data)
         finally:
             self.module = refined
-        # seg_logits are those of the last version only.
-        return refined.refine_samples(samples, use_logits=False)
+        # seg_logits, and what is said of flips and sizes, are those of the last version only.
+        if isinstance(data, Mapping):
+            last = {key: value[-1] for key, value in data.items()}
+        else:
+            last = [value[-1] for value in data]
+        inputs = refined.data_preprocessor(last, False)['inputs']
+        return refined.refine_samples(samples, inputs, use_logits=False)
 
 
 def _number_of_classes(segmentor: nn.Module) -> int | None:

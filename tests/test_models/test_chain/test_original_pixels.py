@@ -9,9 +9,18 @@ from mmengine.dataset import Compose
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from mmseg_cascadepsp.models import RefinedSegTTAModel
 from mmseg_cascadepsp.models.chain import original_pixels as module
 from mmseg_cascadepsp.models.chain.original_pixels import original_pixels
-from tests.chaining import Scripted, chained, labels_of, red_disc, sample_of, write_picture
+from tests.chaining import (
+    Scripted,
+    chained,
+    encoder_decoder,
+    labels_of,
+    red_disc,
+    sample_of,
+    write_picture,
+)
 
 
 class TestPixels:
@@ -137,6 +146,25 @@ class TestWhatThePipelineSaw:
         for more in ([], [resize], [dict(type='RandomFlip', prob=1.0), resize]):
             found = self.find(tmp_path / 'a.png', load, *more)
             np.testing.assert_array_equal(found, results['img'][..., ::-1])
+
+    @pytest.mark.parametrize('orientation', [1, 2, 3, 4])
+    @pytest.mark.parametrize('way', ['color', 'color_ignore_orientation'])
+    def test_exif_with_augmentations(self, tmp_path, orientation, way):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(self.photo).save(tmp_path / 'a.png', exif=exif)
+        load = dict(type='LoadImageFromFile', color_type=way)
+        results = Compose([load])(dict(img_path=str(tmp_path / 'a.png')))
+        resize = [dict(type='Resize', scale_factor=factor) for factor in (0.5, 1.5)]
+        flip = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
+        augment = dict(type='TestTimeAug', transforms=[resize, flip, [dict(type='PackSegInputs')]])
+        data = Compose([load, augment])(dict(img_path=str(tmp_path / 'a.png')))
+        segmentor = encoder_decoder(2)
+        segmentor.data_preprocessor.update(self.normalised, test_cfg=dict(size_divisor=32))
+        model = chained(None, 'binary', ('background', 'cat'), segmentor)
+        data = {key: [[value] for value in values] for key, values in data.items()}
+        (sample,) = RefinedSegTTAModel(model).test_step(data)
+        np.testing.assert_array_equal(sample.ori_img, results['img'][..., ::-1])
 
     def test_own_pixels_are_refined_on_with_a_warning(self, tmp_path, monkeypatch):
         told = []

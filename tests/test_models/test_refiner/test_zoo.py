@@ -6,7 +6,8 @@ import torch
 
 from mmseg_cascadepsp.apis import ZOO, Refiner, build_model, find_config, find_weights
 from mmseg_cascadepsp.models.refiner import zoo as model_zoo
-from mmseg_cascadepsp.models.refiner.zoo import Pretrained, download
+from mmseg_cascadepsp.models.refiner.download import download
+from mmseg_cascadepsp.models.refiner.zoo import Pretrained
 
 
 @pytest.fixture

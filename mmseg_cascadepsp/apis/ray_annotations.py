@@ -1,0 +1,109 @@
+"""Refining a set of annotations on a cluster with Ray (the extra ``ray``)."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from mmseg_cascadepsp.annotations import (
+    AnnotationOptions,
+    AnnotationReport,
+    AnnotationRun,
+    ObjectResult,
+    Photo,
+    open_annotations,
+    refined_photos,
+)
+from mmseg_cascadepsp.compat.memory import keep_few_kernels
+from mmseg_cascadepsp.errors import FileError, one_line
+
+from .ray_data import absolute, everywhere, import_ray
+from .refiner import Refiner
+
+
+class _Annotator:
+    """Lives in a process of the cluster and holds one refiner and the set."""
+
+    def __init__(self, refiner: Mapping[str, Any], paths: tuple, options: AnnotationOptions):
+        keep_few_kernels()
+        self.refiner, self.options = Refiner(**refiner), options
+        self.source = open_annotations(*paths)
+        self.photos = {photo.key: photo for photo in self.source.photos()}
+
+    def settings(self) -> dict:
+        """Those of its refiner."""
+        return self.refiner.settings()
+
+    def refine(self, key: str) -> list[ObjectResult] | str:
+        """What became of the objects of a photo, or a sentence that says why it failed."""
+        photos = [self.photos[key]]
+        [(_, found)] = refined_photos(self.refiner, self.source, photos, self.options)
+        return one_line(found) if isinstance(found, Exception) else found
+
+
+def refine_annotations_with_ray(
+    refiner: Mapping[str, Any],
+    annotations: str | os.PathLike,
+    *,
+    out: str | os.PathLike,
+    images: str | os.PathLike | None = None,
+    workers: int,
+    gpus: float = 0,
+    **options: Any,
+) -> AnnotationReport:
+    """:func:`~mmseg_cascadepsp.refine_annotations` by the workers of a Ray cluster, which is
+    that of :func:`~mmseg_cascadepsp.apis.refine_files_with_ray`.
+
+    This process notes beside ``out`` what is done. A worker that dies is started anew.
+
+    Args:
+        refiner: Arguments of :class:`~mmseg_cascadepsp.Refiner`. Each worker makes its own.
+        annotations, out, images: As of ``refine_annotations``.
+        workers: How many processes, of a core each.
+        gpus: Share of a GPU of each.
+        options: All else that ``refine_annotations`` takes.
+
+    Returns:
+        What became of every object.
+
+    Raises:
+        ImportError: Ray is not installed.
+        OSError, TypeError, ValueError: as ``refine_annotations``.
+    """
+    ray = import_ray('refine_annotations_with_ray', workers)
+    open_annotations(annotations, images)  # told now
+    names = {field.name for field in fields(AnnotationOptions)} & options.keys()
+    choices = AnnotationOptions(**{name: options[name] for name in names})
+    paths = absolute(annotations), None if images is None else absolute(images)
+    make = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=2)(_Annotator)
+    actors = [make.remote(everywhere(refiner), paths, choices) for _ in range(workers)]
+    try:
+        settings = ray.get(actors[0].settings.remote())
+        run = AnnotationRun(settings, annotations, out=out, images=images, **options)
+        run.take(_by_actors(ray, actors, run.todo))
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+    return run.finish()
+
+
+def _by_actors(ray, actors: list, photos: list[Photo]) -> Iterator[tuple[Photo, Any]]:
+    """Give photos to workers one by one, and what became of them as it comes."""
+    left, running = iter(photos), {}
+
+    def start(actor) -> None:
+        photo = next(left, None)
+        if photo is not None:
+            running[actor.refine.remote(photo.key)] = actor, photo
+
+    for actor in actors:
+        start(actor)
+    while running:
+        [ready], _ = ray.wait(list(running))
+        actor, photo = running.pop(ready)
+        try:
+            found = ray.get(ready)
+        except ray.exceptions.RayError as error:  # it dies of this photo again and again
+            found = one_line(error)
+        yield photo, FileError(found) if isinstance(found, str) else found
+        start(actor)
