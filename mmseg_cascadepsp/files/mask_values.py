@@ -129,9 +129,9 @@ class Seen:
         self.floats |= values.dtype.kind == 'f'
         found = _distinct(values)
         if found is None:
-            # NaN stays NaN
-            self.low = np.minimum(self.low, values.min())
-            self.high = np.maximum(self.high, values.max())
+            # NaN stays NaN. In 16 bits, bounds above 65504 would be infinite.
+            self.low = np.minimum(self.low, float(values.min()))
+            self.high = np.maximum(self.high, float(values.max()))
             self.distinct = None
             return
         self.low, self.high = np.minimum(self.low, found[0]), np.maximum(self.high, found[-1])

@@ -118,6 +118,15 @@ def test_floats_far_beyond_are_refused(tmp_path, door, value):
         through(door, values, tmp_path)
 
 
+@pytest.mark.parametrize('door', ['array', 'npy'])
+@pytest.mark.parametrize('full', [1, 2])
+def test_infinity_in_16_bits_is_refused(tmp_path, door, full):
+    values = (OBJECT * full).astype(np.float16)
+    values[3, 3] = np.inf
+    with pytest.raises(MaskValuesError, match='to inf'):
+        through(door, values, tmp_path)
+
+
 @pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('door', DOORS[:4])
 def test_a_cubic_overshoot_is_a_soft_mask(tmp_path, door):
