@@ -33,9 +33,11 @@ def keep_freed_memory() -> bool:
 def keep_few_kernels(count: int = 32) -> None:
     """Keep the kernels of fewer shapes, for programs that see regions of every size on a CPU.
 
-    oneDNN, which runs PyTorch's convolutions, keeps 1,024 of them. The freed memory of large
-    arrays falls to pieces between them, so the process grows with every new shape. Call it before
-    the first convolution. ``ONEDNN_PRIMITIVE_CACHE_CAPACITY`` stays as it is where it is set.
+    oneDNN, which runs PyTorch's convolutions, and PyTorch itself keep 1,024 of them each. Freed
+    memory of large arrays falls to pieces between them, so the process grows with every new shape.
+    Call it before the first convolution. The variables of the environment,
+    ``ONEDNN_PRIMITIVE_CACHE_CAPACITY`` and ``LRU_CACHE_CAPACITY``, stay as they are where they
+    are set.
 
     Args:
         count: Kernels that are kept.
@@ -46,7 +48,8 @@ def keep_few_kernels(count: int = 32) -> None:
         >>> int(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY']) > 0
         True
     """
-    os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', str(count))
+    for name in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY'):
+        os.environ.setdefault(name, str(count))
 
 
 def give_back_memory() -> bool:
