@@ -23,7 +23,7 @@ COMMANDS = {
     'train': ('train', 'train a refiner on your own photos'),
     'export': ('export', 'write a refiner as an ONNX file'),
     'models': ('models', 'list the refiners that have a name'),
-    'serve': ('serve', 'open an address that refines masks, for programs'),
+    'serve': ('serve', 'open a page to refine masks on, and an address for programs'),
     'demo': ('demo', 'refine sample photos and write pictures'),
 }
 #: What results depend on.
