@@ -22,6 +22,7 @@ OPTIONS = {
     'num_classes': [2, 3, 256, 0, -1, 1.5, 'x', None, True],
     'ignore_index': [255, 0, 1, -1, 300, 'x', None, 1.5, True],
     'per_class': [True, False],
+    'void': [None, 'x', 1.5, True],
 }
 VALID = {
     'r0': {1, 3, 5},
@@ -29,6 +30,7 @@ VALID = {
     'num_classes': {2, 3, 256},
     'ignore_index': {255, 0, 1, -1, 300},
     'per_class': {True, False},
+    'void': {None},
 }
 DTYPES = [bool, 'u1', 'i1', 'u2', 'i4', 'i8', 'u8', '>i2', 'f2', 'f4', 'f8', 'c8', object, 'U1']
 
@@ -119,6 +121,11 @@ def test_masks(data):
     elif function is ev.mask_scores_update:
         assert result.dtype == np.int64 and result.shape == (*pred.shape[:-2], 15)
         assert (result >= 0).all() and (result <= target.size).all()
+        void = np.random.default_rng(target.size).random(target.shape) < 0.3
+        counted = ev.mask_scores_update(pred, target, void=void)
+        either, both = (pred + target > 0) & ~void, (pred * target > 0) & ~void
+        np.testing.assert_array_equal(counted[..., 0], both.sum((-2, -1)))
+        np.testing.assert_array_equal(counted[..., 1], either.sum((-2, -1)))
     elif function is not ev.count_speckles:
         no_boundary = target.all() or not target.any()
         assert np.isnan(result) or 0 <= result <= 1
