@@ -48,12 +48,17 @@ def check_labels(
 
     Raises:
         TypeError: not an integer array, or ``ignore_index`` no integer.
-        ValueError: other shape than the image's, negative ids, ids out of range.
+        ValueError: other shape than the image's, negative ids, ids out of range, masked pixels.
     """
     check_ignore_index(ignore_index)
     if not isinstance(labels, np.ndarray):
         raise InvalidTypeError(
             f'labels must be a numpy array (H, W), got {type(labels).__name__}.'
+        )
+    if np.ma.is_masked(labels):
+        raise InvalidValueError(
+            'labels is an array with masked pixels: give them the id of void, as '
+            'labels.filled(255) does.'
         )
     if labels.dtype.kind not in 'iu':
         raise InvalidTypeError(

@@ -71,6 +71,8 @@ class RunOptions:
             raise InvalidValueError(
                 f'extras must be of {", ".join(EXTRAS)}, got {", ".join(map(str, unknown))}.'
             )
+        if not isinstance(self.asked, str):
+            raise InvalidTypeError(f'asked must be a digest as text, got {self.asked!r}.')
         for name in ('windowed', 'overwrite', 'resize_mask', 'label_map'):
             value = getattr(self, name)
             if not isinstance(value, bool) and (name != 'windowed' or value is not None):

@@ -425,6 +425,7 @@ def test_classes_fused_from_one_refinement_each():
         (np.zeros((9, 9)), TypeError, 'integer'),
         (np.zeros((9, 9), bool), TypeError, 'uint8'),
         (torch.zeros(9, 9), TypeError, 'numpy'),
+        (np.ma.masked_less(np.eye(9, dtype=int), 1), ValueError, r'filled\(255\)'),
         (np.zeros((1, 9, 9), int), ValueError, r'\(H, W\)'),
         (np.zeros((9, 8), int), ValueError, 'size of the image'),
         (np.full((9, 9), -3), ValueError, 'got -3'),

@@ -199,15 +199,15 @@ def damaged(draw, content):
 
 def fails_its_checksums(content):
     """Whether a PNG has a chunk that matters whose checksum is wrong."""
-    at = 8
+    at, pixels = 8, False
     while at + 12 <= len(content):
         (length,) = struct.unpack('>I', content[at : at + 4])
         chunk, crc = content[at + 4 : at + 8 + length], content[at + 8 + length :][:4]
-        if chunk[:4] == b'IEND':  # no pixels, and what is wrong with it harms none
+        if pixels and chunk[:4] != b'IDAT':  # what is wrong behind all pixels harms none
             return False
         if chunk[:1].isupper() and crc != struct.pack('>I', zlib.crc32(chunk)):
             return True
-        at += 12 + length
+        at, pixels = at + 12 + length, chunk[:4] == b'IDAT'
     return False
 
 
