@@ -53,6 +53,8 @@ def test_a_mistake_in_a_config_is_told_wherever_it_is_read(tmp_path, mistake):
     [
         ("type='NoSuchModel'", 'NoSuchModel is not in the mmseg::model registry; check the types'),
         ("backbone=dict(type='NoSuchNet')", 'NoSuchNet is not in the mmseg::model registry'),
+        ("backbone=dict(type='')", 'Failed to get'),
+        ('data_preprocessor=dict(std={1, 2})', 'dtype of set'),
         ('depth=3', "got an unexpected keyword argument 'depth'"),
     ],
 )

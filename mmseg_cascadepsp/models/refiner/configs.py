@@ -9,8 +9,8 @@ from mmengine.hub import get_config
 
 from mmseg_cascadepsp.errors import InvalidValueError, UserError, one_line
 
-#: What classes of MMEngine and MMSegmentation raise where a config does not fit them.
-_MISFITS = (KeyError, TypeError, ValueError, AssertionError)
+#: What classes of MMEngine, MMSegmentation and torch raise where a config does not fit them.
+_MISFITS = (LookupError, TypeError, ValueError, AssertionError, RuntimeError)
 
 
 def load_config(path: str | os.PathLike) -> Config:
