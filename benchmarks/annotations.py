@@ -1,8 +1,9 @@
-"""Annotation sets against single masks: gains through the file, harm, and time per object.
+"""Annotation sets against single masks: gains through the file, harm, time per object, memory.
 
     python benchmarks/annotations.py gains --root val --limit 60
     python benchmarks/annotations.py harm --root val
     python benchmarks/annotations.py time --root val --photos 4
+    python benchmarks/annotations.py memory --root val --photos 20 --threads 1
 
 ROOT has a folder for every set, with images, masks and coarse masks of the same names.
 """
@@ -20,8 +21,9 @@ import numpy as np
 import torch
 
 from mmseg_cascadepsp import Refiner
-from mmseg_cascadepsp.annotations import refine_annotations
+from mmseg_cascadepsp.annotations import AnnotationRun, refine_annotations, refined_photos
 from mmseg_cascadepsp.annotations.masks import best_rings, cut_out, decode_rle, draw, encode_rle
+from mmseg_cascadepsp.compat.memory import keep_freed_memory
 from mmseg_cascadepsp.evaluation import mask_harm, mask_scores
 from mmseg_cascadepsp.files import read_image, read_mask, write_image
 
@@ -206,14 +208,48 @@ def measure_time(args, refiner):
     print(f'peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB')
 
 
+def measure_memory(args, refiner):
+    """Memory of the process after every photo of 1,024 pixels with ten objects."""
+    paths = [p for p in find(args.root, None) if p[1].parent.name == 'coarse_simulated']
+    chosen = random.Random(1)
+    pictures = (
+        mosaic([load(p) for p in chosen.sample(paths, 10)], 1024, 4)[:2]
+        for _ in range(args.photos)
+    )
+    page = resource.getpagesize()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        write_set(folder, pictures, True)
+        keep_freed_memory()  # as the command does
+        run = AnnotationRun(
+            refiner.settings(),
+            folder / 'set.json',
+            images=folder / 'photos',
+            out=folder / 'out.json',
+        )
+        start = time.process_time()
+
+        def told():
+            for number, found in enumerate(
+                refined_photos(refiner, run.source, run.todo, run.options), 1
+            ):
+                yield found
+                pages = int(Path('/proc/self/statm').read_text().split()[1])
+                seconds = time.process_time() - start
+                print(f'photo {number}: {pages * page >> 20} MB, {seconds:.0f} s', flush=True)
+
+        run.take(told())
+        print(run.finish())
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('what', choices=('gains', 'harm', 'time'))
+    parser.add_argument('what', choices=('gains', 'harm', 'time', 'memory'))
     parser.add_argument('--root', required=True, help='folder of sets')
     parser.add_argument('--limit', type=int, help='masks at most (default: all)')
-    parser.add_argument('--photos', type=int, default=4, help='photos of the time')
+    parser.add_argument('--photos', type=int, default=4, help='photos of time and memory')
     parser.add_argument('--single', type=int, default=10, help='masks refined one by one there')
     parser.add_argument('--threads', type=int)
     args = parser.parse_args()
@@ -221,7 +257,8 @@ def main():
         torch.set_num_threads(args.threads)
     refiner = Refiner('lite')
     print(refiner, f'{torch.get_num_threads()} threads', flush=True)
-    {'gains': gains, 'harm': harm, 'time': measure_time}[args.what](args, refiner)
+    measures = {'gains': gains, 'harm': harm, 'time': measure_time, 'memory': measure_memory}
+    measures[args.what](args, refiner)
 
 
 if __name__ == '__main__':

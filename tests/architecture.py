@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'mmseg_cascadepsp'
 NAME = PACKAGE.name
 #: Rooms from the bottom up. Rooms of one floor do not import each other.
 FLOORS = (
-    ('errors', 'version'),
+    ('errors', 'kernels', 'version'),
     ('compat', 'cascade'),
     ('visualization',),
     ('files',),

@@ -20,6 +20,18 @@ from mmseg_cascadepsp.models.refiner import zoo as model_zoo
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ('background', 'cat', 'dog')
+#: MMSegmentation's own for ADE20K, of a small model and small photos; a text to be formatted.
+ADE20K_CONFIG = """
+_base_ = ['mmseg::_base_/datasets/ade20k.py', 'mmseg::_base_/default_runtime.py',
+          'mmseg::_base_/schedules/schedule_20k.py']
+model = {model}
+test_pipeline = [
+    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 64), keep_ratio=True),
+    dict(type='LoadAnnotations', reduce_zero_label=True), dict(type='PackSegInputs')]
+test_dataloader = dict(
+    num_workers=0, persistent_workers=False,
+    dataset=dict(data_root='{root}/ade', pipeline=test_pipeline))
+"""
 
 
 class RedIsObject(nn.Module, Network):

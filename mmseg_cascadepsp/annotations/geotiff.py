@@ -13,6 +13,7 @@ import numpy as np
 
 from mmseg_cascadepsp.cascade import Box
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingPackageError, one_line
+from mmseg_cascadepsp.files.opening import TIFF_STARTS
 from mmseg_cascadepsp.files.rows import ImageRows
 
 from .base import Entry, Photo, by_file, write_bytes
@@ -24,7 +25,6 @@ from .masks import shapely
 SIDE, MARGIN = 2048, 256
 #: Of coordinates in degrees: a tenth of a millimetre.
 DECIMALS = 9
-_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _KEPT = ('uint8', 'int16', 'uint16')
 
 
@@ -145,7 +145,7 @@ class GeoTiffSet(Maps):
         if not path.is_file():
             return False
         with open(path, 'rb') as file:
-            return file.read(4) in _MAGIC
+            return file.read(4) in TIFF_STARTS
 
     def _place(self, crs, transform):
         """Where the map is: as it says itself, or else its photo."""

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmseg_cascadepsp.errors import InvalidTypeError, one_line
+from mmseg_cascadepsp.files.folder_run import processes
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
 
 from .base import AnnotationSet, Photo
@@ -116,10 +117,7 @@ class AnnotationRun:
         self._true = None if truth is None else open_annotations(truth, images)
         self._out, self._page = Path(out), report
         self._console = console or Console(quiet=True)
-        self._rank, self._world = 0, 1
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            self._rank = torch.distributed.get_rank()
-            self._world = torch.distributed.get_world_size()
+        self._rank, self._world = processes()
         fixed = {key: value for key, value in asdict(self.options).items() if key != 'overwrite'}
         known = {'refiner': settings, 'options': fixed, 'set': fingerprint(self.source)}
         self._journal = Journal(self._out, known, self._rank)

@@ -14,8 +14,8 @@ from mmseg_cascadepsp.annotations import (
     open_annotations,
     refined_photos,
 )
-from mmseg_cascadepsp.compat.memory import keep_few_kernels
 from mmseg_cascadepsp.errors import FileError, one_line
+from mmseg_cascadepsp.kernels import FEW_KERNELS
 
 from .ray_data import absolute, everywhere, import_ray
 from .refiner import Refiner
@@ -25,7 +25,6 @@ class _Annotator:
     """Lives in a process of the cluster and holds one refiner and the set."""
 
     def __init__(self, refiner: Mapping[str, Any], paths: tuple, options: AnnotationOptions):
-        keep_few_kernels()
         self.refiner, self.options = Refiner(**refiner), options
         self.source = open_annotations(*paths)
         self.photos = {photo.key: photo for photo in self.source.photos()}
@@ -75,7 +74,8 @@ def refine_annotations_with_ray(
     names = {field.name for field in fields(AnnotationOptions)} & options.keys()
     choices = AnnotationOptions(**{name: options[name] for name in names})
     paths = absolute(annotations), None if images is None else absolute(images)
-    make = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=2)(_Annotator)
+    limits = dict(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=2)
+    make = ray.remote(**limits, runtime_env={'env_vars': FEW_KERNELS})(_Annotator)
     actors = [make.remote(everywhere(refiner), paths, choices) for _ in range(workers)]
     try:
         settings = ray.get(actors[0].settings.remote())

@@ -3,9 +3,12 @@ the same set with better outlines out; a GeoTIFF of classes in, GeoJSON or GeoPa
 """
 
 import argparse
+import os
 import sys
 
-from .options import add_refiner_options
+from mmseg_cascadepsp.kernels import FEW_KERNELS
+
+from .options import add_ray_option, add_refiner_options
 from .running import import_package, parser_of
 
 EPILOG = """\
@@ -108,13 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
         'small and have many objects, but it mends less of what an outline lacks (default: auto)',
     )
     refiner.add_argument('--L', type=int, default=900, metavar='N', help='see refine.py')
-    parser.add_argument(
-        '--ray',
-        type=int,
-        metavar='N',
-        help='N workers of a Ray cluster, that of RAY_ADDRESS or one on this machine; on GPUs '
-        'with --device cuda, one each',
-    )
+    add_ray_option(parser)
     parser.add_argument('--overwrite', action='store_true', help='write over a result')
     return parser
 
@@ -122,12 +119,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = build_parser().parse_args(argv)
+    for name, value in FEW_KERNELS.items():
+        os.environ.setdefault(name, value)
     import_package()
     from rich.console import Console
 
     from mmseg_cascadepsp import apis
     from mmseg_cascadepsp.annotations import open_annotations, refine_annotations
-    from mmseg_cascadepsp.compat.memory import keep_few_kernels
 
     open_annotations(args.annotations, args.images)  # before a model is loaded or fetched
     names = ('simplify', 'overlap', 'max_change', 'min_sureness', 'min_gain', 'min_side')
@@ -153,7 +151,6 @@ def main(argv: list[str] | None = None) -> int:
             made = None
             if not args.dry_run:
                 apis.keep_freed_memory()
-                keep_few_kernels()
                 made = apis.Refiner(**refiner)
             report = refine_annotations(made, args.annotations, **options)
     except KeyboardInterrupt:

@@ -68,6 +68,17 @@ def add_reading_options(
         )
 
 
+def add_ray_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--ray``."""
+    parser.add_argument(
+        '--ray',
+        type=int,
+        metavar='N',
+        help='N workers of a Ray cluster, that of RAY_ADDRESS or one on this machine; on GPUs '
+        'with --device cuda, one each',
+    )
+
+
 def mask_values(text: str) -> str | tuple[int, ...]:
     """What ``--mask-values`` gives."""
     from mmseg_cascadepsp.files.mask_values import parse_values

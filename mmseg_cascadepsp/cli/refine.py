@@ -11,6 +11,7 @@ from mmseg_cascadepsp.version import __version__
 
 from .options import (
     add_cascade_options,
+    add_ray_option,
     add_reading_options,
     add_refiner_options,
     cascade_settings,
@@ -125,13 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
         'is 255, or --ignore',
     )
     add_reading_options(what)
-    parser.add_argument(
-        '--ray',
-        type=int,
-        metavar='N',
-        help='N workers of a Ray cluster, that of RAY_ADDRESS or one on this machine; on GPUs '
-        'with --device cuda, one each',
-    )
+    add_ray_option(parser)
     parser.add_argument(
         '--overwrite', action='store_true', help='make outputs anew that are there already'
     )

@@ -1,4 +1,6 @@
-"""Open an address that refines masks, on this machine alone unless asked otherwise."""
+"""Open a page to refine masks on, and an address for programs, on this machine alone unless asked
+otherwise.
+"""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Reusing the memory of freed tensors, and giving it back."""
 
 import ctypes
-import os
 import platform
 
 
@@ -28,28 +27,6 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     limits = ((mmap_threshold, 2**30), (trim_threshold, 2**31 - 1), (arena_max, 1))
     return all(mallopt(*limit) for limit in limits)
-
-
-def keep_few_kernels(count: int = 32) -> None:
-    """Keep the kernels of fewer shapes, for programs that see regions of every size on a CPU.
-
-    oneDNN, which runs PyTorch's convolutions, and PyTorch itself keep 1,024 of them each. Freed
-    memory of large arrays falls to pieces between them, so the process grows with every new shape.
-    Call it before the first convolution. The variables of the environment,
-    ``ONEDNN_PRIMITIVE_CACHE_CAPACITY`` and ``LRU_CACHE_CAPACITY``, stay as they are where they
-    are set.
-
-    Args:
-        count: Kernels that are kept.
-
-    Example:
-        >>> import os
-        >>> keep_few_kernels()
-        >>> int(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY']) > 0
-        True
-    """
-    for name in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY'):
-        os.environ.setdefault(name, str(count))
 
 
 def give_back_memory() -> bool:

@@ -142,7 +142,19 @@ def join_processes() -> tuple[int, int]:
     if not torch.distributed.is_initialized():
         # Names and numbers are exchanged, at the end, when some have waited long.
         torch.distributed.init_process_group('gloo', timeout=timedelta(days=30))
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return processes()
+
+
+def processes() -> tuple[int, int]:
+    """The rank of this process and how many share the work, 0 and 1 if it is alone.
+
+    Example:
+        >>> processes()
+        (0, 1)
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 def _merged(report: Report, world: int) -> Report:
@@ -204,9 +216,7 @@ def refine_files(
     """
     options = RunOptions(**options)
     pairs, faults, lone = find_pairs(images, masks, out)
-    rank, world = 0, 1
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    rank, world = processes()
     if rank > 0:  # one process tells it
         faults, lone = {}, []
     share = slice(rank, None, world)

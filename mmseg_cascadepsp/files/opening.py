@@ -22,7 +22,7 @@ from mmseg_cascadepsp.errors import (
     MissingFileError,
 )
 
-from .pillow_faults import TOLD, like, load, told_of
+from .pillow_faults import TOLD, like, load, png_chunks, told_of
 from .sources import open_npy
 
 SUFFIXES = {
@@ -42,6 +42,8 @@ start programs: an EPS starts Ghostscript.
 """
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 """What is a picture in a folder."""
+TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+"""What a TIFF begins with, either byte order, and BigTIFF."""
 MAX_PIXELS = 2**30
 """Above this a file is refused before its pixels are unpacked (OpenCV's own limit)."""
 ORIENTATION = 0x0112
@@ -157,7 +159,7 @@ def is_unknown_tiff(path: str | os.PathLike) -> bool:
         open_header(path).close()
     except UnidentifiedImageError:
         with open(path, 'rb') as file:
-            return file.read(4) in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+            return file.read(4) in TIFF_STARTS
     except Exception:  # missing or damaged, as whoever reads it says
         pass
     return False
@@ -165,14 +167,12 @@ def is_unknown_tiff(path: str | os.PathLike) -> bool:
 
 def _has_notes_at_its_end(path: str | os.PathLike) -> bool:
     """Whether a PNG has anything behind its pixels, such as its EXIF orientation."""
+    behind = False
     with open(path, 'rb') as file:
-        file.seek(8)
-        behind = False
-        while (head := file.read(8)) and head[4:] != b'IEND':
-            if behind and head[4:] != b'IDAT':
-                return True
-            behind = head[4:] == b'IDAT'
-            file.seek(int.from_bytes(head[:4], 'big') + 4, os.SEEK_CUR)
+        for kind, _ in png_chunks(file):
+            if kind == b'IEND' or (behind and kind != b'IDAT'):
+                return kind != b'IEND'
+            behind = kind == b'IDAT'
     return False
 
 

@@ -1,11 +1,11 @@
 """What Pillow reads wrongly, or takes though it is damaged, without a word."""
 
-import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -234,12 +234,9 @@ def _check_png(path: Path, picture: Image.Image) -> None:
             if (columns := -(-(width - left) // across)) > 0
             and (rows := -(-(height - top) // down)) > 0
         )
-        file.seek(8)
         unpacked, found = zlib.decompressobj(), 0
-        while head := file.read(8):
-            length, kind = int.from_bytes(head[:4], 'big'), head[4:]
+        for kind, length in png_chunks(file):
             if kind != b'IDAT':
-                file.seek(length + 4, os.SEEK_CUR)
                 continue
             data = file.read(length)
             if file.read(4) != zlib.crc32(kind + data).to_bytes(4, 'big'):
@@ -249,6 +246,23 @@ def _check_png(path: Path, picture: Image.Image) -> None:
                 data = unpacked.unconsumed_tail
     if count and found + len(unpacked.flush()) < expected:
         raise InvalidValueError(f'{found} of {expected} bytes of its pixels are there')
+
+
+def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Kind and length of each chunk of a PNG, the file being where its data begin.
+
+    Example:
+        >>> from io import BytesIO
+        >>> file = BytesIO()
+        >>> Image.new('L', (3, 2)).save(file, 'PNG')
+        >>> [kind.decode() for kind, _ in png_chunks(file)]
+        ['IHDR', 'IDAT', 'IEND']
+    """
+    at = 8
+    while file.seek(at) and (head := file.read(8)):
+        length = int.from_bytes(head[:4], 'big')
+        yield head[4:], length
+        at += 12 + length
 
 
 ADAM7 = (

@@ -16,6 +16,7 @@ from PIL import Image
 
 from mmseg_cascadepsp.cascade import Network, refine
 from mmseg_cascadepsp.errors import FileError, InvalidTypeError, InvalidValueError
+from mmseg_cascadepsp.kernels import FEW_KERNELS
 
 pytest.importorskip('pycocotools')
 pytest.importorskip('shapely')
@@ -358,7 +359,7 @@ def test_two_processes_share_the_photos_and_one_may_die(tmp_path):
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
     command += ['--nproc-per-node', '2', script, path, images, out]
     path = f'{ROOT}:{Path(__file__).parent}'
-    environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
+    environment = {**os.environ, **FEW_KERNELS, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
 
     def run(how):
         whole_command = [*map(str, command), how]
@@ -371,6 +372,24 @@ def test_two_processes_share_the_photos_and_one_may_die(tmp_path):
     assert not (tmp_path / '.out.json.partial').exists()
 
 
+SETS = """
+import os, sys
+from mmseg_cascadepsp.cli import annotations
+
+def stop():
+    print('torch' in sys.modules, os.environ['LRU_CACHE_CAPACITY'])
+    sys.exit()
+
+annotations.import_package = stop
+annotations.main(['set.json', '-o', 'out.json'])
+"""
+
+
+def test_the_command_keeps_few_kernels_before_torch_reads_it():
+    run = subprocess.run([sys.executable, '-c', SETS], check=True, stdout=subprocess.PIPE)
+    assert run.stdout.split() == [b'False', FEW_KERNELS['LRU_CACHE_CAPACITY'].encode()]
+
+
 MEMORY = """
 import sys
 from pathlib import Path
@@ -379,7 +398,7 @@ import torch
 from PIL import Image
 from sets import SameColour, ToyRefiner, coarse, disc
 from mmseg_cascadepsp.annotations import journal, refine_annotations
-from mmseg_cascadepsp.compat.memory import keep_few_kernels, keep_freed_memory
+from mmseg_cascadepsp.compat.memory import keep_freed_memory
 
 class Convolving(SameColour):
     convs = [torch.nn.Conv2d(3, 3 + n, 3, padding=1) for n in range(30)]
@@ -409,7 +428,6 @@ for number in range(24):
     Image.fromarray(image).save(folder / 'photos' / f'{number}.png')
     Image.fromarray(labels).save(folder / 'labels' / f'{number}.png')
 keep_freed_memory()
-keep_few_kernels()
 add = journal.Journal.add
 def noted(self, *what):
     add(self, *what)
@@ -426,7 +444,7 @@ refine_annotations(
 @pytest.mark.slow
 @pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='Linux tells it there')
 def test_memory_is_flat_over_the_run(tmp_path):
-    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}'}
+    environment = {**os.environ, **FEW_KERNELS, 'PYTHONPATH': f'{ROOT}:{Path(__file__).parent}'}
     command = [sys.executable, '-W', 'ignore', '-c', MEMORY, str(tmp_path)]
     run = subprocess.run(command, check=True, env=environment, cwd=ROOT, stdout=subprocess.PIPE)
     pages = [float(line) for line in run.stdout.split()]  # of the process, in MB

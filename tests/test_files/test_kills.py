@@ -156,19 +156,6 @@ class Training:
             torch.load(path, map_location='cpu', weights_only=True)
 
 
-CONFIG = """
-_base_ = ['mmseg::_base_/datasets/ade20k.py', 'mmseg::_base_/default_runtime.py',
-          'mmseg::_base_/schedules/schedule_20k.py']
-model = {model}
-test_pipeline = [
-    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 64), keep_ratio=True),
-    dict(type='LoadAnnotations', reduce_zero_label=True), dict(type='PackSegInputs')]
-test_dataloader = dict(
-    num_workers=0, persistent_workers=False,
-    dataset=dict(data_root='{root}/ade', pipeline=test_pipeline))
-"""
-
-
 class Test:
     """A segmentor and a refiner on a set, with label maps and pictures."""
 
@@ -178,13 +165,19 @@ class Test:
         self.root = root
 
     def prepare(self):
-        from tests.chaining import encoder_decoder, write_ade20k, write_checkpoint, write_refiner
+        from tests.chaining import (
+            ADE20K_CONFIG,
+            encoder_decoder,
+            write_ade20k,
+            write_checkpoint,
+            write_refiner,
+        )
 
         write_ade20k(self.root / 'ade', count=6)
         write_refiner(self.root)
         model = encoder_decoder(150)
         write_checkpoint(model, self.root / 'segmentor.pth')
-        config = CONFIG.format(model=model.to_dict(), root=self.root)
+        config = ADE20K_CONFIG.format(model=model.to_dict(), root=self.root)
         (self.root / 'config.py').write_text(config)
 
     def arguments(self, out):

@@ -12,6 +12,7 @@ from mmseg_cascadepsp.cli import test
 from mmseg_cascadepsp.cli.running import run as run_command
 from mmseg_cascadepsp.files import read_image, read_labels
 from tests.chaining import (
+    ADE20K_CONFIG,
     ROOT,
     SMALL_RUN,
     encoder_decoder,
@@ -23,23 +24,16 @@ from tests.chaining import (
 )
 
 TOOL = str(ROOT / 'tools/test.py')
-MMSEG_CONFIG = """
-_base_ = ['mmseg::_base_/datasets/ade20k.py', 'mmseg::_base_/default_runtime.py',
-          'mmseg::_base_/schedules/schedule_20k.py']
-model = {model}
-test_pipeline = [
-    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 64), keep_ratio=True),
-    dict(type='LoadAnnotations', reduce_zero_label=True), dict(type='PackSegInputs')]
-test_dataloader = dict(
-    num_workers=0, persistent_workers=False,
-    dataset=dict(data_root='{root}/ade', pipeline=test_pipeline))
-tta_pipeline = [
+MMSEG_CONFIG = (
+    ADE20K_CONFIG
+    + """tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='TestTimeAug', transforms=[
         [dict(type='RandomFlip', prob=0.), dict(type='RandomFlip', prob=1.)],
         [dict(type='LoadAnnotations')], [dict(type='PackSegInputs')]])]
 work_dir = '{root}/work'
 """
+)
 
 
 @pytest.fixture(scope='module')
