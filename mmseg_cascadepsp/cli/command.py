@@ -4,11 +4,13 @@ import argparse
 import gc
 import importlib
 import importlib.metadata
+import os
 import platform
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 from mmseg_cascadepsp.version import __version__
 
@@ -26,6 +28,8 @@ COMMANDS = {
     'serve': ('serve', 'open a page to refine masks on, and an address for programs'),
     'demo': ('demo', 'refine sample photos and write pictures'),
 }
+#: Commands in which refiners run, and no network of a user's own MMSegmentation.
+REFINING = ('refine', 'refine_annotations', 'annotations', 'serve', 'demo')
 #: What results depend on.
 STACK = ('torch', 'mmsegmentation', 'mmcv', 'mmcv-lite', 'mmengine', 'numpy', 'opencv-python')
 
@@ -78,6 +82,10 @@ def run_as_program(main, name: str, argv: Sequence[str] | None = None) -> int:
     # Imports make a million objects that stay: to search them again and again costs a second.
     # :func:`~.running.import_package` enables it.
     gc.disable()
+    if Path(name.split()[-1]).stem in REFINING:
+        # TorchScript, which no refiner uses: PyTorch and mmcv compile for it while they are
+        # imported, which takes half a second. PyTorch reads the variable at its own import.
+        os.environ.setdefault('PYTORCH_JIT', '0')
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     out, told = Patient(sys.stdout), Patient(sys.stderr)
     with redirect_stdout(out), redirect_stderr(told):

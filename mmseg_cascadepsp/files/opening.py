@@ -3,12 +3,13 @@
 Everything that goes wrong is an ``OSError`` of one sentence with the file's path.
 """
 
+import importlib
 import io
 import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 
@@ -65,7 +66,10 @@ logging.getLogger('PIL.TiffImagePlugin').addHandler(logging.NullHandler())
 
 @cache
 def _formats() -> tuple[str, ...]:
-    Image.init()
+    Image.preinit()
+    for plugin in ('Avif', 'Jpeg2K', 'Mpo', 'Tiff', 'WebP'):  # Image.init imports forty others
+        with suppress(ImportError):
+            importlib.import_module(f'PIL.{plugin}ImagePlugin')
     return tuple(kind for kind in SUFFIXES if kind in Image.OPEN)  # AVIF, where Pillow has it
 
 

@@ -120,6 +120,21 @@ def test_imports_are_not_searched_for_garbage_and_work_is():
     assert done.stdout.split() == ['False', 'True']
 
 
+@pytest.mark.parametrize(
+    ('name', 'compiled'),
+    [('refine.py', False), ('mmseg-cascadepsp annotations', False), ('train.py', True)],
+)
+def test_commands_that_only_refine_start_without_torchscript(name, compiled):
+    code = (
+        'import sys\nfrom mmseg_cascadepsp.cli.command import run_as_program\n'
+        'def main(argv):\n    import torch\n    module = torch.nn.Flatten()\n'
+        '    print(torch.jit.script(module) is not module)\n'
+        f'sys.exit(run_as_program(main, {name!r}))'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout.split() == [str(compiled)], done.stderr
+
+
 SAYS_A_NAME = """
 import sys
 from mmseg_cascadepsp.cli.command import run_as_program

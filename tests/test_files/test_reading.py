@@ -787,6 +787,18 @@ def test_folders_take_what_single_files_take():
         assert suffix in opening.IMAGE_SUFFIXES
 
 
+def test_formats_are_found_without_importing_all_of_pillows():
+    code = (
+        'import sys; from PIL import Image; from mmseg_cascadepsp.files import opening as o\n'
+        'found = o._formats()\n'
+        'print("PIL.EpsImagePlugin" in sys.modules)\n'
+        'Image.init()\n'
+        'print(found == tuple(kind for kind in o.SUFFIXES if kind in Image.OPEN))'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout.split() == ['False', 'True'], done.stderr
+
+
 def test_headers_are_compared_before_pixels_are_unpacked(tmp_path, monkeypatch):
     photo = save(tmp_path / 'photo.png', PHOTO)
     mask = save(tmp_path / 'mask.png', np.zeros((400, 300), bool))
