@@ -5,11 +5,14 @@ from .camvid import CamVidDataset
 from .class_agnostic import ClassAgnosticDataset
 from .class_per_set import ClassPerSetDataset
 from .label_map_objects import LabelMapObjectsDataset
+from .mixing import SameSetMixDataset
 from .paper_sets import PaperTrainingSet
 from .single_object import SingleObjectDataset
 from .transforms import (
     AverageCoarseMasks,
+    ClutterInterior,
     ColorJitter,
+    CopyTrueMask,
     KeepOriginalImage,
     LoadMasks,
     LoadPhoto,
@@ -17,10 +20,12 @@ from .transforms import (
     PackRefinedInputs,
     PackRefinementInputs,
     PasteObject,
+    PasteOccluder,
     PerturbMask,
     PickObject,
     RandomZoomCrop,
     SimulateOutputStride,
+    SimulatePromptable,
 )
 from .voc_relabelled import RelabelledVOCDataset
 
@@ -30,7 +35,9 @@ __all__ = [
     'CamVidDataset',
     'ClassAgnosticDataset',
     'ClassPerSetDataset',
+    'ClutterInterior',
     'ColorJitter',
+    'CopyTrueMask',
     'KeepOriginalImage',
     'LabelMapObjectsDataset',
     'LoadMasks',
@@ -39,11 +46,14 @@ __all__ = [
     'PackRefinedInputs',
     'PackRefinementInputs',
     'PasteObject',
+    'PasteOccluder',
     'PaperTrainingSet',
     'PerturbMask',
     'PickObject',
     'RandomZoomCrop',
     'RelabelledVOCDataset',
+    'SameSetMixDataset',
     'SimulateOutputStride',
+    'SimulatePromptable',
     'SingleObjectDataset',
 ]

@@ -13,12 +13,17 @@ from PIL import Image, ImageEnhance
 
 from mmseg_cascadepsp.datasets import (
     AverageCoarseMasks,
+    ClutterInterior,
     ColorJitter,
+    CopyTrueMask,
     LoseParts,
     PasteObject,
+    PasteOccluder,
     PerturbMask,
     RandomZoomCrop,
+    SameSetMixDataset,
     SimulateOutputStride,
+    SimulatePromptable,
 )
 from mmseg_cascadepsp.datasets.transforms import perturb_mask
 from mmseg_cascadepsp.datasets.transforms.perturb import _subsample_contours
@@ -374,3 +379,144 @@ def test_compositions_in_a_training_set_of_mmseg(tmp_path):
         for sample in samples
     ]
     assert any(own > 0.02 and max(others) > 0.02 for own, *others in shares)
+
+
+def test_promptable_masks_are_off_by_about_a_cell_of_the_whole_photos_grid():
+    """Of the grid of the whole photo, whatever its size: one cell in the root mean square."""
+    for side in (512, 1024):
+        truth = disc(side, side // 4)
+        inside, outside = (cv2.distanceTransform(m, cv2.DIST_L2, 5) for m in (truth, 255 - truth))
+        away = []
+        for _ in range(10):
+            coarse = SimulatePromptable(clip=0)(dict(gt_seg_map=truth))['coarse_mask']
+            assert coarse.dtype == np.uint8 and set(np.unique(coarse)) == {0, 255}
+            edge = coarse & ~cv2.erode(coarse, np.ones((3, 3)))
+            away.append((inside - outside - 1)[edge > 0] / (side / 256))
+        assert 0.7 < np.sqrt(np.mean(np.concatenate(away) ** 2)) < 1.4
+        assert np.abs(np.concatenate(away)).max() < 6
+
+
+def test_promptable_masks_lose_a_corner_now_and_then():
+    truth = disc(400, 120)
+    clipped = SimulatePromptable(displacement=(0, 0), clip=1, clip_area=0.05)
+    for _ in range(20):
+        coarse = clipped(dict(gt_seg_map=truth))['coarse_mask']
+        lost, added = truth & ~coarse, coarse & ~truth
+        assert np.count_nonzero(lost) < 0.07 * np.count_nonzero(truth)
+        assert np.count_nonzero(added) < 0.01 * np.count_nonzero(truth)
+        opened = cv2.morphologyEx(lost, cv2.MORPH_OPEN, np.ones((4, 4)))  # the rest is the grid's
+        pieces = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((15, 15)))
+        assert cv2.connectedComponents(pieces)[0] <= 2
+    drawn = SimulatePromptable(displacement=(0, 0), clip=0.3)
+    shares = [iou(drawn(dict(gt_seg_map=truth))['coarse_mask'], truth) for _ in range(60)]
+    assert 5 < sum(share < 0.99 for share in shares) < 30
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32 - 1))
+def test_any_mask_can_be_made_promptable(height, width, seed):
+    np.random.seed(seed)
+    mask = np.random.randint(0, 256, (height, width), dtype=np.uint8)
+    for transform in (SimulatePromptable(clip=1), SimulatePromptable((1, 12), clip=1)):
+        coarse = transform(dict(gt_seg_map=mask))['coarse_mask']
+        assert coarse.shape == mask.shape and set(np.unique(coarse)) <= {0, 255}
+    same = CopyTrueMask()(dict(gt_seg_map=mask))['coarse_mask']
+    np.testing.assert_array_equal(same > 0, mask > 127)
+    empty = np.zeros_like(mask)
+    assert not SimulatePromptable(clip=1)(dict(gt_seg_map=empty))['coarse_mask'].any()
+
+
+def test_a_promptable_mask_with_a_seed_is_that_of_its_photo():
+    transform = SimulatePromptable(seed=0)
+    first = transform(pair(disc(radius=90)))['coarse_mask']
+    np.random.seed(77)
+    assert (transform(pair(disc(radius=90)))['coarse_mask'] == first).all()
+    other = transform(dict(pair(disc(radius=90)), img_path='b.jpg'))['coarse_mask']
+    assert (other != first).any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.integers(1, 120))
+def test_clutter_changes_the_photo_inside_the_object_alone(seed, height, width):
+    np.random.seed(seed)
+    mask = cv2.resize(disc(80, 30), (width, height), interpolation=cv2.INTER_AREA)
+    image = np.random.randint(0, 256, (height, width, 3), dtype=np.uint8)
+    results = dict(img=image.copy(), gt_seg_map=mask.copy())
+    results = ClutterInterior(prob=1)(results)
+    np.testing.assert_array_equal(results['gt_seg_map'], mask)
+    np.testing.assert_array_equal(results['img'][mask == 0], image[mask == 0])
+
+
+def test_clutter_makes_edges_inside_in_the_asked_share():
+    """A plain object gets inner edges; the same numbers make the same picture."""
+    mask, image = disc(160, 60), np.full((160, 160, 3), 120, np.uint8)
+    inner = cv2.erode(mask, np.ones((7, 7))) > 0
+    changed = 0
+    for seed in range(60):
+        np.random.seed(seed)
+        found = ClutterInterior(prob=0.5)(dict(img=image, gt_seg_map=mask))['img']
+        np.random.seed(seed)
+        again = ClutterInterior(prob=0.5)(dict(img=image, gt_seg_map=mask))['img']
+        np.testing.assert_array_equal(found, again)
+        slope = np.abs(np.diff(found.astype(int), axis=1)).max(axis=2)[inner[:, 1:]]
+        changed += slope.max() > 15
+    assert 18 < changed < 42
+    assert (image == 120).all()  # the input is not written to
+    none = dict(img=image, gt_seg_map=np.zeros_like(mask))
+    assert ClutterInterior(prob=1)(none)['img'] is image
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.integers(1, 120))
+def test_occluders_are_thin_and_leave_the_mask_where_they_lie(seed, height, width):
+    np.random.seed(seed)
+    mask = cv2.resize(disc(80, 30), (width, height), interpolation=cv2.INTER_AREA)
+    image = np.random.randint(0, 256, (height, width, 3), dtype=np.uint8)
+    results = PasteOccluder(prob=1)(dict(img=image.copy(), gt_seg_map=mask.copy()))
+    assert (results['gt_seg_map'] <= mask).all()
+    changed = mask.astype(int) - results['gt_seg_map']
+    assert (changed[(results['img'] == image).all(axis=2)] <= 5).all()
+
+
+def test_occluders_have_their_width_and_their_share():
+    mask, image = np.full((200, 200), 255, np.uint8), np.full((200, 200, 3), 90, np.uint8)
+    hidden = 0
+    for _ in range(40):
+        covered = PasteOccluder(0.5, 1, (5, 5))(dict(img=image, gt_seg_map=mask))['gt_seg_map']
+        if (covered == 255).all():
+            continue
+        hidden += 1
+        inside = cv2.distanceTransform((covered < 128).astype(np.uint8), cv2.DIST_L2, 5)
+        assert 1.9 < inside.max() < 4  # half of the width
+        assert cv2.connectedComponents((covered < 128).astype(np.uint8))[0] == 2
+    assert 10 < hidden < 30
+
+
+def test_a_neighbour_behind_leaves_the_object_as_it_is():
+    for seed in range(5):
+        np.random.seed(seed)
+        results = composed(neighbour=1, behind=1)
+        np.testing.assert_array_equal(results['gt_seg_map'], disc())
+        assert (results['img'][disc() > 0] == 255).all()
+        assert (results['img'] == 90).all(axis=2).sum() > 500  # and there it is, beside it
+
+
+def test_neighbours_come_from_the_samples_own_set(tmp_path):
+    for name, count, grey in (('cats', 4, 60), ('dogs', 20, 200)):
+        for i in range(count):
+            for folder, picture in (('images', disc(64, 20) // 8 + grey), ('masks', disc(64, 20))):
+                (tmp_path / name / folder).mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(tmp_path / name / folder / f'{i}.png'), picture)
+    source = dict(
+        type='ClassAgnosticDataset',
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='images', seg_map_path='masks'),
+        pipeline=[dict(type='LoadPhoto'), dict(type='LoadMasks')],
+    )
+    paste = dict(type='PasteObject', prob=1, neighbour=0, erode=0)
+    np.random.seed(0)
+    for share, expected in ((1, 0), (0, 0.83), (0.5, 0.42)):
+        dataset = SameSetMixDataset(source, [paste], same_set=share)
+        grounds = [dataset[i % 4]['img'][0, 0, 0] for i in range(100)]  # cats
+        assert abs(np.mean([grey == 200 for grey in grounds]) - expected) < 0.13
+        assert len(dataset) == 24 and not {'mix_results'} & set(dataset[0])

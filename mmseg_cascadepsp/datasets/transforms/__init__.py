@@ -1,21 +1,26 @@
 """Transforms of pipelines: loading, augmenting, and making coarse masks from true ones."""
 
 from ..transforms.augment import ColorJitter, RandomZoomCrop
+from ..transforms.clutter import ClutterInterior, PasteOccluder
 from ..transforms.compose import PasteObject
 from ..transforms.loading import LoadMasks, LoadPhoto, PackRefinementInputs
 from ..transforms.objects import PickObject, fill_void
 from ..transforms.original import KeepOriginalImage, PackRefinedInputs
 from ..transforms.perturb import (
     AverageCoarseMasks,
+    CopyTrueMask,
     LoseParts,
     PerturbMask,
     SimulateOutputStride,
+    SimulatePromptable,
     perturb_mask,
 )
 
 __all__ = [
     'AverageCoarseMasks',
+    'ClutterInterior',
     'ColorJitter',
+    'CopyTrueMask',
     'KeepOriginalImage',
     'LoadMasks',
     'LoadPhoto',
@@ -23,10 +28,12 @@ __all__ = [
     'PackRefinedInputs',
     'PackRefinementInputs',
     'PasteObject',
+    'PasteOccluder',
     'PerturbMask',
     'PickObject',
     'RandomZoomCrop',
     'SimulateOutputStride',
+    'SimulatePromptable',
     'fill_void',
     'perturb_mask',
 ]

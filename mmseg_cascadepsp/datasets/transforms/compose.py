@@ -14,11 +14,14 @@ class PasteObject(BaseTransform):
 
     Either the sample's own object is pasted onto the other photo, or the object of the other photo
     is pasted onto the sample: a neighbour that does not belong to the mask. This transform goes
-    into the pipeline of MMSeg's ``MultiImageMixDataset``. The crops must be of one size.
+    into the pipeline of MMSeg's ``MultiImageMixDataset``, or of
+    :class:`~mmseg_cascadepsp.datasets.SameSetMixDataset`, whose neighbours are of the same kind.
+    The crops must be of one size.
 
     Args:
         prob: Share of samples that are composed. The others stay as they are.
         neighbour: Share of the composed samples that get the other object as a neighbour.
+        behind: Share of the neighbours that stand behind the sample's object. The others cover it.
         erode: Largest number of pixels by which a cut-out is made smaller. This keeps its old
             surroundings out.
         feather: Range of the standard deviation of its soft edge, pixels.
@@ -45,9 +48,11 @@ class PasteObject(BaseTransform):
         erode: int = 2,
         feather: tuple[float, float] = (0.4, 1.2),
         min_share: float = 0.02,
+        behind: float = 0.0,
     ) -> None:
         self.prob = prob
         self.neighbour = neighbour
+        self.behind = behind
         self.erode = erode
         self.feather = feather
         self.min_share = min_share
@@ -86,14 +91,17 @@ class PasteObject(BaseTransform):
             )
         if np.random.rand() < self.neighbour:
             image, alpha = self._cut_out(*self._shift(other['img'], other['gt_seg_map']))
-            ground, truth = results['img'], results['gt_seg_map'] * (1 - alpha)
+            ground, truth = results['img'], results['gt_seg_map']
+            if self.behind and np.random.rand() < self.behind:
+                alpha = alpha * (1 - truth.astype(np.float32) / 255)
+            else:
+                truth = truth * (1 - alpha)
         else:
             image, alpha = self._cut_out(results['img'], results['gt_seg_map'])
             ground, truth = other['img'], 255 * alpha
         truth = np.rint(truth).astype(np.uint8)
         if self.min_share <= (truth > 127).mean() <= 1 - self.min_share:
-            alpha = alpha[..., None]
-            results['img'] = np.rint(image * alpha + ground * (1 - alpha)).astype(np.uint8)
+            results['img'] = cv2.blendLinear(image, ground, alpha, 1 - alpha)
             results['gt_seg_map'] = truth
         return results
 

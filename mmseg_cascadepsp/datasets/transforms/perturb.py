@@ -3,7 +3,8 @@
 import math
 import os.path as osp
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 import cv2
@@ -20,6 +21,9 @@ OPERATIONS = 4
 #: Rounds whose random numbers are drawn at once. Most masks need about 15.
 BLOCK = 8
 
+#: Cells along the longer side of what promptable networks give.
+PROMPTABLE_GRID = 256
+
 #: Kernels of dilation and erosion: by size from 3 to 9, then by form.
 KERNELS = [
     [
@@ -33,6 +37,23 @@ KERNELS = [
     ]
     for size in range(3, 10)
 ]
+
+
+@contextmanager
+def _seeded_by_name(path: str, seed: int | None) -> Iterator[None]:
+    """NumPy's generator seeded by the name of a file, wherever it lies, and afterwards as before.
+
+    Without a seed nothing is done.
+    """
+    if seed is None:
+        yield
+        return
+    state = np.random.get_state()
+    np.random.seed((zlib.crc32(osp.basename(path).encode()) + seed) % 2**32)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 def _subsample_contours(mask: np.ndarray, rate: float = 0.1) -> np.ndarray:
@@ -159,16 +180,38 @@ class PerturbMask(BaseTransform):
         """
         if 'coarse_mask' in results:
             return results
-        if self.seed is not None:
-            state = np.random.get_state()
-            name = osp.basename(results['img_path'])  # wherever the data lies
-            np.random.seed((zlib.crc32(name.encode()) + self.seed) % 2**32)
-        target = np.random.uniform(*self.iou_target)
-        truth = (results['gt_seg_map'] > 127).astype(np.uint8)
-        results['coarse_mask'] = perturb_mask(truth, target)
-        if self.seed is not None:
-            np.random.set_state(state)
+        with _seeded_by_name(results.get('img_path', ''), self.seed):
+            target = np.random.uniform(*self.iou_target)
+            truth = (results['gt_seg_map'] > 127).astype(np.uint8)
+            results['coarse_mask'] = perturb_mask(truth, target)
         return results
+
+
+def _smooth_noise(
+    shape: tuple[int, int], cell: float, std: float, channels: int | None = None
+) -> np.ndarray:
+    """Gaussian noise on a grid of ``cell`` pixels, enlarged to ``shape``."""
+    grid = (int(shape[0] / cell) + 2, int(shape[1] / cell) + 2) + ((channels,) if channels else ())
+    return cv2.resize(
+        np.random.normal(0, std, grid).astype(np.float32),
+        shape[::-1],
+        interpolation=cv2.INTER_CUBIC,
+    )
+
+
+def _bend(mask: np.ndarray, cell: float, std: float) -> np.ndarray:
+    """Move the pixels of a mask by a smooth random field, of ``std`` pixels along each axis.
+
+    Args:
+        mask: ``(H, W)``.
+        cell: Distance over which the field changes, pixels.
+        std: Standard deviation of the field, pixels.
+    """
+    height, width = mask.shape
+    field = _smooth_noise((height, width), cell, std, 2)
+    field[..., 0] += np.arange(width, dtype=np.float32)
+    field[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+    return cv2.remap(mask, field, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 @TRANSFORMS.register_module()
@@ -206,20 +249,6 @@ class SimulateOutputStride(BaseTransform):
         self.noise = noise
         self.threshold = threshold
 
-    @staticmethod
-    def _smooth_noise(
-        shape: tuple[int, int], cell: float, std: float, channels: int | None = None
-    ) -> np.ndarray:
-        """Gaussian noise on a grid of ``cell`` pixels, enlarged to ``shape``."""
-        grid = (int(shape[0] / cell) + 2, int(shape[1] / cell) + 2) + (
-            (channels,) if channels else ()
-        )
-        return cv2.resize(
-            np.random.normal(0, std, grid).astype(np.float32),
-            shape[::-1],
-            interpolation=cv2.INTER_CUBIC,
-        )
-
     def transform(self, results: dict) -> dict:
         """Replace or add ``coarse_mask``.
 
@@ -232,27 +261,123 @@ class SimulateOutputStride(BaseTransform):
         truth = results['gt_seg_map']
         height, width = truth.shape
         stride = np.exp(np.random.uniform(*np.log(self.stride)))
-        bend = self._smooth_noise(
-            (height, width),
+        soft = _bend(
+            truth,
             stride * np.random.uniform(2, 8),
             stride * np.random.uniform(0, self.displacement),
-            2,
-        )
-        y, x = np.mgrid[:height, :width].astype(np.float32)
-        soft = cv2.remap(
-            truth,
-            x + bend[..., 0],
-            y + bend[..., 1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
         )
         cells = (max(round(width / stride), 2), max(round(height / stride), 2))
         grid = cv2.resize(soft, cells, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        grid += self._smooth_noise(
+        grid += _smooth_noise(
             grid.shape, np.random.uniform(1, 3), np.random.uniform(0, self.noise)
         )
         soft = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
         results['coarse_mask'] = (soft > np.random.uniform(*self.threshold)).astype(np.uint8) * 255
+        return results
+
+
+@TRANSFORMS.register_module()
+class SimulatePromptable(BaseTransform):
+    """Make the coarse mask as a promptable network (of the SAM kind) would.
+
+    Such a network gives logits on a grid of 256 cells along the longer side of the whole photo,
+    which are enlarged bilinearly and cut. Its boundaries are off by about a cell. At times it
+    misses a corner of the object. Everything else is right.
+
+    Args:
+        cell: Range of the side of a cell in pixels, drawn log-uniformly, for crops. None: 1/256 of
+            the longer side, for whole photos.
+        displacement: Range of the standard deviation of the boundary's error along each axis, in
+            cells, drawn uniformly.
+        clip: Share of masks that lose a corner: what lies beyond a straight line, up to
+            ``clip_area`` of the object.
+        clip_area: See ``clip``.
+        seed: With a seed the same photo always gets the same coarse mask, for validation.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import SimulatePromptable
+        >>> mask = np.zeros((600, 800), np.uint8)
+        >>> mask[100:500, 200:600] = 255
+        >>> results = dict(img_path='a.jpg', gt_seg_map=mask)
+        >>> coarse = SimulatePromptable(seed=0).transform(results)['coarse_mask']
+        >>> bool(0 < np.mean(coarse != mask) < 0.02)
+        True
+    """
+
+    def __init__(
+        self,
+        cell: tuple[float, float] | None = None,
+        displacement: tuple[float, float] = (0.7, 1.5),
+        clip: float = 0.15,
+        clip_area: float = 0.04,
+        seed: int | None = None,
+    ) -> None:
+        self.cell = cell
+        self.displacement = displacement
+        self.clip = clip
+        self.clip_area = clip_area
+        self.seed = seed
+
+    def transform(self, results: dict) -> dict:
+        """Replace or add ``coarse_mask``.
+
+        Args:
+            results: The sample. ``gt_seg_map`` is uint8 ``(H, W)`` of 0 to 255.
+
+        Returns:
+            The same dict, changed. ``coarse_mask`` is uint8 ``(H, W)`` of 0 and 255.
+        """
+        truth = results['gt_seg_map']
+        height, width = truth.shape
+        with _seeded_by_name(results.get('img_path', ''), self.seed):
+            if self.cell is None:
+                cell = max(height, width) / PROMPTABLE_GRID
+            else:
+                cell = np.exp(np.random.uniform(*np.log(self.cell)))
+            size = max(round(width / cell), 1), max(round(height / cell), 1)
+            # The field is smooth over a few cells, so it is made on the grid, as the network is.
+            method = cv2.INTER_AREA if cell > 1 else cv2.INTER_LINEAR
+            grid = cv2.resize(truth, size, interpolation=method).astype(np.float32)
+            error = np.random.uniform(*self.displacement)
+            grid = _bend(grid, np.random.uniform(2, 8), error)
+            if np.random.random_sample() < self.clip:
+                grid[self._corner(grid > 127)] = 0
+        soft = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
+        results['coarse_mask'] = (soft > 127).astype(np.uint8) * 255
+        return results
+
+    def _corner(self, mask: np.ndarray) -> np.ndarray:
+        """What lies beyond a line at a random angle, bool as the mask."""
+        angle = np.random.uniform(0, 2 * np.pi)
+        height, width = mask.shape
+        along = np.arange(width) * np.cos(angle) + np.arange(height)[:, None] * np.sin(angle)
+        share = np.random.uniform(0, self.clip_area)
+        return along > np.quantile(along[mask], 1 - share) if mask.any() else mask
+
+
+@TRANSFORMS.register_module()
+class CopyTrueMask(BaseTransform):
+    """Take the true mask itself as the coarse mask. A refiner learns to keep what is right.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import CopyTrueMask
+        >>> soft = np.array([[90, 200]], np.uint8)
+        >>> CopyTrueMask().transform(dict(gt_seg_map=soft))['coarse_mask']
+        array([[  0, 255]], dtype=uint8)
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Replace or add ``coarse_mask``.
+
+        Args:
+            results: The sample. ``gt_seg_map`` is uint8 ``(H, W)`` of 0 to 255.
+
+        Returns:
+            The same dict, changed. ``coarse_mask`` is uint8 ``(H, W)`` of 0 and 255.
+        """
+        results['coarse_mask'] = (results['gt_seg_map'] > 127).astype(np.uint8) * 255
         return results
 
 
