@@ -3,7 +3,7 @@
     python benchmarks/annotations.py gains --root val --limit 60
     python benchmarks/annotations.py harm --root val
     python benchmarks/annotations.py time --root val --photos 4
-    python benchmarks/annotations.py memory --root val --photos 20 --threads 1
+    python benchmarks/annotations.py memory --root val --photos 100
 
 ROOT has a folder for every set, with images, masks and coarse masks of the same names.
 """
@@ -11,6 +11,7 @@ ROOT has a folder for every set, with images, masks and coarse masks of the same
 import argparse
 import json
 import random
+import re
 import resource
 import tempfile
 import time
@@ -209,14 +210,13 @@ def measure_time(args, refiner):
 
 
 def measure_memory(args, refiner):
-    """Memory of the process after every photo of 1,024 pixels with ten objects."""
+    """Time and memory after every tenth of photos of 1,024 pixels with ten objects each."""
     paths = [p for p in find(args.root, None) if p[1].parent.name == 'coarse_simulated']
     chosen = random.Random(1)
     pictures = (
         mosaic([load(p) for p in chosen.sample(paths, 10)], 1024, 4)[:2]
         for _ in range(args.photos)
     )
-    page = resource.getpagesize()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write_set(folder, pictures, True)
@@ -226,20 +226,29 @@ def measure_memory(args, refiner):
             folder / 'set.json',
             images=folder / 'photos',
             out=folder / 'out.json',
+            report=folder / 'report.html',
         )
-        start = time.process_time()
+        Path('/proc/self/clear_refs').write_text('5')  # the peak begins here
+        start = time.perf_counter(), time.process_time()
+
+        def tell(*done):
+            status = Path('/proc/self/status').read_text()
+            now, peak = (
+                int(re.search(rf'{name}:\s+(\d+)', status)[1]) >> 10 for name in ('VmRSS', 'VmHWM')
+            )
+            wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
+            print(*done, f'{wall:.0f} s, {cpu:.0f} s of CPU, {now} MB, peak {peak} MB', flush=True)
 
         def told():
-            for number, found in enumerate(
-                refined_photos(refiner, run.source, run.todo, run.options), 1
-            ):
+            objects, done = 0, refined_photos(refiner, run.source, run.todo, run.options)
+            for number, found in enumerate(done, 1):
                 yield found
-                pages = int(Path('/proc/self/statm').read_text().split()[1])
-                seconds = time.process_time() - start
-                print(f'photo {number}: {pages * page >> 20} MB, {seconds:.0f} s', flush=True)
+                objects += len(found[1])
+                if number * 10 // args.photos > (number - 1) * 10 // args.photos:
+                    tell(f'{number} photos, {objects} objects:')
 
         run.take(told())
-        print(run.finish())
+        tell(f'{run.finish()}:')
 
 
 def main():
