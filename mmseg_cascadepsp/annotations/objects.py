@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, refine_regions
+from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, OnePhoto, refine_regions
 from mmseg_cascadepsp.cascade.changes import Change, change_of, sureness_of, without_specks
 from mmseg_cascadepsp.cascade.regions import (
     MIN_SIDE,
@@ -96,7 +96,8 @@ def probabilities(
     """Refine the objects of a photo, each in its own region or regions, in batches.
 
     The regions are those of :func:`mmseg_cascadepsp.cascade.refine`, by the setting ``region``,
-    which ``'auto'`` takes for objects of up to ``SHARE_OF_MANY`` of the photo.
+    which ``'auto'`` takes for objects of up to ``SHARE_OF_MANY`` of the photo. Objects that are
+    looked at in the whole photo share what depends on it alone.
 
     Args:
         refiner: Does the work.
@@ -119,7 +120,8 @@ def probabilities(
         smallest = MIN_SIDE if small else settings.L if settings.enlarge else 1
         fusion = FusionSettings(min_size=smallest)
         parts = [part for _, part in members]
-        for place, probability in refine_regions(refiner.network, tensor, parts, settings, fusion):
+        network = refiner.network if small else OnePhoto(refiner.network)
+        for place, probability in refine_regions(network, tensor, parts, settings, fusion):
             index, part = members[place]
             found.setdefault(index, []).append((part.box, probability))
             if len(found[index]) == waiting[index]:

@@ -27,7 +27,7 @@ from mmseg_cascadepsp.annotations.masks import cut_out, encode_rle  # noqa: E402
 from mmseg_cascadepsp.annotations.objects import probabilities  # noqa: E402
 from mmseg_cascadepsp.annotations.overlaps import give_way, settle_overlaps  # noqa: E402
 
-from .sets import SIZE, ToyRefiner, coarse, coco, disc, objects, photo, yolo  # noqa: E402
+from .sets import SIZE, SameColour, ToyRefiner, coarse, coco, disc, objects, photo, yolo  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,6 +64,29 @@ def test_regions_are_those_of_the_cascade(region):
         in_region = region == 'object' or (region == 'auto' and index == 0)
         assert (probability.size < mask.size) == in_region
         np.testing.assert_allclose(probability, wanted[box.slices], atol=1e-5)
+
+
+# Photos that fill the network's view, once for all masks; and smaller ones, three masks a batch.
+@pytest.mark.parametrize('L, batches', [(100, [1]), (200, [3, 1])])
+def test_objects_seen_in_the_whole_photo_share_what_depends_on_it_alone(L, batches):
+    masks = [coarse(mask) for mask in (*objects(), disc(40, 64, 30))]
+    image, calls = photo(masks[:3]), []
+
+    class Counting(SameColour):
+        def for_image(self, image):
+            calls.append(len(image))
+            return super().for_image(image)
+
+    refiner = ToyRefiner(Counting())
+    refiner.cascade = refiner.cascade.replace(region='photo', L=L, steps='global', overview=0)
+    alone = [next(probabilities(refiner, image, [cut_out(mask)]))[1] for mask in masks]
+    assert calls == [1] * 4
+    calls.clear()
+    found = dict(probabilities(refiner, image, [cut_out(mask) for mask in masks]))
+    assert calls == batches
+    for index, [(box, probability)] in enumerate(alone):
+        assert found[index][0][0] == box
+        np.testing.assert_array_equal(found[index][0][1], probability)
 
 
 def test_objects_that_touch_the_border(tmp_path):
