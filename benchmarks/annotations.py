@@ -22,7 +22,12 @@ import numpy as np
 import torch
 
 from mmseg_cascadepsp import Refiner
-from mmseg_cascadepsp.annotations import AnnotationRun, refine_annotations, refined_photos
+from mmseg_cascadepsp.annotations import (
+    AnnotationOptions,
+    AnnotationRun,
+    refine_annotations,
+    refined_photos,
+)
 from mmseg_cascadepsp.annotations.masks import best_rings, cut_out, decode_rle, draw, encode_rle
 from mmseg_cascadepsp.compat.memory import keep_freed_memory
 from mmseg_cascadepsp.evaluation import mask_harm, mask_scores
@@ -224,9 +229,8 @@ def measure_memory(args, refiner):
         run = AnnotationRun(
             refiner.settings(),
             folder / 'set.json',
-            images=folder / 'photos',
-            out=folder / 'out.json',
-            report=folder / 'report.html',
+            folder / 'out.json',
+            AnnotationOptions(images=folder / 'photos', report=folder / 'report.html'),
         )
         Path('/proc/self/clear_refs').write_text('5')  # the peak begins here
         start = time.perf_counter(), time.process_time()

@@ -5,7 +5,7 @@ label maps and GeoTIFF, refined object by object, all else untouched.
 from .base import AnnotationSet, Entry, FolderSet, Photo
 from .formats import FORMATS, open_annotations
 from .masks import ObjectMask
-from .objects import AnnotationOptions
+from .options import AnnotationOptions
 from .report import write_report
 from .results import AnnotationReport, ObjectResult
 from .run import AnnotationRun, refine_annotations, refined_photos

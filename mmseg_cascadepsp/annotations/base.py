@@ -138,13 +138,26 @@ class AnnotationSet(ABC):
         """The folder of the photos where none is named."""
         return None
 
+    def parts(self) -> list[Path]:
+        """The files, or the folder, that the set is made of."""
+        return [self.path]
+
     @abstractmethod
     def photos(self) -> Iterable[Photo]:
         """The photos that have objects, in the order of the set."""
 
+    def photo_path(self, photo: Photo) -> Path:
+        """Where a photo is.
+
+        Raises:
+            MissingFileError: It is not there.
+            FileError: Several have its name.
+        """
+        return self.images.find(photo.file)
+
     def image(self, photo: Photo) -> np.ndarray:
         """A photo, RGB uint8 ``(H, W, 3)``."""
-        return read_image(self.images.find(photo.file))
+        return read_image(self.photo_path(photo))
 
     @abstractmethod
     def decode(self, geometry: Any, size: tuple[int, int]) -> ObjectMask:
@@ -219,6 +232,10 @@ class FolderSet(AnnotationSet):
     def is_one_file(self) -> bool:
         """Whether the set is a single file of annotations, and its result, too."""
         return False
+
+    def parts(self) -> list[Path]:
+        """See :meth:`AnnotationSet.parts`."""
+        return [self.path if self.is_one_file() else self.root()]
 
     def key(self, path: Path) -> str:
         """What names a file in the set."""

@@ -208,7 +208,7 @@ class GeoTiffSet(Maps):
     def names(self) -> dict[int, str]:
         """Those of classes, where GDAL's file beside the map (``.aux.xml``) has them."""
         try:
-            root = ElementTree.parse(f'{self.path}.aux.xml').getroot()
+            root = ElementTree.parse(self._aux).getroot()
         except (OSError, ElementTree.ParseError):
             return {}
         names = dict(enumerate(item.text or '' for item in root.iter('Category')))
@@ -219,6 +219,15 @@ class GeoTiffSet(Maps):
                 cells = [cell.text or '' for cell in row.iter('F')]
                 names[int(float(cells[value]))] = cells[name]
         return {key: name for key, name in names.items() if name}
+
+    @property
+    def _aux(self) -> Path:
+        """GDAL's file beside the map, which need not be there."""
+        return Path(f'{self.path}.aux.xml')
+
+    def parts(self) -> list[Path]:
+        """See :meth:`AnnotationSet.parts`."""
+        return [self.path, self._aux]
 
     def photos(self) -> list[Photo]:
         """See :meth:`AnnotationSet.photos`."""
@@ -236,6 +245,10 @@ class GeoTiffSet(Maps):
         own = window.own.relative_to(window.seen)
         found = area_objects(self.labels[window.seen.slices], key, self.void, self.names)
         return [entry for entry in found if entry.geometry.inside(own).any()]
+
+    def photo_path(self, photo: Photo) -> Path:
+        """See :meth:`AnnotationSet.photo_path`."""
+        return self.photo
 
     def image(self, photo: Photo) -> np.ndarray:
         """See :meth:`AnnotationSet.image`."""

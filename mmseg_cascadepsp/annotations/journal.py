@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
+from mmseg_cascadepsp.files.finished import stamp
 from mmseg_cascadepsp.files.paths import hidden_name
 
 from .base import AnnotationSet, FolderSet
@@ -18,20 +19,28 @@ from .results import ObjectResult
 class Journal:
     """What is done of a run, in a hidden folder beside its result, a file for every process.
 
-    Every photo is a line that is on the disk before the next one begins. Of other settings, or of
-    a set that was changed, nothing is taken.
+    Every photo is a line that is on the disk before the next one begins. Of other settings, of
+    a set that was changed, or of a photo that was changed, nothing is taken.
 
     Args:
         out: The result.
         settings: What a result depends on.
+        stamps: Key of a photo -> :func:`~mmseg_cascadepsp.files.finished.stamp` of its file.
         rank: The number of this process.
     """
 
-    def __init__(self, out: Path, settings: dict, rank: int = 0) -> None:
-        self.rank = rank
+    def __init__(
+        self, out: Path, settings: dict, stamps: Mapping[str, str], rank: int = 0
+    ) -> None:
+        self.stamps = stamps
         self.folder = out.with_name(hidden_name(out.name, 'partial'))
         self.head = json.dumps(settings, sort_keys=True)
         self.own = self.folder / f'{rank}.jsonl'
+
+    @property
+    def digest(self) -> str:
+        """Of what a result depends on but for photos."""
+        return hashlib.sha256(self.head.encode()).hexdigest()
 
     def _files(self) -> Iterator[list[bytes]]:
         """The whole lines of every file of this run, after its head."""
@@ -50,7 +59,8 @@ class Journal:
         for lines in self._files():
             for line in lines:
                 record = json.loads(line)
-                done[record['photo']] = [ObjectResult(**item) for item in record['objects']]
+                if record['stamp'] == self.stamps.get(record['photo']):
+                    done[record['photo']] = [ObjectResult(**item) for item in record['objects']]
         return done
 
     def open(self) -> None:
@@ -68,7 +78,11 @@ class Journal:
 
     def add(self, photo: str, objects: list[ObjectResult]) -> None:
         """Write what became of a photo's objects."""
-        record = {'photo': photo, 'objects': [asdict(item) for item in objects]}
+        record = {
+            'photo': photo,
+            'stamp': self.stamps[photo],
+            'objects': [asdict(item) for item in objects],
+        }
         self._file.write(json.dumps(record).encode() + b'\n')
         self._sync()
 
@@ -90,12 +104,13 @@ def fingerprint(source: AnnotationSet) -> str:
     digest = hashlib.sha256()
     if isinstance(source, FolderSet):
         for file in [*source.files(), *source.others()]:
-            stat = file.stat()
-            digest.update(f'{file} {stat.st_size} {stat.st_mtime_ns}\n'.encode())
+            digest.update(f'{file} {stamp(file)}\n'.encode(errors='surrogateescape'))
     else:
-        with open(source.path, 'rb') as content:
-            while part := content.read(2**24):
-                digest.update(part)
+        for path in source.parts():
+            if path.exists():
+                with open(path, 'rb') as content:
+                    while part := content.read(2**24):
+                        digest.update(part)
     return digest.hexdigest()
 
 

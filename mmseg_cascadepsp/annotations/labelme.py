@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
-from mmseg_cascadepsp.files import read_image
 from mmseg_cascadepsp.files.opening import open_header
 from mmseg_cascadepsp.files.paths import files_below
 
@@ -33,6 +32,7 @@ class LabelMeSet(FolderSet):
 
     def __init__(self, path: Path, images: Path | None = None) -> None:
         self._given = images is not None
+        self._folders: dict[Path, PhotoFolder] = {}
         super().__init__(path, images)
 
     @classmethod
@@ -131,17 +131,22 @@ class LabelMeSet(FolderSet):
             top[key] = value.span()
         return top, shapes
 
+    def photo_path(self, photo: Photo) -> Path:
+        """See :meth:`AnnotationSet.photo_path`."""
+        if self._given:
+            return super().photo_path(photo)
+        folder, name = (self.root() / photo.key).parent, photo.file.replace('\\', '/')
+        if (folder / name).is_file():
+            return folder / name
+        if folder not in self._folders:
+            self._folders[folder] = PhotoFolder(folder)
+        return self._folders[folder].find(name)
+
     def image(self, photo: Photo) -> np.ndarray:
         """See :meth:`AnnotationSet.image`."""
         path = self.root() / photo.key
         try:
-            if self._given:
-                return super().image(photo)
-            name = photo.file.replace('\\', '/')
-            beside = path.parent / name
-            if beside.is_file():
-                return read_image(beside)
-            return read_image(PhotoFolder(path.parent).find(name))
+            return super().image(photo)
         except MissingFileError:
             text, _ = read_text(path)
             data = self._parsed(path)[0].get('imageData')

@@ -326,13 +326,12 @@ class CityscapesSet(MapSet):
                 return f'{stem.removesuffix(ending)}_leftImg8bit'
         return stem
 
-    def image(self, photo: Photo) -> np.ndarray:
-        """See :meth:`AnnotationSet.image`."""
+    def photo_path(self, photo: Photo) -> Path:
+        """See :meth:`AnnotationSet.photo_path`."""
         try:
-            return super().image(photo)
+            return super().photo_path(photo)
         except MissingFileError:
-            photo.file = photo.file.removesuffix('_leftImg8bit')
-            return super().image(photo)
+            return self.images.find(photo.file.removesuffix('_leftImg8bit'))
 
     def entries(self, path: Path) -> list[Entry]:
         """See :meth:`AnnotationSet.entries`."""

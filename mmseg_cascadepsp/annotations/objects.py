@@ -1,7 +1,6 @@
 """The objects of one photo: refined in their regions, judged, and settled among each other."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,67 +13,14 @@ from mmseg_cascadepsp.cascade.regions import (
     are_small,
     object_regions,
 )
-from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
+from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
 
 from .base import AnnotationSet, Entry, Photo
 from .masks import ObjectMask, cut_out, encode_rle, union
+from .options import AnnotationOptions
 from .overlaps import give_way, settle_overlaps
 from .results import ObjectResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnnotationOptions:
-    """How a set of annotations is refined.
-
-    Args:
-        simplify: Polygons get as few points as keep them within so many pixels of the refined
-            outline. 0: every corner.
-        overlap: Where two refined objects claim a pixel that neither had before: ``'resolve'``:
-            the surer one takes it. ``'keep'``: both have it. In maps a pixel has one object
-            always.
-        max_change: An object of which more than this share would change (1 - IoU of old and new)
-            keeps its old outline. 1: none does.
-        min_sureness: An object keeps its old outline where the refiner is less sure of what it
-            changes: the mean of ``|2p - 1|`` over those pixels, 0 to 1. 0: none does.
-        min_gain: An object keeps its old outline where the refiner expects a smaller gain of IoU,
-            which is the change times the sureness. 0: none does.
-        min_side: Objects with a shorter longer side, in pixels, stay as they are.
-        dry_run: Read everything, refine nothing, and write the set as it is.
-        overwrite: Write over a result that is there.
-
-    Raises:
-        InvalidValueError: An option is out of range.
-
-    Example:
-        >>> AnnotationOptions(simplify=1).overlap
-        'resolve'
-    """
-
-    simplify: float = 0.5
-    overlap: str = 'resolve'
-    max_change: float = 0.5
-    min_sureness: float = 0.35
-    min_gain: float = 0.02
-    min_side: int = 8
-    dry_run: bool = False
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.overlap not in ('keep', 'resolve'):
-            raise InvalidValueError(f"overlap must be 'keep' or 'resolve', got {self.overlap!r}.")
-        for name, high in (
-            ('simplify', 100),
-            ('max_change', 1),
-            ('min_sureness', 1),
-            ('min_gain', 1),
-            ('min_side', 10_000),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise InvalidTypeError(f'{name} must be a number, got {value!r}.')
-            if not 0 <= value <= high:
-                raise InvalidValueError(f'{name} must be from 0 to {high}, got {value}.')
 
 
 def _components(mask: ObjectMask, size: tuple[int, int], settings) -> tuple[list[Component], bool]:

@@ -46,6 +46,8 @@ class AnnotationReport:
         scores: With a truth: name of a score -> (before, after).
         simplified: Share of pixels that simplified outlines put in another class, where all
             outlines are drawn at once.
+        was_there: Whether an earlier run had finished, and this one did nothing. Then objects have
+            neither ``geometry`` nor ``proposal``.
     """
 
     format: str
@@ -53,6 +55,7 @@ class AnnotationReport:
     faults: dict[str, str] = field(default_factory=dict)
     scores: dict[str, tuple[float, float]] = field(default_factory=dict)
     simplified: float | None = None
+    was_there: bool = False
 
     def of(self, status: str) -> list[ObjectResult]:
         """The objects of a status."""
@@ -68,6 +71,19 @@ class AnnotationReport:
             f'{len(self.of("refined"))} objects refined, {len(self.of("kept"))} kept, '
             f'{len(self.of("failed"))} failed; {len(self.faults)} photos failed'
         )
+
+    def told(self) -> list[str]:
+        """Lines for a terminal: scores, and what was done.
+
+        Example:
+            >>> AnnotationReport('COCO', scores={'IoU': (90, 95.5)}).told()[0]
+            'IoU            90.00 ->  95.50'
+        """
+        lines = [
+            f'{name:13} {before:6.2f} -> {after:6.2f}'
+            for name, (before, after) in self.scores.items()
+        ]
+        return [*lines, f'{self.format}: {self}']
 
     def by_change(self) -> list[ObjectResult]:
         """The objects that were looked at, those that change most first."""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmseg_cascadepsp.errors import InvalidTypeError, one_line
+from mmseg_cascadepsp.errors import one_line
+from mmseg_cascadepsp.files.finished import FinishedRun, stamp
 from mmseg_cascadepsp.files.folder_run import processes
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
 
 from .base import AnnotationSet, Photo
 from .formats import open_annotations
 from .journal import Journal, check_out, fingerprint
-from .objects import AnnotationOptions, refine_photo
+from .objects import refine_photo
+from .options import AnnotationOptions
 from .report import write_report
 from .results import AnnotationReport, ObjectResult
 from .truth import scores
@@ -30,29 +32,24 @@ def refine_annotations(
     annotations: str | os.PathLike,
     *,
     out: str | os.PathLike,
-    images: str | os.PathLike | None = None,
-    report: str | os.PathLike | None = None,
-    truth: str | os.PathLike | None = None,
     console: Console | None = None,
     **options: Any,
 ) -> AnnotationReport:
     """Refine the objects of a set of annotations and write the same set with new outlines.
 
     Every photo that is done is remembered in a hidden folder beside ``out``. The same command
-    goes on there after an interruption. A photo or an object that fails is named and the others
-    go on. Under ``torchrun`` (after :func:`mmseg_cascadepsp.apis.join_processes`) each process
-    takes its share of the photos.
+    goes on there after an interruption. When it is finished, it does nothing. A photo or an object
+    that fails is named and the others go on. Under ``torchrun`` (after
+    :func:`mmseg_cascadepsp.apis.join_processes`) each process takes its share of the photos.
 
     Args:
         refiner: Does the work. None is enough for ``dry_run``.
         annotations: See :func:`~mmseg_cascadepsp.annotations.open_annotations`.
         out: A file for a file, a folder for a folder.
-        images: The folder of the photos, or the photo of a GeoTIFF. None: where the format has
-            them.
-        report: HTML file with every object before and after.
-        truth: A set of true outlines of the same photos: the report has scores.
         console: Where progress and failures are told. Nothing is printed without.
-        options: Fields of :class:`AnnotationOptions`.
+        options: Fields of :class:`AnnotationOptions`: ``images``, ``report``, ``truth``,
+            ``simplify``, ``overlap``, ``max_change``, ``min_sureness``, ``min_gain``,
+            ``min_side``, ``dry_run``, ``overwrite``.
 
     Returns:
         What became of every object.
@@ -60,22 +57,14 @@ def refine_annotations(
     Raises:
         MissingPackageError: What the format needs is not installed.
         MissingFileError: A path does not exist.
-        FileError: ``out`` is there already.
+        FileError: ``out`` is there already, and not by the same run.
         InvalidValueError: No format knows the set, an option is out of range, or ``out`` is the
             set itself.
         InvalidTypeError: There is no such option.
     """
-    told = {} if options.get('dry_run') else refiner.settings()
-    run = AnnotationRun(
-        told,
-        annotations,
-        out=out,
-        images=images,
-        report=report,
-        truth=truth,
-        console=console,
-        **options,
-    )
+    choices = AnnotationOptions.of(options)
+    told = {} if choices.dry_run else refiner.settings()
+    run = AnnotationRun(told, annotations, out, choices, console)
     run.take(refined_photos(refiner, run.source, run.todo, run.options))
     return run.finish()
 
@@ -85,51 +74,62 @@ class AnnotationRun:
 
     Args:
         settings: Those of the refiner, which a result depends on.
-        annotations, out, images, report, truth, console, options: See
-            :func:`refine_annotations`.
+        annotations, out, console: See :func:`refine_annotations`.
+        options: How objects are refined, and what is made beside the set.
 
     Attributes:
         source: The set.
         todo: Its photos that are left to this process.
-        options: How they are refined.
+        options: As given.
     """
 
     def __init__(
         self,
         settings: Mapping[str, Any],
         annotations: str | os.PathLike,
-        *,
         out: str | os.PathLike,
-        images: str | os.PathLike | None = None,
-        report: str | os.PathLike | None = None,
-        truth: str | os.PathLike | None = None,
+        options: AnnotationOptions,
         console: Console | None = None,
-        **options: Any,
     ) -> None:
-        try:
-            self.options = AnnotationOptions(**options)
-        except TypeError as error:
-            if isinstance(error, InvalidTypeError):
-                raise
-            names = ', '.join(AnnotationOptions.__dataclass_fields__)
-            raise InvalidTypeError(f'options are {names}: {error}.') from error
-        self.source = open_annotations(annotations, images)
-        self._true = None if truth is None else open_annotations(truth, images)
-        self._out, self._page = Path(out), report
+        self.options, self._out = options, Path(out)
+        self.source = open_annotations(annotations, options.images)
+        truth = options.truth
+        self._true = None if truth is None else open_annotations(truth, options.images)
         self._console = console or Console(quiet=True)
         self._rank, self._world = processes()
-        fixed = {key: value for key, value in asdict(self.options).items() if key != 'overwrite'}
-        known = {'refiner': settings, 'options': fixed, 'set': fingerprint(self.source)}
-        self._journal = Journal(self._out, known, self._rank)
-        check_out(self.source, self._out, self._journal, self.options.overwrite)
         self._photos = list(self.source.photos())
+        paths = {photo.key: self._path_of(photo) for photo in self._photos}
+        stamps = {key: path and stamp(path) for key, path in paths.items()}
+        known = {'refiner': settings, 'options': options.told(), 'set': fingerprint(self.source)}
+        self._journal = Journal(self._out, known, stamps, self._rank)
+        parts = [*self.source.parts(), *(self._true.parts() if self._true else [])]
+        self._inputs = {str(path.absolute()): stamp(path) for path in parts}
+        self._inputs |= {str(path.absolute()): stamps[key] for key, path in paths.items() if path}
+        self._note = FinishedRun(self._out)
+        told = None if options.overwrite else self._note.told(run=self._journal.digest)
+        if told is None:
+            check_out(self.source, self._out, self._journal, options.overwrite)
         done = self._journal.read()
         if self._world > 1:  # nobody writes before all have read
             torch.distributed.barrier()
-        left = [photo for photo in self._photos if photo.key not in done]
+        self._was_there = told and self._noted(told)
+        left = [] if told else [photo for photo in self._photos if photo.key not in done]
         self.todo = left[self._rank :: self._world]
         self._done = len(self._photos) - len(left)
         self._faults: dict[str, str] = {}
+
+    def _path_of(self, photo: Photo) -> Path | str:
+        try:
+            return self.source.photo_path(photo)
+        except OSError:  # told when its turn comes
+            return ''
+
+    def _noted(self, told: Mapping[str, Any]) -> AnnotationReport:
+        """The report of a run that is finished."""
+        report = AnnotationReport(**told['report'], was_there=True)
+        report.scores = {name: tuple(pair) for name, pair in report.scores.items()}
+        report.objects = [ObjectResult(**item) for item in self._note.details()]
+        return report
 
     def take(self, results: Iterable[tuple[Photo, list[ObjectResult] | Exception]]) -> None:
         """Note what becomes of photos, and tell it.
@@ -137,6 +137,8 @@ class AnnotationRun:
         Args:
             results: (photo, what became of its objects, or why it failed), as they come.
         """
+        if self._was_there:
+            return
         columns = (
             TextColumn('refining'),
             BarColumn(),
@@ -151,12 +153,12 @@ class AnnotationRun:
                 total = self._done + len(self.todo)
                 task = bar.add_task('', total=total, completed=self._done)
                 for photo, found in results:
-                    self._note(photo, found)
+                    self._add(photo, found)
                     bar.update(task, advance=1, description=escape(photo.file))
         finally:
             self._journal.close()
 
-    def _note(self, photo: Photo, found: list[ObjectResult] | Exception) -> None:
+    def _add(self, photo: Photo, found: list[ObjectResult] | Exception) -> None:
         name = photo.file or photo.key
         if isinstance(found, Exception):
             self._faults[photo.key] = sentence = f'{name}: {one_line(found)}'
@@ -170,6 +172,10 @@ class AnnotationRun:
 
     def finish(self) -> AnnotationReport:
         """Write the result, and tell what became of every object."""
+        if self._was_there:
+            if self._rank == 0 and self._journal.begun():  # killed in its last step
+                self._journal.remove()
+            return self._was_there
         faults = self._faults
         if self._world > 1:
             gathered = [None] * self._world
@@ -180,19 +186,33 @@ class AnnotationRun:
         for photo in self._photos:
             result.objects += done.get(photo.key, [])
         if self._rank == 0:
-            changes = {
-                item.key: item.geometry for item in result.objects if item.geometry is not None
-            }
-            result.simplified = self.source.write(self._out, changes, self.options.simplify)
-            if self._true is not None:
-                result.scores = scores(self.source, self._true, changes)
-            if self._page is not None:
-                write_report(self._page, self.source, result)
+            self._write(result)
         if self._world > 1:
             torch.distributed.barrier()
         if self._rank == 0 and not faults:
             self._journal.remove()
         return result
+
+    def _write(self, result: AnnotationReport) -> None:
+        """Write the set, the page, and if no photo failed the note that all is done."""
+        changes = {item.key: item.geometry for item in result.objects if item.geometry is not None}
+        result.simplified = self.source.write(self._out, changes, self.options.simplify)
+        if self._true is not None:
+            result.scores = scores(self.source, self._true, changes)
+        outputs = [self._out]
+        if self.options.report is not None:
+            outputs.append(Path(self.options.report))
+            write_report(self.options.report, self.source, result)
+        if result.faults:
+            return
+        report = {name: getattr(result, name) for name in ('format', 'scores', 'simplified')}
+        self._note.write(
+            {'run': self._journal.digest, 'asked': self.options.asked},
+            self._inputs,
+            outputs,
+            {'report': report, 'said': result.told(), 'failed': result.failed},
+            (asdict(replace(item, geometry=None, proposal=None)) for item in result.objects),
+        )
 
 
 def refined_photos(

@@ -140,10 +140,10 @@ class YoloSet(FolderSet):
             )
         return values.reshape(-1, 2)
 
-    def image(self, photo: Photo) -> np.ndarray:
-        """See :meth:`AnnotationSet.image`."""
+    def photo_path(self, photo: Photo) -> Path:
+        """See :meth:`AnnotationSet.photo_path`."""
         try:
-            return super().image(photo)
+            return super().photo_path(photo)
         except MissingFileError as error:
             raise MissingFileError(f'the photo of {photo.key} is missing: {error}') from error
 

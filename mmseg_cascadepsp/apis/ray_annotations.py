@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
+
+from rich.console import Console
 
 from mmseg_cascadepsp.annotations import (
     AnnotationOptions,
@@ -45,9 +46,9 @@ def refine_annotations_with_ray(
     annotations: str | os.PathLike,
     *,
     out: str | os.PathLike,
-    images: str | os.PathLike | None = None,
     workers: int,
     gpus: float = 0,
+    console: Console | None = None,
     **options: Any,
 ) -> AnnotationReport:
     """:func:`~mmseg_cascadepsp.refine_annotations` by the workers of a Ray cluster, which is
@@ -57,10 +58,9 @@ def refine_annotations_with_ray(
 
     Args:
         refiner: Arguments of :class:`~mmseg_cascadepsp.Refiner`. Each worker makes its own.
-        annotations, out, images: As of ``refine_annotations``.
+        annotations, out, console, options: As of ``refine_annotations``.
         workers: How many processes, of a core each.
         gpus: Share of a GPU of each.
-        options: All else that ``refine_annotations`` takes.
 
     Returns:
         What became of every object.
@@ -70,16 +70,16 @@ def refine_annotations_with_ray(
         OSError, TypeError, ValueError: as ``refine_annotations``.
     """
     ray = import_ray('refine_annotations_with_ray', workers)
+    choices = AnnotationOptions.of(options)
+    images = choices.images
     open_annotations(annotations, images)  # told now
-    names = {field.name for field in fields(AnnotationOptions)} & options.keys()
-    choices = AnnotationOptions(**{name: options[name] for name in names})
     paths = absolute(annotations), None if images is None else absolute(images)
     limits = dict(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=2)
     make = ray.remote(**limits, runtime_env={'env_vars': FEW_KERNELS})(_Annotator)
     actors = [make.remote(everywhere(refiner), paths, choices) for _ in range(workers)]
     try:
         settings = ray.get(actors[0].settings.remote())
-        run = AnnotationRun(settings, annotations, out=out, images=images, **options)
+        run = AnnotationRun(settings, annotations, out, choices, console)
         run.take(_by_actors(ray, actors, run.todo))
     finally:
         for actor in actors:

@@ -5,11 +5,13 @@ the same set with better outlines out; a GeoTIFF of classes in, GeoJSON or GeoPa
 import argparse
 import os
 import sys
+from pathlib import Path
 
+from mmseg_cascadepsp.files.finished import FinishedRun
 from mmseg_cascadepsp.kernels import FEW_KERNELS
 
 from .options import add_ray_option, add_refiner_options
-from .running import import_package, parser_of
+from .running import command_digest, import_package, parser_of
 
 EPILOG = """\
 examples:
@@ -119,6 +121,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = build_parser().parse_args(argv)
+    places = ('annotations', 'images', 'out', 'report', 'truth')
+    asked = command_digest(
+        args,
+        (*places, 'ray', 'overwrite'),
+        [os.path.abspath(place) if (place := getattr(args, name)) else None for name in places],
+    )
+    done = FinishedRun(Path(args.out)).told(asked=asked)
+    if done and not args.overwrite:
+        return _tell(args, done['said'], done['failed'], True)
     for name, value in FEW_KERNELS.items():
         os.environ.setdefault(name, value)
     import_package()
@@ -134,10 +145,9 @@ def main(argv: list[str] | None = None) -> int:
         name: getattr(args, name)
         for name in ('out', 'images', 'report', 'truth', 'dry_run', 'overwrite')
     }
-    options['console'] = Console(stderr=True, soft_wrap=True)
+    options |= {'asked': asked, 'console': Console(stderr=True, soft_wrap=True)}
     names = ('model', 'checkpoint', 'device', 'precision', 'L', 'region')
     refiner = {name: getattr(args, name) for name in names}
-    rank = 0
     try:
         if args.ray is not None:
             gpus = int((args.device or '').startswith('cuda'))
@@ -147,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
                 refiner, args.annotations, workers=args.ray, gpus=gpus, **options
             )
         else:
-            rank, _ = apis.join_processes()
+            apis.join_processes()
             made = None
             if not args.dry_run:
                 apis.keep_freed_memory()
@@ -156,9 +166,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('interrupted; the same command goes on where it stopped.', file=sys.stderr)
         return 130
-    if rank:  # the first process tells
+    return _tell(args, report.told(), report.failed, report.was_there)
+
+
+def _tell(args: argparse.Namespace, said: list[str], failed: bool, was_there: bool) -> int:
+    """Print what a run did; returns the exit status."""
+    if os.environ.get('RANK', '0') != '0':  # the first process of torchrun tells
         return 0
-    for name, (before, after) in report.scores.items():
-        print(f'{name:13} {before:6.2f} -> {after:6.2f}')
-    print(f'{report.format}: {report}: {args.out}')
-    return 1 if report.failed else 0
+    note = ' was there already, and nothing is left to do' if was_there else ''
+    print('\n'.join([*said[:-1], f'{said[-1]}: {args.out}{note}']))
+    return 1 if failed else 0

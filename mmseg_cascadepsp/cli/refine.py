@@ -1,13 +1,10 @@
 """Sharpen coarse masks: one photo and its mask, or two folders of the same names."""
 
 import argparse
-import hashlib
-import json
 import sys
 from pathlib import Path
 
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.version import __version__
 
 from .options import (
     add_cascade_options,
@@ -16,7 +13,7 @@ from .options import (
     add_refiner_options,
     cascade_settings,
 )
-from .running import import_package, parser_of
+from .running import command_digest, import_package, parser_of
 
 EPILOG = """\
 examples:
@@ -183,10 +180,14 @@ def main(argv: list[str] | None = None) -> int:
             for name, sentence in report.failed.items():
                 print(f'failed {name}: {sentence}', file=sys.stderr)
         else:
+            import torch
+
             rank, _ = folder_run.join_processes()
+            left_out = ('image', 'mask', 'out', 'overwrite', 'ray', 'contact_sheet')
+            digest = command_digest(args, left_out, torch.cuda.is_available())
             console = Console(stderr=True, soft_wrap=True)
             report = folder_run.refine_files(
-                make, *paths, console=console, asked=_digest(args), **options
+                make, *paths, console=console, asked=digest, **options
             )
     except KeyboardInterrupt:
         print('interrupted; the same command goes on where it stopped.', file=sys.stderr)
@@ -198,29 +199,3 @@ def main(argv: list[str] | None = None) -> int:
         print(f'contact sheet: {sheet}')
     print(f'{report}: {paths[2]}')
     return 1 if report.failed else 0
-
-
-def _digest(args: argparse.Namespace) -> str:
-    """Of the command and of the files behind it, but for photos and masks. Of a config, whose
-    other files are not known, none.
-    """
-    if args.model.endswith('.py'):
-        return ''
-    package = Path(__file__).resolve().parents[1]
-    behind = [Path(args.model), Path(args.checkpoint or ''), *package.glob('weights/*')]
-    for configs in (package.parent / 'configs', package / '.mim' / 'configs'):
-        behind += configs.glob('**/cascadepsp*.py')
-    stats = {
-        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in behind
-        if path.is_file()
-    }
-    asked = {
-        key: value
-        for key, value in vars(args).items()
-        if key not in ('image', 'mask', 'out', 'overwrite', 'ray', 'contact_sheet')
-    }
-    import torch
-
-    told = [asked, stats, __version__, torch.cuda.is_available()]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

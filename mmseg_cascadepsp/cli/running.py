@@ -2,12 +2,16 @@
 
 import argparse
 import gc
+import hashlib
+import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from mmseg_cascadepsp.errors import MissingPackageError, UserError
+from mmseg_cascadepsp.version import __version__
 
 EXIT_CODES = 'exit status: 0 all done, 1 an error or some failed, 2 wrong usage, 130 interrupted.'
 
@@ -152,6 +156,39 @@ def cfg_options(pairs: Sequence[str] | None) -> dict:
     parser = argparse.ArgumentParser()
     parser.add_argument('--options', nargs='+', action=DictAction)
     return parser.parse_args(['--options', *pairs]).options
+
+
+def command_digest(args: argparse.Namespace, left_out: Collection[str] = (), *more) -> str:
+    """Tells whether a command is the one that a result was made with.
+
+    Args:
+        args: What it was given, ``model`` and ``checkpoint`` among it.
+        left_out: Names of those that its results do not depend on.
+        more: What else they depend on, values for JSON.
+
+    Returns:
+        A digest of these, of the files of model and weights, and of the version. Empty where the
+        model is a config, whose other files are not known.
+
+    Example:
+        >>> args = argparse.Namespace(model='lite', checkpoint=None)
+        >>> len(command_digest(args)), command_digest(argparse.Namespace(model='my.py'))
+        (16, '')
+    """
+    if args.model.endswith('.py'):
+        return ''
+    package = Path(__file__).resolve().parents[1]
+    behind = [Path(args.model), Path(args.checkpoint or ''), *package.glob('weights/*')]
+    for configs in (package.parent / 'configs', package / '.mim' / 'configs'):
+        behind += configs.glob('**/cascadepsp*.py')
+    stats = {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in behind
+        if path.is_file()
+    }
+    asked = {name: value for name, value in vars(args).items() if name not in left_out}
+    told = [asked, stats, __version__, *more]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def import_package() -> None:

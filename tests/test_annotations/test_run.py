@@ -209,7 +209,7 @@ def test_wrong_arguments(tmp_path):
         refine_annotations(ToyRefiner(), path, images=tmp_path / 'photos', out=path)
     _refine(tmp_path)
     with pytest.raises(FileError, match='there already'):
-        _refine(tmp_path)
+        _refine(tmp_path, min_side=9)
     assert _refine(tmp_path, overwrite=True).of('refined')
 
 
@@ -227,6 +227,56 @@ def test_where_results_may_go(tmp_path):
     path, images = coco(tmp_path / 'in')
     with pytest.raises(InvalidValueError, match='is a folder'):
         refine_annotations(ToyRefiner(), path, images=images, out=out)
+
+
+@pytest.mark.parametrize('make', [coco, yolo])
+def test_a_finished_run_has_nothing_to_do(make, tmp_path):
+    (tmp_path / 'in').mkdir()
+    path, images = make(tmp_path / 'in')
+    out = tmp_path / f'out{path.suffix if path.suffix == ".json" else ""}'
+    page = tmp_path / 'page.html'
+
+    def run(refiner=None, **options):
+        options = {'images': images, 'out': out, 'report': page, 'truth': path, **options}
+        return refine_annotations(refiner or ToyRefiner(), path, **options)
+
+    def files():
+        found = [out, page, *out.rglob('*')]
+        return {file: (file.stat().st_mtime_ns, file.stat().st_ino) for file in found}
+
+    first, before = run(), files()
+    again = run(Stopping(0))  # would be interrupted by any work
+    assert again.was_there and not first.was_there and files() == before
+    assert again.told() == first.told() and len(again.objects) == len(first.objects)
+    assert [item.iou for item in again.objects] == [item.iou for item in first.objects]
+    assert all(item.geometry is None for item in again.objects)
+    with pytest.raises(FileError, match='there already'):  # another command
+        run(simplify=1)
+    photo_path = next((tmp_path / 'in').rglob('b.png'))
+    label = path if path.suffix == '.json' else next((tmp_path / 'in').rglob('b.txt'))
+    for file in (photo_path, label, next(iter([*out.rglob('b.txt'), out])), page):
+        times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+        os.utime(file, ns=(times[0], times[1] + 1))
+        with pytest.raises(FileError, match='there already'):
+            run()
+        os.utime(file, ns=times)
+    assert run().was_there and files() == before
+    assert not run(overwrite=True).was_there
+
+
+def test_a_photo_changed_since_the_interruption_is_done_anew(tmp_path, monkeypatch):
+    path, images = coco(tmp_path)
+    out, whole = tmp_path / 'out.json', tmp_path / 'whole.json'
+    with monkeypatch.context() as full:  # all photos are done, and the result is not
+        full.setattr(CocoSet, 'write', lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            refine_annotations(ToyRefiner(), path, images=images, out=out)
+    Image.fromarray(photo(objects())[:, ::-1].copy()).save(images / 'b.png')
+    all_of_it, rest = Stopping(100), Stopping(100)
+    refine_annotations(all_of_it, path, images=images, out=whole)
+    refine_annotations(rest, path, images=images, out=out)
+    assert out.read_bytes() == whole.read_bytes()
+    assert all_of_it.left < rest.left < 100
 
 
 def test_a_changed_set_begins_anew(tmp_path):
