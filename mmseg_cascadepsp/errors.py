@@ -61,6 +61,10 @@ class BusyError(UserError, RuntimeError):
         self.retry_after = retry_after
 
 
+class TimeLimitError(UserError, TimeoutError):
+    """A call takes longer than it may."""
+
+
 #: Errors whose text says what went wrong without the name of their class.
 _TELLING = (UserError, OSError, ValueError, TypeError, RuntimeError, ImportError)
 

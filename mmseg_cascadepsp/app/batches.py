@@ -3,7 +3,6 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -50,7 +49,7 @@ class _Pass:
     """A pass over a picture that a request waits for.
 
     Attributes:
-        check: Raises if the request has been cancelled.
+        check: Raises if the request is to end.
         outcome: The outputs, or why there are none. None: it is to be computed.
     """
 
@@ -91,7 +90,7 @@ class Batch:
         Args:
             network: The network, the same for all members.
             image: (B, 3, H, W), normalised.
-            check: Raises if the member has been cancelled.
+            check: Raises if the member is to end.
         """
         return partial(self._run, network, image, check)
 
@@ -128,7 +127,7 @@ class Batch:
         for each in asked:
             try:
                 each.check()
-            except CancelledError as error:
+            except Exception as error:
                 each.outcome = error
             else:
                 groups.setdefault((each.image.shape[-2:], each.strides), []).append(each)

@@ -5,13 +5,11 @@ from typing import Annotated, Any, Literal
 from mmseg_cascadepsp.cascade import call_settings
 from mmseg_cascadepsp.files.mask_values import Reading, parse_values
 
-from . import missing
+from . import extra
 
-try:
+with extra():
     from fastapi import UploadFile
     from pydantic import BaseModel, ConfigDict, Field
-except ImportError as error:
-    raise missing(error) from error
 
 #: Longer sides that requests may ask of the network. Memory grows with the square, and the number
 #: of crops without bound towards the package's least, 66.

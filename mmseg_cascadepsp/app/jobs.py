@@ -23,7 +23,7 @@ from torch import Tensor
 from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.cascade import Network, Passes
 from mmseg_cascadepsp.compat.memory import give_back_memory
-from mmseg_cascadepsp.errors import BusyError
+from mmseg_cascadepsp.errors import BusyError, TimeLimitError
 
 from .batches import Batch, Kind
 
@@ -51,7 +51,12 @@ class Job:
         (0.5, 'done')
     """
 
-    def __init__(self, call: Callable[['Job'], Any], kind: Kind | None = None) -> None:
+    def __init__(
+        self,
+        call: Callable[['Job'], Any],
+        kind: Kind | None = None,
+        time_limit: float | None = None,
+    ) -> None:
         self.kind = kind
         self.share = 0.0
         self.text = 'waiting'
@@ -59,6 +64,7 @@ class Job:
         self.future: Future = Future()
         self._call: Callable[[Job], Any] | None = call
         self._stopped = threading.Event()
+        self._time_limit, self._end_at = time_limit, math.inf
         self._batch: Batch | None = None
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -99,9 +105,17 @@ class Job:
             self._call, self.text = None, 'cancelled'
 
     def check(self) -> None:
-        """Raise ``CancelledError`` if the job has been cancelled."""
+        """Raise ``CancelledError`` if the job has been cancelled, and ``TimeLimitError`` if it has
+        run for longer than it may.
+        """
         if self._stopped.is_set():
             raise CancelledError
+        if time.monotonic() > self._end_at:
+            raise TimeLimitError(
+                f'the refinement takes longer than {self._time_limit:g} seconds, which are the '
+                'limit; give a smaller photo, ask for less (L, fast), or start the server with a '
+                'larger --time-limit.'
+            )
 
     def report(self, done: int, total: int) -> None:
         """Note how far the call is, unless the job has been cancelled.
@@ -134,6 +148,8 @@ class Job:
         if call is None or not self.future.set_running_or_notify_cancel():
             return
         self.text, self._batch = 'running', batch
+        if self._time_limit is not None:
+            self._end_at = time.monotonic() + self._time_limit
         _current.set(self)
         try:
             result = call(self)
@@ -180,9 +196,11 @@ class JobQueue:
     Args:
         size: How many calls may wait beside the one that runs.
         threads: Cores that a call uses. None: as torch is set.
+        time_limit: Seconds that a call may run. One that takes longer ends before the network's
+            next pass over a crop. None: as long as it takes.
 
     Raises:
-        ValueError: ``size`` or ``threads`` is not positive.
+        ValueError: One of them is not positive.
 
     Example:
         >>> with JobQueue(size=2) as queue:
@@ -191,10 +209,13 @@ class JobQueue:
         42
     """
 
-    def __init__(self, size: int = 16, threads: int | None = None) -> None:
-        if size < 1 or (threads is not None and threads < 1):
-            raise ValueError(f'size and threads must be positive, got {size} and {threads}')
-        self.size = size
+    def __init__(
+        self, size: int = 16, threads: int | None = None, time_limit: float | None = None
+    ) -> None:
+        for name, value in {'size': size, 'threads': threads, 'time_limit': time_limit}.items():
+            if value is not None and not value > 0:
+                raise ValueError(f'{name} must be positive, got {value}')
+        self.size, self._time_limit = size, time_limit
         self._threads = threads or torch.get_num_threads()
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []
@@ -218,7 +239,7 @@ class JobQueue:
         Raises:
             BusyError: As many calls wait as may, or the queue is closed.
         """
-        job = Job(call, kind)
+        job = Job(call, kind, self._time_limit)
         with self._changed:
             self._drop_cancelled()
             if self._closed:

@@ -19,16 +19,14 @@ from mmseg_cascadepsp.files.samples import PHOTOS, load_sample
 from mmseg_cascadepsp.files.writing import write_png
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder
 
-from . import missing, work
+from . import extra, work
 from .forms import MAX_L, MIN_L
 from .jobs import Job, JobQueue
-from .server import Limits, check_pixels
+from .limits import Limits, check_pixels, path_of
 
-try:
+with extra():
     import gradio as gr
     from fastapi import FastAPI
-except ImportError as error:
-    raise missing(error) from error
 
 UPLOAD, PAINT, PROPOSE = 'upload a file', 'paint it', 'let it be proposed'
 ALL = 'all of them, as a label map'
@@ -64,7 +62,7 @@ class Contained:
 
     async def __call__(self, scope, receive, send):
         """Answer a request."""
-        if scope['type'] != 'http' or scope['path'] != self.path:
+        if scope['type'] != 'http' or path_of(scope) != self.path:
             return await self.app(scope, receive, send)
 
         async def send_with_policy(message):

@@ -4,13 +4,10 @@ import asyncio
 import json
 import os
 import re
-import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,62 +19,33 @@ from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.apis.inputs import read_inputs
 from mmseg_cascadepsp.errors import (
     BusyError,
-    FileError,
     InvalidValueError,
+    TimeLimitError,
     UserError,
     one_line,
 )
-from mmseg_cascadepsp.files.opening import open_header
 from mmseg_cascadepsp.files.reading import read_image, read_labels
 from mmseg_cascadepsp.files.writing import encode_png
 from mmseg_cascadepsp.version import __version__
 
-from . import missing
+from . import extra
 from .batches import Kind
 from .forms import ARGUMENTS, PhotoForm, RefineForm, SemanticForm
 from .jobs import Job, JobQueue
+from .limits import BodyLimit, Limits, TooLargeError, keep
 
-try:
-    import uvicorn
+with extra():
     from fastapi import FastAPI, Form, Request, Response, UploadFile
     from fastapi.exceptions import RequestValidationError
     from fastapi_offline import FastAPIOffline
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-except ImportError as error:
-    raise missing(error) from error
 
 PROBLEM = 'application/problem+json'
 #: Seconds between looks at whether a client is still there.
 LOOK = 0.1
 #: Status of a request whose client has gone away, as nginx logs it.
 CLIENT_GONE = 499
-#: Seconds that the next piece of a request may take.
-PATIENCE = 60
-#: More connections at once are refused.
-MAX_CONNECTIONS = 512
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a request may bring.
-
-    Args:
-        max_bytes: Of a whole request.
-        max_pixels: Of a picture.
-
-    Example:
-        >>> Limits(max_pixels=12 * 10**6).max_bytes
-        64000000
-    """
-
-    max_bytes: int = 64 * 10**6
-    max_pixels: int = 50 * 10**6
-
-
-class TooLargeError(InvalidValueError):
-    """A request exceeds a limit."""
 
 
 #: What both kinds of requests answer, for the documentation.
@@ -94,6 +62,7 @@ _ANSWERS: dict[str, Any] = {
                 413: 'More bytes or pixels than the limit.',
                 422: 'An argument cannot be used; `detail` says why, `argument` names it.',
                 503: 'Too many requests wait; `Retry-After` says when to try again.',
+                504: 'The refinement takes longer than the limit.',
             }.items()
         },
     },
@@ -141,7 +110,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.queue = queue
-    app.add_middleware(_BodyLimit, max_bytes=limits.max_bytes)
+    app.add_middleware(BodyLimit, max_bytes=limits.max_bytes)
     for kind in (
         UserError,
         RequestValidationError,
@@ -171,7 +140,7 @@ def create_app(
             request.state.folder = folder + os.sep
             # Named by the server: what a client calls its file is not looked at.
             paths = {name: Path(folder, name) for name in uploads}
-            await run_in_threadpool(_keep, uploads, paths, limits)
+            await run_in_threadpool(keep, uploads, paths, limits)
             job = queue.submit(lambda job: call(job, **paths), kind)
             response = await _ended(request, job)
         if job.warnings:
@@ -226,150 +195,6 @@ def create_app(
     return app
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Take an address before the work of starting begins.
-
-    Args:
-        host: Name or address, IPv4 or IPv6.
-        port: 0: any that is free.
-
-    Raises:
-        FileError: It is in use, or not of this machine.
-
-    Example:
-        >>> with listen('127.0.0.1', 0) as listener:
-        ...     listener.getsockname()[0]
-        '127.0.0.1'
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        raise FileError(
-            f'{host}:{port} cannot be listened at: {one_line(error)}; choose another --host or '
-            '--port, 0 for any that is free.'
-        ) from error
-
-
-def serve(app: FastAPI, listener: socket.socket, root_path: str = '') -> None:
-    """Answer requests until the process is asked to end. Those that wait or run then are given up:
-    their clients are asked to come back.
-
-    Args:
-        app: What :func:`create_app` made.
-        listener: What :func:`listen` took.
-        root_path: Path below which a proxy shows the server.
-
-    Example:
-        ``serve(create_app({'lite': Refiner('lite')}, JobQueue()), listen('127.0.0.1', 8000))``
-    """
-    host, port = listener.getsockname()[:2]
-    shown = f'[{host}]' if ':' in host else host
-    print(f'http://{shown}:{port} answers; /docs says what. Ctrl-C ends it.', flush=True)
-    config = uvicorn.Config(
-        app,
-        root_path=root_path,
-        log_level='warning',
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=2,  # seconds, for answers and open pages
-    )
-    _Server(config).run(sockets=[listener])
-
-
-class _Server(uvicorn.Server):
-    """Gives up all refinements before it waits for the answers."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await run_in_threadpool(self.config.app.state.queue.close)
-        await super().shutdown(sockets)
-
-
-class _BodyLimit:
-    """Refuses requests to /v1 of more than ``max_bytes``, as soon as they are, and those that do
-    not come.
-    """
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app, self.max_bytes = app, max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope['type'] != 'http' or not scope['path'].startswith('/v1/'):
-            await self.app(scope, receive, send)
-            return
-        declared = dict(scope['headers']).get(b'content-length', b'')
-        came, wanted = 0, int(declared) if declared.isdigit() else 0
-        whole = False
-
-        async def next_piece() -> Message:
-            nonlocal whole
-            if whole:  # what comes now is that the client goes away
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), PATIENCE)
-            except asyncio.TimeoutError:
-                raise HTTPException(
-                    HTTPStatus.REQUEST_TIMEOUT,
-                    f'nothing more of the request came for {PATIENCE} seconds.',
-                    {'Connection': 'close'},
-                ) from None
-            whole = not message.get('more_body')
-            return message
-
-        async def counted() -> Message:
-            nonlocal came
-            too_large = wanted > self.max_bytes
-            if not too_large:
-                message = await next_piece()
-                came += len(message.get('body', b''))
-                too_large = came > self.max_bytes
-            if not too_large:
-                return message
-            # A client that sends all before it listens gets its answer, too, within reason.
-            while wanted <= 2 * self.max_bytes and came <= 2 * self.max_bytes:
-                message = await next_piece()
-                came += len(message.get('body', b''))
-                if not message.get('more_body'):
-                    break
-            raise HTTPException(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f'a request must have at most {self.max_bytes / 1e6:g} MB; send a smaller photo '
-                'or a compressed one, or start the server with a larger --max-megabytes.',
-            )
-
-        await self.app(scope, counted, send)
-
-
-def _keep(uploads: Mapping[str, UploadFile], paths: Mapping[str, Path], limits: Limits) -> None:
-    """Write pictures to files, and look at their sizes before anybody unpacks them."""
-    for name, path in paths.items():
-        with open(path, 'wb') as file:
-            shutil.copyfileobj(uploads[name].file, file)
-        check_pixels(name, path, limits)
-
-
-def check_pixels(name: str, path: Path, limits: Limits) -> None:
-    """Look at the size of a picture before anybody unpacks it.
-
-    Args:
-        name: What it is, for the message.
-        path: Its file.
-        limits: Those of the server.
-
-    Raises:
-        TooLargeError: It has too many pixels.
-    """
-    try:
-        with open_header(path) as picture:
-            width, height = picture.size
-    except Exception:  # whoever reads it will say what is wrong
-        return
-    if width * height > limits.max_pixels:
-        raise TooLargeError(
-            f'{name} has {width} x {height} pixels, and {limits.max_pixels / 1e6:g} megapixels '
-            'are the limit; shrink it, or start the server with a larger --max-megapixels.'
-        )
-
-
 async def _ended(request: Request, job: Job) -> Response:
     """What a job gives, unless its client goes away, which gives it up."""
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -402,6 +227,8 @@ async def _problem(request: Request, error: Exception) -> Response:
         elif isinstance(error, BusyError):
             status, argument = HTTPStatus.SERVICE_UNAVAILABLE, None
             headers['Retry-After'] = str(error.retry_after)
+        elif isinstance(error, TimeLimitError):
+            status, argument = HTTPStatus.GATEWAY_TIMEOUT, None
     elif isinstance(error, RequestValidationError):
         status, first = HTTPStatus.UNPROCESSABLE_ENTITY, error.errors()[0]
         argument = str(first['loc'][-1])

@@ -63,6 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='N',
         help='requests that wait while one runs; more are asked to come back (default: 16)',
     )
+    limits.add_argument(
+        '--time-limit',
+        type=float,
+        metavar='SECONDS',
+        help='that a refinement may run, without the time that it waits (default: none)',
+    )
     how = parser.add_argument_group('how masks are refined')
     add_refiner_options(
         how,
@@ -83,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.checkpoint is not None and len(args.model) > 1:
         parser.error('--checkpoint goes with a single --model')
-    for name in ('max_megabytes', 'max_megapixels', 'max_waiting', 'threads'):
+    for name in ('max_megabytes', 'max_megapixels', 'max_waiting', 'time_limit', 'threads'):
         if getattr(args, name) is not None and not getattr(args, name) > 0:
             parser.error(f'--{name.replace("_", "-")} must be positive')
     names = [Path(model).stem for model in args.model]  # requests do not see where files lie
@@ -92,8 +98,10 @@ def main(argv: list[str] | None = None) -> int:
     import_package()
     from mmseg_cascadepsp.apis import Refiner, keep_freed_memory
     from mmseg_cascadepsp.app.jobs import JobQueue
+    from mmseg_cascadepsp.app.limits import Limits
+    from mmseg_cascadepsp.app.listening import listen, serve
     from mmseg_cascadepsp.app.page import mount_page
-    from mmseg_cascadepsp.app.server import Limits, create_app, listen, serve
+    from mmseg_cascadepsp.app.server import create_app
 
     # Both before a model is loaded or fetched.
     limits = Limits(int(args.max_megabytes * 1e6), int(args.max_megapixels * 1e6))
@@ -103,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         name: Refiner(model, args.checkpoint, args.device, args.precision)
         for name, model in zip(names, args.model, strict=True)
     }
-    queue = JobQueue(args.max_waiting, args.threads)
+    queue = JobQueue(args.max_waiting, args.threads, args.time_limit)
     app = create_app(models, queue, limits)
     mount_page(app, models, queue, limits)
     serve(app, socket, args.root_path)

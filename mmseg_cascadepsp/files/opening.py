@@ -115,10 +115,11 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
                 undo = UNTURN.get(turn) if turn != left else None
             else:  # as they are stored
                 loaded.getexif()[ORIENTATION], undo = turn, None
-            if exif != 'ignore':
-                turned = ImageOps.exif_transpose(loaded)
-            else:
-                turned = loaded.transpose(undo) if undo is not None else loaded
+            turned = loaded
+            if exif == 'ignore':
+                turned = loaded if undo is None else loaded.transpose(undo)
+            elif loaded.getexif().get(ORIENTATION, 1) != 1:
+                turned = ImageOps.exif_transpose(loaded)  # which copies even if nothing turns
             if told.white and turned.mode == 'I;16' and loaded is picture:
                 # Of fewer bits Pillow inverts them itself.
                 turned = like(Image.fromarray(65535 - np.asarray(turned)), picture)

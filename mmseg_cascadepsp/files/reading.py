@@ -44,7 +44,7 @@ def _unpack(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
         return np.asarray(picture), alpha
     if picture.has_transparency_data:
         picture = picture.convert('RGBA')
-    return np.asarray(picture.convert('RGB')), alpha
+    return np.asarray(picture if picture.mode == 'RGB' else picture.convert('RGB')), alpha
 
 
 def read_image(path: str | os.PathLike, exif: str | None = None) -> np.ndarray:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin
 
@@ -37,6 +38,9 @@ def encode_png(
         pixels = pixels.view(np.uint8) * 255
     elif pixels.dtype != np.uint8:
         pixels = pixels.astype(np.uint8 if pixels.max(initial=0) < 256 else np.uint16)
+    if pixels.ndim == 2 and pixels.size and not text and palette is None:
+        # Several times as fast as Pillow, and as small.
+        return cv2.imencode('.png', np.ascontiguousarray(pixels))[1].tobytes()
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     if palette is not None and pixels.dtype == np.uint8:
         picture.putpalette(np.asarray(palette, np.uint8).tobytes())

@@ -1,6 +1,7 @@
 """Requests that run together: each gets what it gets alone, and none harms another."""
 
 import threading
+import time
 import warnings
 from concurrent.futures import CancelledError
 
@@ -12,6 +13,7 @@ from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.app.batches import Kind
 from mmseg_cascadepsp.app.jobs import JobQueue
 from mmseg_cascadepsp.cascade import CascadeSettings, Network
+from mmseg_cascadepsp.errors import TimeLimitError
 
 CPU = torch.device('cpu')
 #: So that the photos below have crops.
@@ -53,11 +55,11 @@ def pairs(photo, mask):
     return list(zip(photos, masks, strict=True))
 
 
-def run_together(calls, kinds=SMALL):
+def run_together(calls, kinds=SMALL, time_limit=None):
     """The jobs of calls that wait together, ended."""
     kinds = [kinds] * len(calls) if isinstance(kinds, CascadeSettings) else kinds
     go = threading.Event()
-    with JobQueue(size=16, threads=1) as queue:
+    with JobQueue(size=16, threads=1, time_limit=time_limit) as queue:
         queue.submit(lambda job: go.wait(10))
         jobs = [
             queue.submit(call, kind and Kind('a', kind, CPU))
@@ -132,6 +134,15 @@ def test_one_that_is_cancelled_leaves_and_the_others_go_on(refiner, pairs, at):
                 job.result()
         else:
             assert_alike(job.result(), each)
+
+
+def test_all_that_run_together_end_when_they_take_too_long(refiner, pairs):
+    network = Watched(refiner.network.with_defaults(SMALL), lambda _: time.sleep(0.3))
+    jobs = run_together([refining(network, *pair) for pair in pairs[:3]], time_limit=0.2)
+    assert network.batches == [3]
+    for job in jobs:
+        with pytest.raises(TimeLimitError):
+            job.result(0)
 
 
 def test_one_that_fails_fails_alone(network, pairs):

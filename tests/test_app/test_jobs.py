@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import warnings
 import weakref
 from concurrent.futures import CancelledError
@@ -13,7 +14,7 @@ import torch
 from mmseg_cascadepsp.app import jobs
 from mmseg_cascadepsp.app.jobs import JobQueue
 from mmseg_cascadepsp.cascade import CascadeSettings, Network
-from mmseg_cascadepsp.errors import BusyError, UserError
+from mmseg_cascadepsp.errors import BusyError, TimeLimitError, UserError
 
 
 @pytest.fixture
@@ -179,6 +180,18 @@ def test_a_refinement_that_is_cancelled_runs_no_pass_more(queue, at):
     assert jobs[0].text == 'cancelled'
     refiner.refine(*large_pair())  # the refiner itself goes on
     assert len(network.passes) > at + 9
+
+
+def test_a_refinement_that_takes_too_long_runs_no_pass_more():
+    network = Counting(lambda count: count == 4 and time.sleep(0.6))
+    refiner = refiner_of(network)
+    with JobQueue(size=2, threads=1, time_limit=0.5) as queue:
+        late = queue.submit(lambda job: job.watch(refiner).refine(*large_pair()))
+        waiting = queue.submit(lambda job: time.sleep(0.1) or job.check())
+        with pytest.raises(TimeLimitError, match='longer than 0.5 seconds.*--time-limit'):
+            late.result(10)
+        assert len(network.passes) == 4 and late.text == 'failed'
+        waiting.result(10)  # waiting does not count
 
 
 @pytest.mark.parametrize('strategy', ['scene', 'semantic'])

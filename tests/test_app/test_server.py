@@ -22,9 +22,11 @@ from PIL import Image, ImageFile
 from starlette.testclient import TestClient
 
 from mmseg_cascadepsp.apis import Refiner
-from mmseg_cascadepsp.app import server
+from mmseg_cascadepsp.app import limits, listening, server
 from mmseg_cascadepsp.app.jobs import JobQueue
-from mmseg_cascadepsp.app.server import Limits, create_app, listen
+from mmseg_cascadepsp.app.limits import Limits
+from mmseg_cascadepsp.app.listening import PatientProtocol, listen
+from mmseg_cascadepsp.app.server import create_app
 from mmseg_cascadepsp.errors import FileError
 from tests.test_app.test_jobs import Counting, large_pair
 
@@ -268,6 +270,15 @@ def test_a_full_queue_asks_to_come_back(client, queue, pair):
     assert client.post('/v1/refine', files=pair).status_code == 200
 
 
+def test_a_refinement_that_takes_too_long_is_no_reason_to_come_back(pair):
+    network = Counting(lambda count: time.sleep(0.2))
+    with JobQueue(size=2, threads=1, time_limit=0.1) as queue:
+        client = TestClient(create_app({'slow': Refiner(network)}, queue))
+        response = client.post('/v1/refine', files=pair)
+    assert 'longer than 0.1 seconds' in problem_of(response, 504)
+    assert 'retry-after' not in response.headers and len(network.passes) == 1
+
+
 def test_names_that_clients_give_are_never_opened(client, pair, tmp_path, photo):
     secret = tmp_path / 'secret.png'
     secret.write_bytes(pair['image'][1])
@@ -325,9 +336,12 @@ def test_the_documentation_loads_nothing_from_elsewhere(client):
 
 @pytest.fixture
 def address(app):
-    """A real server."""
+    """A real server, as behind a proxy."""
     listener = listen('127.0.0.1', 0)
-    running = uvicorn.Server(uvicorn.Config(app, log_level='warning'))
+    config = uvicorn.Config(
+        app, http=PatientProtocol, log_level='warning', root_path='/a', timeout_keep_alive=1
+    )
+    running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={'sockets': [listener]})
     thread.start()
     yield listener.getsockname()
@@ -415,7 +429,7 @@ def test_an_address_that_is_taken_is_said():
 
 
 def test_a_request_that_does_not_come_is_given_up(address, pair, monkeypatch):
-    monkeypatch.setattr(server, 'PATIENCE', 0.2)
+    monkeypatch.setattr(limits, 'PATIENCE', 0.2)
     request = request_of(pair)
     client = socket.create_connection(address, timeout=10)
     client.sendall(request[:-50])
@@ -427,6 +441,26 @@ def test_a_request_that_does_not_come_is_given_up(address, pair, monkeypatch):
     client.close()
 
 
+@pytest.mark.parametrize('earlier', [False, True])
+@pytest.mark.parametrize('sent', [b'', b'GET /healthz HTTP/1.1\r\nHost'])
+def test_connections_on_which_no_request_comes_are_ended(address, monkeypatch, sent, earlier):
+    monkeypatch.setattr(listening, 'PATIENCE', 0.3)
+    client = socket.create_connection(address, timeout=10)
+    if earlier:  # one that stays open for the next
+        client.sendall(b'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n')
+        answer = b''
+        while not answer.endswith(b'}'):
+            answer += client.recv(1000)
+        assert answer.startswith(b'HTTP/1.1 200')
+    client.sendall(sent)
+    start = time.monotonic()
+    while sent and time.monotonic() < start + 0.2:  # as slowly as it likes
+        client.sendall(b'x')
+        time.sleep(0.05)
+    assert client.recv(1) == b'' and time.monotonic() < start + 5
+    client.close()
+
+
 def test_a_server_that_is_to_end_gives_its_refinements_up(queue):
     """What runs ends with its pass, and all that wait are asked to come back."""
     image, mask = large_pair()
@@ -434,7 +468,7 @@ def test_a_server_that_is_to_end_gives_its_refinements_up(queue):
     network = Counting(lambda count: count == 5 and go.wait(10))
     app = create_app({'slow': Refiner(network)}, queue)
     config = uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=2)
-    running = server._Server(config)
+    running = listening._Server(config)
     listener = listen('127.0.0.1', 0)
     serving = threading.Thread(target=running.run, kwargs={'sockets': [listener]})
     serving.start()
