@@ -162,9 +162,8 @@ def way_of_refine(refiner, image, mask) -> list[tuple[str, str]]:
     return calls
 
 
-def print_way() -> None:
-    """Of the second photo: what is prepared once for all photos is left out."""
-    sys.path.insert(0, str(PACKAGE.parent))
+def way_of_second_photo() -> list[tuple[str, str]]:
+    """The way of a photo and its mask: what is prepared once for all photos is left out."""
     import numpy as np
 
     from mmseg_cascadepsp import Refiner
@@ -175,7 +174,13 @@ def print_way() -> None:
     mask = np.zeros((512, 512), bool)
     mask[110:390, 130:430] = True
     refiner.refine(image, mask)
-    calls = way_of_refine(refiner, image, mask)
+    return way_of_refine(refiner, image, mask)
+
+
+def print_way() -> None:
+    """Print the functions and count them."""
+    sys.path.insert(0, str(PACKAGE.parent))
+    calls = way_of_second_photo()
     for module, function in dict.fromkeys(calls):
         print(f'{module:36} {function}')
     modules_passed = [module for module, _ in calls]

@@ -4,7 +4,16 @@ import ast
 import subprocess
 import sys
 
-from tests.architecture import FLOOR, NAME, PACKAGE, imports_of, modules, picture, room_of
+from tests.architecture import (
+    FLOOR,
+    NAME,
+    PACKAGE,
+    imports_of,
+    modules,
+    picture,
+    room_of,
+    way_of_second_photo,
+)
 
 
 def test_every_room_has_a_floor_and_says_what_it_is_for():
@@ -87,6 +96,12 @@ def test_the_core_knows_torch_numpy_and_opencv_alone():
                 names = [node.module]
             for name in names:
                 assert name.partition('.')[0] in allowed | standard, f'{path.name}: {name}'
+
+
+def test_the_way_to_the_first_convolution_is_short():
+    calls = way_of_second_photo()
+    assert calls[-1][0] == 'models/refiner/efficientnet_lite.py'  # it came so far
+    assert len(set(calls)) <= 50 and len({module for module, _ in calls}) <= 15, calls
 
 
 def test_scripts_load_no_scripts():

@@ -123,7 +123,7 @@ def read_photo(image: Picture, alpha: str = 'white', exif: str | None = None) ->
     colours, opacity = _split(image)
     if opacity is not None and alpha == 'white':
         colours = to_rgb(colours, opacity, 'image')
-    return check_image(colours)
+    return colours
 
 
 def read_label_map(labels: Any) -> Any:
@@ -168,7 +168,7 @@ def _read_cut_out(image: Picture, reading: Reading) -> tuple[np.ndarray, np.ndar
         colours, alpha = photo_of(_upright(image, 'image', reading.exif), 'image', white=False)
     else:
         colours, alpha = _split(image)
-    return colours, cut_out_mask(check_image(colours), alpha, 'image')
+    return colours, cut_out_mask(colours, alpha, 'image')
 
 
 def _read_mask(

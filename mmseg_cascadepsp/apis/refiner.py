@@ -101,14 +101,12 @@ class Refiner:
     ) -> None:
         network, self.name = load_refiner(model, checkpoint, device, precision)
         self.progress = progress
-        self.network = network.with_defaults(
-            _changed(network.defaults or CascadeSettings(), settings)
-        )
+        self.network = network.with_defaults(_changed(network.defaults, settings))
 
     @property
     def cascade(self) -> CascadeSettings:
         """The settings in force: those of the model, changed by those given."""
-        return self.network.defaults or CascadeSettings()
+        return self.network.defaults
 
     def with_settings(self, **settings: Any) -> 'Refiner':
         """The same refiner, network shared, with some settings changed.
@@ -380,6 +378,8 @@ def _reading(arguments: Mapping) -> Reading:
 
 
 def _changed(settings: CascadeSettings, changes: Mapping) -> CascadeSettings:
+    if not changes:
+        return settings
     changes = dict(changes)
     if changes.get('guided_filter') is True:
         changes['guided_filter'] = settings.guided_filter or GuidedFilter()

@@ -20,10 +20,10 @@ class Component(NamedTuple):
     """A part of a class that is refined on its own.
 
     Attributes:
-        label: its class.
-        area: its pixels.
-        box: the region refined: its bounding box and a margin.
-        mask: (h, w) bool inside ``box``.
+        label: Its class.
+        area: Its number of pixels.
+        box: The region that is refined: its bounding box and a margin.
+        mask: (h, w) bool, its pixels inside ``box``.
     """
 
     label: int
@@ -38,17 +38,25 @@ def check_labels(
     num_classes: int | None = None,
     ignore_index: int | None = 255,
 ) -> np.ndarray:
-    """Return ``labels``, or say what is wrong with them.
+    """Check a label map.
 
     Args:
         labels: (H, W), integer.
-        size: (H, W) of the image.
-        num_classes: ids are below it, ``ignore_index`` apart.
-        ignore_index: id of void pixels; None if there are none.
+        size: (H, W) of the image. None: not known.
+        num_classes: All ids except ``ignore_index`` must be below it. None: not known.
+        ignore_index: Id of void pixels. None: there are none.
+
+    Returns:
+        ``labels``.
 
     Raises:
-        TypeError: not an integer array, or ``ignore_index`` no integer.
-        ValueError: other shape than the image's, negative ids, ids out of range, masked pixels.
+        InvalidTypeError: Not an integer array, or ``ignore_index`` is no integer.
+        InvalidValueError: The shape is not that of the image, an id is negative or out of range,
+            or pixels are masked.
+
+    Example:
+        >>> check_labels(np.array([[0, 2, 255]]), num_classes=3)
+        array([[  0,   2, 255]])
     """
     check_ignore_index(ignore_index)
     if not isinstance(labels, np.ndarray):
@@ -90,8 +98,18 @@ def check_labels(
 
 
 def disc(compat: str | None = None) -> np.ndarray:
-    """The disc, uint8: symmetric, 11 x 11; the release's lacks the last row and column (10 x 10,
-    offsets -5..4), so that dilating and eroding with it shifts by a pixel.
+    """The disc that closes small gaps.
+
+    Args:
+        compat: ``'release'``: the disc of the authors' script, which lacks the last row and
+            column. Dilating and eroding with it shifts a mask by a pixel.
+
+    Returns:
+        uint8, 11 x 11 and symmetric, or 10 x 10.
+
+    Example:
+        >>> disc().shape, disc('release').shape
+        ((11, 11), (10, 10))
     """
     y, x = np.ogrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]
     full = (x * x + y * y <= RADIUS**2).astype(np.uint8)
@@ -104,12 +122,15 @@ def region(
     """The box refined around a component whose bounding box is ``bounds``.
 
     Args:
-        bounds: inside the image.
-        height, width: size of the image.
-        padding: growth relative to the bounding box, half on each side.
+        bounds: The bounding box, inside the image.
+        height, width: Size of the image.
+        padding: Growth as a share of the bounding box, half on each side.
         compat: ``'release'``: the authors' arithmetic. They take the last row and column of the
-            component for exclusive ends and clip to ``side - 1``: the last row and column of the
-            image are never inside, and a component of one row has an empty region.
+            component for exclusive ends and clip to ``side - 1``. So the last row and column of
+            the image are never inside, and a component of one row has an empty region.
+
+    Returns:
+        The box, inside the image.
 
     Example:
         >>> region(Box(10, 10, 50, 90), 100, 100)
@@ -156,8 +177,8 @@ def divide(labels: np.ndarray, settings: FusionSettings | None = None) -> list[C
         settings: ``ignore_index``, ``min_area``, ``padding`` and ``compat`` are read.
 
     Returns:
-        Components, the largest first; with ``compat='release'`` by class, then as OpenCV counts
-        them. An empty list where nothing is large enough.
+        Components, the largest first. With ``compat='release'`` they are sorted by class, then as
+        OpenCV counts them. The list is empty where nothing is large enough.
 
     Example:
         >>> labels = np.zeros((80, 80), np.uint8)

@@ -1,8 +1,7 @@
 """Crops that follow the boundary, in place of the grid over the whole image.
 
-The grid of the paper covers most pixels four times, wherever they are; only pixels near the
-boundary of the mask need the Local step. Here a few crops are laid so that each boundary pixel is
-well inside one of them.
+The grid of the paper covers most pixels four times. Only pixels near the boundary of the mask need
+the Local step. Here a few crops are laid so that each boundary pixel is well inside one of them.
 """
 
 from collections.abc import Callable
@@ -12,13 +11,24 @@ from torch import Tensor
 
 from .geometry import CHIP, Box, Crop, crop_at, crop_grid, strips
 
-#: Side of the squares in which the boundary is told.
+#: Side of the squares in which the boundary is marked.
 CELL = 8
 
 
 def context(L: int) -> int:
-    """How far from the sides of its crop a boundary pixel is at least, image borders apart: so far
-    the refined boundary can move, and the network sees what is there.
+    """The least distance of a boundary pixel to those sides of its crop that are no image border.
+
+    The refined boundary can move by so much, and the network sees what is there.
+
+    Args:
+        L: Side of the crop.
+
+    Returns:
+        Pixels.
+
+    Example:
+        >>> context(900)
+        112
     """
     return max(CHIP, L // 8)
 
@@ -27,12 +37,20 @@ def boundary_cells(hard: Callable[[int, int], Tensor], height: int, width: int) 
     """Where the boundary of a mask is.
 
     Args:
-        hard: (first row, last row, exclusive) -> (n, width) bool.
-        height, width: size of the mask.
+        hard: Gives rows of the mask: (first row, row after the last) -> (n, width) bool.
+        height, width: Size of the mask.
 
     Returns:
-        (ceil(height / 8), ceil(width / 8)) bool: whether the cell of 8 x 8 pixels has one that
-        differs from a neighbour above, below, left or right.
+        (ceil(height / 8), ceil(width / 8)) bool. A cell of 8 x 8 pixels is True if one of its
+        pixels differs from a neighbour above, below, left or right.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.zeros(16, 16, dtype=torch.bool)
+        >>> mask[10:, 10:] = True
+        >>> boundary_cells(lambda first, after: mask[first:after], 16, 16)
+        array([[False, False],
+               [False,  True]])
     """
     cells = np.zeros((-(-height // CELL), -(-width // CELL)), bool)
     for start, stop in strips(0, height, width, CELL):
@@ -64,17 +82,19 @@ def _core(start: np.ndarray, side: int, L: int, margin: int) -> tuple[np.ndarray
 def _sweep(
     first: np.ndarray, last: np.ndarray, size: np.ndarray, L: int, margin: int
 ) -> list[np.ndarray]:
-    """Cover cells from top to bottom: the topmost one left lies at the top of the next crop's
-    core, which is moved sideways to where it covers most.
+    """Cover cells from top to bottom.
+
+    The topmost cell that is not covered yet lies at the top of the next crop's core. The core is
+    moved sideways to where it covers most cells.
 
     Args:
         first, last: (n, 2), top left and bottom right of the cells.
-        size: (2,), of the image.
-        L: side of the crops.
-        margin: see :func:`context`.
+        size: (2,), size of the image.
+        L: Side of the crops.
+        margin: See :func:`context`.
 
     Returns:
-        For each crop, the indices of the cells that are its own.
+        For each crop, the indices of the cells that it covers first.
     """
     left = np.lexsort((first[:, 1], first[:, 0]))
     groups = []
@@ -98,18 +118,24 @@ def _sweep(
 def adaptive_crops(cells: np.ndarray, height: int, width: int, L: int) -> list[Crop]:
     """A few crops that cover the boundary of a mask.
 
-    Four greedy sweeps over the image, one from each side, and the best of them. Each crop is
-    centred on what it covers.
+    Greedy sweeps start from each of the four sides of the image. The one of fewest crops is taken,
+    and each crop is centred on what it covers.
 
     Args:
-        cells: see :func:`boundary_cells`.
-        height, width: size of the image.
-        L: side of a crop, at least 66.
+        cells: See :func:`boundary_cells`.
+        height, width: Size of the image.
+        L: Side of a crop, at least 66.
 
     Returns:
-        Crops as of :func:`~mmseg_cascadepsp.cascade.geometry.crop_grid`, from top to bottom; each
+        Crops as of :func:`~mmseg_cascadepsp.cascade.geometry.crop_grid`, from top to bottom. Each
         cell of the boundary is inside one and :func:`context` away from its sides. Where that
-        might take more crops than the grid has on the boundary: the whole grid.
+        takes more crops than the grid has on the boundary, it is the whole grid.
+
+    Example:
+        >>> cells = np.zeros((100, 100), bool)
+        >>> cells[50, 40:60] = True
+        >>> [crop.outer for crop in adaptive_crops(cells, 800, 800, 400)]
+        [Box(top=204, left=200, bottom=604, right=600)]
     """
     size, margin = np.array((height, width)), context(L)
     first = np.argwhere(cells) * CELL

@@ -18,10 +18,11 @@ class SceneResult(NamedTuple):
 
     Attributes:
         labels: (H, W), dtype of the input labels.
-        confidence: (H, W) float32: score (see :class:`Fusion`) with which a pixel's label won; the
-            threshold where the input label was kept, 0 for void pixels.
-        components: the parts refined.
-        found: how many parts there were before a limit on their number.
+        confidence: (H, W) float32, the score with which a pixel's label won (see
+            :class:`Fusion`). It is the threshold where the input label was kept, and 0 for void
+            pixels.
+        components: The parts that were refined.
+        found: How many parts there were before a limit on their number.
     """
 
     labels: np.ndarray
@@ -69,20 +70,20 @@ def check_logits(logits: Tensor | np.ndarray) -> Tensor:
 class Fusion:
     """Collects the refined parts of one label map, in any order.
 
-    A pixel takes the label of the part with the highest score above the threshold: its
-    probability, times ``attenuation`` for stuff. Where there is none the input label stays.
+    A part's score is its probability, times ``attenuation`` for stuff. A pixel takes the label of
+    the part with the highest score above the threshold. Where there is none the input label stays.
 
-    With the segmentor's ``logits`` the score is the mean of that probability and of the class's
-    own in the segmentor, of weights 1 and ``prior_weight``, and the highest takes the pixel: there
-    is no threshold.
+    With the segmentor's ``logits`` the score is a mean: the part's own score has the weight 1, and
+    the probability that the segmentor gives its class has ``prior_weight``. There is no threshold
+    then.
 
     Args:
         labels: (H, W) integer, input label map.
         settings: ``stuff``, ``attenuation``, ``threshold``, ``protect``, ``prior_weight``,
-            ``background`` and ``ignore_index`` are read. Pixels that their own part gives up
-            (probability up to the threshold) and no other part claims become ``background``; where
-            that is None they keep their label.
-        logits: (classes, H, W), the segmentor's, softmax being over the classes.
+            ``background`` and ``ignore_index`` are read. A part gives up a pixel where its
+            probability is not above the threshold. If no other part takes the pixel, it becomes
+            ``background``, or keeps its label where that is None.
+        logits: (classes, H, W), those of the segmentor, before the softmax over the classes.
 
     Example:
         >>> labels = np.array([[0, 0, 1, 1]])
@@ -127,11 +128,11 @@ class Fusion:
         """Add one part.
 
         Args:
-            rank: of two parts with equal scores, the one of lower rank takes the pixel.
-            label: its class.
-            box: where it is.
+            rank: Of two parts with equal scores, the one of lower rank takes the pixel.
+            label: Its class.
+            box: Where it is.
             mask: (h, w) bool, the part as it was.
-            probability: (h, w) float32, refined.
+            probability: (h, w) float32, the part after refinement.
         """
         where = box.slices
         score = probability * np.float32(
@@ -150,7 +151,11 @@ class Fusion:
         self.given_up[where] |= mask & (probability <= self.settings.threshold)
 
     def result(self, components: list[Component], found: int) -> SceneResult:
-        """The label map after all parts were added."""
+        """The label map after all parts were added.
+
+        Args:
+            components, found: See :class:`SceneResult`.
+        """
         hold = np.full(self.labels.shape, self.settings.threshold, np.float32)
         given_up = self.given_up
         if self.logits is not None:

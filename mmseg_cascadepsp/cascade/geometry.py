@@ -17,7 +17,12 @@ MIN_L = 2 * (2 * CHIP + 1)
 
 
 class Box(NamedTuple):
-    """A rectangle of pixels; ``bottom`` and ``right`` are exclusive."""
+    """A rectangle of pixels. ``bottom`` and ``right`` are exclusive.
+
+    Example:
+        >>> Box(1, 2, 4, 6).slices
+        (slice(1, 4, None), slice(2, 6, None))
+    """
 
     top: int
     left: int
@@ -40,18 +45,33 @@ class Box(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """What the network sees of the image, and the part whose result is kept."""
+    """A crop of the Local step.
+
+    Attributes:
+        outer: What the network sees of the image.
+        inner: The part of it whose result is kept.
+    """
 
     outer: Box
     inner: Box
 
 
 def check_crop_size(L: int) -> int:
-    """Return ``L`` as an int.
+    """Check the side of the crops.
+
+    Args:
+        L: The side.
+
+    Returns:
+        ``L`` as an int.
 
     Raises:
-        TypeError: ``L`` is no integer.
-        ValueError: ``L < 66``: the crop grid could not move.
+        InvalidTypeError: ``L`` is no integer.
+        InvalidValueError: ``L`` is below 66, where the crop grid could not move.
+
+    Example:
+        >>> check_crop_size(900)
+        900
     """
     if isinstance(L, bool) or not hasattr(L, '__index__'):
         raise InvalidTypeError(
@@ -69,8 +89,8 @@ def padded_size(height: int, width: int, divisor: int = 8) -> tuple[int, int]:
     """The authors' padding rule.
 
     If either side is not a multiple of ``divisor``, both grow to
-    ``(side // divisor + 1) * divisor``: a side that is a multiple already grows then, too. Pyramid
-    pooling sees the padding, so another rule gives other masks.
+    ``(side // divisor + 1) * divisor``. A side that is a multiple already grows then, too. The
+    pyramid pooling sees the padding, so another rule would give other masks.
 
     Example:
         >>> padded_size(64, 64), padded_size(64, 61)
@@ -82,9 +102,19 @@ def padded_size(height: int, width: int, divisor: int = 8) -> tuple[int, int]:
 
 
 def pad(tensor: Tensor, value: float = 0.0, divisor: int = 8) -> Tensor:
-    """Pad (..., H, W) right and bottom to :func:`padded_size`.
+    """Pad at the right and at the bottom to :func:`padded_size`.
 
-    ``value`` is 0 for a normalised image and -1 for masks in [-1, 1].
+    Args:
+        tensor: (..., H, W).
+        value: Of the new pixels: 0 for a normalised image, -1 for masks in [-1, 1].
+        divisor: See :func:`padded_size`.
+
+    Returns:
+        (..., H', W').
+
+    Example:
+        >>> pad(torch.ones(1, 1, 2), -1, 2).tolist()
+        [[[1.0, 1.0, -1.0, -1.0], [-1.0, -1.0, -1.0, -1.0]]]
     """
     height, width = tensor.shape[-2:]
     new_height, new_width = padded_size(height, width, divisor)
@@ -92,7 +122,12 @@ def pad(tensor: Tensor, value: float = 0.0, divisor: int = 8) -> Tensor:
 
 
 def resized_sides(height: int, width: int, size: int) -> tuple[int, int]:
-    """Sides after :func:`resize_longer_side`: ``floor(side * factor)``, never below 1."""
+    """Sides after :func:`resize_longer_side`: ``floor(side * factor)``, never below 1.
+
+    Example:
+        >>> resized_sides(300, 400, 200)
+        (150, 200)
+    """
     factor = size / max(height, width)
     return max(1, math.floor(height * factor)), max(1, math.floor(width * factor))
 
@@ -100,18 +135,22 @@ def resized_sides(height: int, width: int, size: int) -> tuple[int, int]:
 def resize_longer_side(tensor: Tensor, size: int, mode: str) -> Tensor:
     """Resize (C, H, W) so that its longer side is about ``size``, keeping the aspect ratio.
 
-    Resizing goes by scale factor, as the authors do it: sides are ``floor(side * factor)`` (the
-    longer one may miss ``size`` by one), and the factor itself, not the ratio of the integer
-    sides, places the samples of ``bilinear`` and ``bicubic``. Channels go one by one, so that a
-    large uint8 photo never exists as a whole in float.
+    Resizing goes by a scale factor, as the authors do it. Sides are ``floor(side * factor)``, so
+    the longer one may miss ``size`` by one. The samples of ``bilinear`` and ``bicubic`` are placed
+    by the factor, not by the ratio of the integer sides. Channels go one by one, so that a large
+    uint8 photo never exists as a whole in float.
 
     Args:
         tensor: (C, H, W), uint8 or float.
-        size: longer side wanted.
+        size: The longer side that is wanted.
         mode: ``area`` to shrink, ``bilinear`` or ``bicubic`` (not clamped) to enlarge.
 
     Returns:
         (C, H', W') float, values as in the input. No side is below 1, however thin the image.
+
+    Example:
+        >>> resize_longer_side(torch.tensor([[[0, 4], [0, 8]]]), 1, 'area')
+        tensor([[[3.]]])
     """
     factor = size / max(tensor.shape[-2:])
     # A side that would vanish (1 x 5000 shrunk to L) can only be asked for by size.
@@ -133,10 +172,9 @@ def resize_longer_side(tensor: Tensor, size: int, mode: str) -> Tensor:
 def crop_starts(side: int, L: int, compat: str | None = None) -> tuple[int, ...]:
     """First pixels of the crops along one side of the image.
 
-    Every ``L // 2 - 32`` pixels, shifted inside at the end, without duplicates. Crops of less than
-    128 pixels would hardly advance by that (one pixel for L = 66), and a photo would get a crop
-    for each of its pixels. They advance by ``L // 4``, as a crop of 128 does, but for
-    ``compat='release'``.
+    A crop starts every ``L // 2 - 32`` pixels. The last one is shifted to lie inside, and there
+    are no duplicates. Crops of less than 128 pixels would hardly advance by that (by one pixel for
+    L = 66). They advance by ``L // 4``, as a crop of 128 does, except with ``compat='release'``.
 
     Example:
         >>> crop_starts(100, 66), len(crop_starts(100, 66, 'release'))
@@ -150,7 +188,12 @@ def crop_starts(side: int, L: int, compat: str | None = None) -> tuple[int, ...]
 
 
 def crop_at(top: int, left: int, height: int, width: int, L: int) -> Crop:
-    """The crop with this upper left corner, see :func:`crop_grid`."""
+    """The crop with this upper left corner, see :func:`crop_grid`.
+
+    Example:
+        >>> crop_at(0, 100, 300, 300, 100).inner
+        Box(top=0, left=116, bottom=84, right=184)
+    """
     outer = Box(top, left, min(top + L, height), min(left + L, width))
     return Crop(
         outer,
@@ -166,13 +209,13 @@ def crop_at(top: int, left: int, height: int, width: int, L: int) -> Crop:
 def crop_grid(height: int, width: int, L: int, compat: str | None = None) -> Iterator[Crop]:
     """The crops of the Local step (paper, section 3.2.2), column by column.
 
-    Crops are L x L (smaller only where the image is), so all have the same size. From each side
-    that is not a border of the image 16 pixels are chipped: ``inner`` is the rest. The inner boxes
-    cover the image.
+    All crops have the same size, L x L, or that of the image where it is smaller. From each side
+    that is not a border of the image 16 pixels are chipped, and ``inner`` is the rest. The inner
+    boxes cover the image.
 
     Args:
-        height, width: size of the image, at least 1.
-        L: side of a crop, at least 66.
+        height, width: Size of the image, at least 1.
+        L: Side of a crop, at least 66.
         compat: ``'release'``: the authors' grid for ``L`` below 128, too, see
             :func:`crop_starts`.
 
@@ -180,7 +223,11 @@ def crop_grid(height: int, width: int, L: int, compat: str | None = None) -> Ite
         :class:`Crop`.
 
     Raises:
-        ValueError: ``L < 66``.
+        InvalidValueError: ``L`` is below 66.
+
+    Example:
+        >>> [crop.outer.left for crop in crop_grid(100, 300, 100)]
+        [0, 25, 50, 75, 100, 125, 150, 175, 200]
     """
     tops, lefts = (crop_starts(side, L, compat) for side in (height, width))
     for left in lefts:

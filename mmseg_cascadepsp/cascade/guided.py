@@ -11,20 +11,30 @@ from mmseg_cascadepsp.errors import InvalidValueError
 
 @dataclass(frozen=True)
 class GuidedFilter:
-    """Guided filter of a probability with the colour photo as guide (He, Sun and Tang 2010), its
-    coefficients computed on a smaller grid (He and Sun 2015).
+    """Guided filter of a probability, with the colour photo as guide (He, Sun and Tang 2010).
 
     In every window the probability is fitted by a linear function of the colour, so that it
-    changes where the colour does.
+    changes where the colour does. The coefficients are computed on a smaller grid (He and Sun
+    2015).
 
     Args:
-        radius: half the side of the windows, as a share of the longer side; at least 2 pixels.
-        eps: what the squared slopes are held back by; variances are those of a normalised image
-            (of a standard deviation of about 1 per channel).
-        cells: the grid has this many per radius, or the image's own where that is coarser.
+        radius: Half the side of the windows, as a share of the longer side. It is at least 2
+            pixels.
+        eps: Added to the variances of the colours, which holds the slopes back. The image is
+            normalised, so that its channels have a standard deviation of about 1.
+        cells: Cells of the smaller grid per radius. A grid is never finer than the image.
 
     Raises:
-        ValueError: one of them is not above 0.
+        InvalidValueError: One of them is not above 0.
+
+    Example:
+        >>> image = torch.zeros(1, 3, 1, 9)
+        >>> image[..., 5:] = 1  # an edge of the photo
+        >>> soft = torch.linspace(0, 1, 9).reshape(1, 1, 1, 9)
+        >>> filtered = GuidedFilter(radius=0.5)(image, soft)[0, 0, 0]
+        >>> steps = filtered.diff()
+        >>> int(steps.argmax())  # the largest step is where the edge is
+        4
     """
 
     radius: float = 0.008

@@ -3,13 +3,11 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .settings import CascadeSettings
+from .settings import CascadeSettings
 
 #: Masks (B, 3, H, W) in [-1, 1] and output strides -> stride: logits (B, 1, H, W), resized to the
 #: input. The image is known already.
@@ -28,8 +26,8 @@ class Network(ABC):
     Attributes:
         strides: Output strides of the cascade, coarse to fine. The paper's are ``(8, 4, 1)``.
         device: Where passes are computed. :meth:`normalize` brings the image there.
-        defaults: Settings that this network gives its best results with. They hold wherever a
-            caller gives none.
+        defaults: Settings that this network gives its best results with, those of the paper by
+            default. They hold wherever a caller gives none.
 
     Example:
         >>> import torch
@@ -49,7 +47,7 @@ class Network(ABC):
 
     strides: tuple[int, ...] = (8, 4, 1)
     device: torch.device = torch.device('cpu')
-    defaults: 'CascadeSettings | None' = None
+    defaults: CascadeSettings = CascadeSettings()
 
     @abstractmethod
     def normalize(self, image: Tensor) -> Tensor:
@@ -67,7 +65,7 @@ class Network(ABC):
         """Compute what depends on the image alone.
 
         Args:
-            image: (B, 3, H, W), normalised; H and W are multiples of 8.
+            image: (B, 3, H, W), normalised. H and W are multiples of 8.
 
         Returns:
             The passes over this image.
@@ -81,7 +79,7 @@ class Network(ABC):
         """
         return {'network': type(self).__qualname__}
 
-    def with_defaults(self, defaults: 'CascadeSettings') -> 'Network':
+    def with_defaults(self, defaults: CascadeSettings) -> 'Network':
         """The same network with other settings in the place of :attr:`defaults`."""
         other = copy.copy(self)
         other.defaults = defaults

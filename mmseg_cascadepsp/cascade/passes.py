@@ -47,8 +47,8 @@ def run_cascade(
     """Run the passes of a cascade (paper, sections 3.2.1 and 3.2.2).
 
     Pass ``k`` gives ``strides[:k + 1]``. Its logits, through tanh, are mask channels of pass
-    ``k + 1``. The paper's Global step has the strides ``(8, 4, 1)``; ``(8, 1)``, ``(1,)`` and
-    ``(8,)`` are its ablations (Table 1).
+    ``k + 1``. The paper's Global step has the strides ``(8, 4, 1)``. Those of its ablations
+    are ``(8, 1)``, ``(1,)`` and ``(8,)`` (Table 1).
 
     Args:
         passes: Passes over an image, see :meth:`~mmseg_cascadepsp.cascade.Network.for_image`.

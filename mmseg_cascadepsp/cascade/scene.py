@@ -18,7 +18,7 @@ from .fusion import Fusion, SceneResult
 from .geometry import Box
 from .network import Network, Progress
 from .settings import CascadeSettings, FusionSettings
-from .single import refine, settings_for
+from .single import refine
 from .steps import global_probabilities
 from .threads import check_threads
 
@@ -75,7 +75,7 @@ def refine_regions(
     Yields:
         (index into ``components``, (h, w) float32 probability), not in order.
     """
-    settings, fusion = settings_for(network, settings), fusion or FusionSettings()
+    settings, fusion = settings or network.defaults, fusion or FusionSettings()
     # The authors' script resizes with align_corners=False, their package with True.
     settings = settings.replace(compat=None, enlarge=False, region='photo')
     alone, local = [], []

@@ -91,19 +91,20 @@ class CascadeSettings:
         L: Longer side of the Global step and side of the Local step's crops, at least 66. The
             device's memory grows with it (paper, section 3.2.3).
         steps: ``'auto'``, as the paper: Global step, and the Local step where the longer side of
-            the image is at least ``L``; ``'global'``: Global step alone; ``'both'``, as the
-            authors' package: the Local step for smaller images, too; ``'local'``: Local step
-            alone, the coarse mask standing for the outputs of the Global step (paper, Table 2).
-        region: What the cascade looks at: ``'photo'``, as the paper: the whole photo;
+            the image is at least ``L``. ``'global'``: Global step alone. ``'both'``, as the
+            authors' package: the Local step for smaller images, too. ``'local'``: Local step
+            alone, with the coarse mask in place of the outputs of the Global step (paper,
+            Table 2).
+        region: What the cascade looks at. ``'photo'``, as the paper: the whole photo.
             ``'object'``: a region around the object, or around each of its parts if they are far
-            apart; ``'auto'``: such regions in photos larger than ``L``, where the longest region
+            apart. ``'auto'``: such regions in photos larger than ``L``, where the longest region
             is at most a quarter as long as the photo. In a photo that is shrunk to ``L`` a small
             object has few pixels, and gets lost.
-        crops: Where the Local step lays its crops: ``'uniform'``, the paper's grid;
-            ``'adaptive'``, as few as cover the boundary.
-        crop_filter: Which crops are refined: ``'boundary'``, those that the boundary of the mask
-            runs through; ``'release'``, those of 10 to 90 % foreground, as the authors' code;
-            ``'all'``. Adaptive crops take ``'boundary'`` alone.
+        crops: Where the Local step lays its crops. ``'uniform'``: the paper's grid.
+            ``'adaptive'``: as few as cover the boundary.
+        crop_filter: Which crops are refined. ``'boundary'``: those that the boundary of the mask
+            runs through. ``'release'``, as the authors' code: those of 10 to 90 % foreground.
+            ``'all'``: every crop. Adaptive crops take ``'boundary'`` alone.
         enlarge: Whether images smaller than ``L`` are enlarged to it for the Global step, as the
             authors' package does.
         levels: Number n of Local steps, coarse to fine (paper, end of section 3.2.2), for images
@@ -111,8 +112,8 @@ class CascadeSettings:
             ``L * (max(H, W) / L) ** (k / n)``. Images up to ``L`` take one.
         batch_size: Crops per pass of the network.
         overview: Share of ``L`` at which the Global step first looks over the whole image, which
-            mends what the coarse mask lacks by more than its boundary. None: no overview, as the
-            paper. There is none either where it would see less than 224 pixels.
+            mends errors of the coarse mask that are larger than those at its boundary. None, as
+            the paper: no overview. There is none either where it would see less than 224 pixels.
         remove_detached: Whether connected components of the result that do not touch the coarse
             mask are removed.
         guided_filter: Filter that the finest probability goes through in the end. None: none, as
@@ -198,10 +199,6 @@ class CascadeSettings:
         if self.steps == 'auto':
             return max(size) >= self.L
         return self.steps != 'global'
-
-    def enlarges(self, size: tuple[int, int]) -> bool:
-        """Whether an image of ``size``, (H, W), is enlarged for the Global step."""
-        return self.enlarge and max(size) < self.L
 
     def replace(self, **changes: Any) -> 'CascadeSettings':
         """These settings with some of them changed.

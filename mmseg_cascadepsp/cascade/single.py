@@ -15,11 +15,6 @@ from .steps import global_probabilities, global_step, local_step
 from .threads import check_threads
 
 
-def settings_for(network: Network, settings: CascadeSettings | None) -> CascadeSettings:
-    """``settings``, or where there are none, those of the network, or the paper's."""
-    return settings or network.defaults or CascadeSettings()
-
-
 def refine(
     network: Network,
     image: Tensor,
@@ -46,17 +41,16 @@ def refine(
     Example:
         See :class:`~mmseg_cascadepsp.cascade.Network`.
     """
-    settings = settings_for(network, settings)
+    settings = settings or network.defaults
     check_threads()
     _check_inputs(image, mask)
     with torch.no_grad():
-        boxes = []
-        if settings.region != 'photo':
+        size, as_object = tuple(image.shape[-2:]), settings.region == 'object'
+        if as_object or (settings.region == 'auto' and max(size) > settings.L):
             hard = mask if mask.dtype == torch.bool else mask > 0
             boxes = object_regions(hard[0].cpu().numpy())
-        size, as_object = tuple(image.shape[-2:]), settings.region == 'object'
-        if boxes and (as_object or are_small(boxes, size, settings.L)):
-            return _refine_regions(network, image, mask, boxes, settings, progress)
+            if boxes and (as_object or are_small(boxes, size, settings.L)):
+                return _refine_regions(network, image, mask, boxes, settings, progress)
         return _refine_photo(network, image, mask, settings, progress)
 
 
@@ -68,7 +62,7 @@ def _refine_regions(
     settings: CascadeSettings,
     progress: Progress | None,
 ) -> Tensor:
-    """Refine an object in the regions ``boxes``; elsewhere its probability is 0."""
+    """Refine an object in the regions ``boxes``. Elsewhere its probability is 0."""
     result = torch.zeros(image.shape[-2:])
     alone, local = [], []
     for box in boxes:

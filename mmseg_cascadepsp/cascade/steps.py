@@ -45,7 +45,7 @@ def padded_cascade(
         mask: Coarse mask, (B, 1, H, W) in [-1, 1], on any device. It is padded with -1.
         settings: Of them ``overview`` and ``remove_detached`` are read.
         given, final: See :func:`run_cascade`. ``given`` is padded with -1. With it there is no
-            overview: the image was looked over in the Global step.
+            overview, since the Global step has looked over the image already.
 
     Returns:
         stride -> (B, 1, H, W) float32 probability on the network's device, per stride of
@@ -207,7 +207,7 @@ def _to_size(
 
 
 def _filtered(image: Tensor, value: Tensor, settings: CascadeSettings) -> Tensor:
-    """``value`` after the guided filter, if there is one; ``image`` is normalised."""
+    """``value`` after the guided filter, if there is one. ``image`` is normalised."""
     guided_filter = settings.guided_filter
     return value if guided_filter is None else guided_filter(image, value.to(image.device))
 

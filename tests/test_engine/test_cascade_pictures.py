@@ -53,7 +53,7 @@ def test_recorded_is_what_was_trained_on(tmp_path):
     model = runner.model
     recorder = CascadeRecorder(model)
     image = torch.randint(0, 256, (1, 3, 16, 24), dtype=torch.uint8)
-    inputs = torch.cat((model.normalize(image), torch.ones(1, 1, 16, 24)), dim=1)
+    inputs = torch.cat((model.data_preprocessor.normalize(image), torch.ones(1, 1, 16, 24)), dim=1)
     recorder.start()
     passes = model._forward(inputs)
     recorder.stop()

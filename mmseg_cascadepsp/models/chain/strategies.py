@@ -117,7 +117,7 @@ class Strategy(ABC):
             ignore_index=ignore_index,
             num_classes=None if classes is None else len(classes),
         )
-        settings = (network.defaults or CascadeSettings()).replace(**self.cascade)
+        settings = network.defaults.replace(**self.cascade)
         return self._run(network, image, labels, fusion, settings, logits, progress)
 
     def _ids(self, classes: Sequence[str] | None) -> dict:

@@ -129,17 +129,6 @@ class CascadePSP(BaseSegmentor):
         """Output strides of the cascade's levels, coarse to fine."""
         return self.decode_head.strides
 
-    def normalize(self, image: Tensor) -> Tensor:
-        """Normalise images for :meth:`refine_pass`.
-
-        Args:
-            image: (B, 3, H, W), RGB, uint8 or float in 0..255.
-
-        Returns:
-            (B, 3, H, W) float32 on the device of the model.
-        """
-        return self.data_preprocessor.normalize(image)
-
     def refine_pass(
         self, image: Tensor, masks: Tensor, strides: Sequence[int]
     ) -> dict[int, Tensor]:

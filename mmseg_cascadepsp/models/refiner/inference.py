@@ -185,14 +185,10 @@ class CascadeNetwork(Network):
     def __init__(self, model: CascadePSP, precision: str = 'fp32') -> None:
         self.model, self.precision = model, check_precision(precision)
         check_threads()
-        self.defaults = model.cascade_settings
+        self.defaults, self.strides = model.cascade_settings, tuple(model.cascade_strides)
+        self._is_known = hasattr(model.backbone, 'from_stem')  # which a FastNetwork runs
         # In a list, which copies with other defaults share.
         self._made: list[tuple[tuple, FastNetwork | None]] = [((), None)]
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Output strides of the cascade, coarse to fine."""
-        return tuple(self.model.cascade_strides)
 
     @property
     def device(self) -> torch.device:
@@ -201,7 +197,7 @@ class CascadeNetwork(Network):
 
     def normalize(self, image: Tensor) -> Tensor:
         """See :meth:`mmseg_cascadepsp.cascade.Network.normalize`."""
-        return self.model.normalize(image)
+        return self.model.data_preprocessor.normalize(image)
 
     def dtype(self, device: torch.device) -> torch.dtype | None:
         """Dtype of autocast on a device, None for float32.
@@ -210,7 +206,7 @@ class CascadeNetwork(Network):
             device: Where the network runs.
         """
         if self.precision == 'auto':
-            return torch.bfloat16 if has_fast_bf16(device) and self._is_known() else None
+            return torch.bfloat16 if has_fast_bf16(device) and self._is_known else None
         if self.precision == 'bf16' and device.type == 'cpu' and not has_fast_bf16(device):
             return None
         return PRECISIONS[self.precision]
@@ -232,9 +228,6 @@ class CascadeNetwork(Network):
                 stacklevel=3,
             )
 
-    def _is_known(self) -> bool:
-        return hasattr(self.model.backbone, 'from_stem')
-
     def describe(self) -> dict[str, str]:
         """Fingerprint of all weights, and the precision."""
         check_threads()
@@ -253,9 +246,9 @@ class CascadeNetwork(Network):
         network = self.prepare(image.device)
         dtype = self.dtype(image.device)
 
-        def autocast():
-            return torch.autocast(image.device.type, dtype, enabled=dtype is not None)
-
+        autocast = functools.partial(
+            torch.autocast, image.device.type, dtype, enabled=dtype is not None
+        )
         if network is None:
             run = functools.partial(self.model.refine_pass, image)
         else:
@@ -279,10 +272,14 @@ class CascadeNetwork(Network):
             The network, or None if the model itself has to run.
         """
         model = self.model
-        if torch.is_grad_enabled() or not self._is_known() or model.training:
+        if torch.is_grad_enabled() or not self._is_known or model.training:
             return None
         tensors = (*model.parameters(), *model.buffers())
-        made_of = (device.type, model.times_trained, *map(_state, tensors))
+        # A tensor's storage and version change when it is written to.
+        states = (
+            (value.data_ptr(), 0 if value.is_inference() else value._version) for value in tensors
+        )
+        made_of = (device.type, model.times_trained, *states)
         known, network = self._made[0]
         if made_of != known:
             mixed = self.precision == 'auto' and self.dtype(device) is not None
@@ -305,8 +302,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def _state(value: Tensor) -> tuple[int, int]:
-    """Storage and version of a tensor, which change when it is written to."""
-    return value.data_ptr(), 0 if value.is_inference() else value._version

@@ -105,7 +105,7 @@ def test_preprocessor_puts_rgb_and_mask_together():
     mask = one['sample'].coarse_mask.data.float() / 127.5 - 1
     torch.testing.assert_close(data['inputs'][0, 3:], mask)
     rgb = one['inputs'].flip(0)
-    torch.testing.assert_close(data['inputs'][:, :3], model.normalize(rgb[None]))
+    torch.testing.assert_close(data['inputs'][:, :3], model.data_preprocessor.normalize(rgb[None]))
     expected = (rgb[0, 0, 0] / 255 - 0.485) / 0.229
     torch.testing.assert_close(data['inputs'][0, 0, 0, 0], expected, atol=1e-5, rtol=0)
 
