@@ -3,7 +3,8 @@
 from mmseg_cascadepsp.compat.memory import keep_freed_memory
 from mmseg_cascadepsp.files.folder_run import Report, join_processes, refine_files
 from mmseg_cascadepsp.files.large import refine_file
-from mmseg_cascadepsp.files.pairs import Pair, find_pairs, refine_pair
+from mmseg_cascadepsp.files.one_pair import refine_pair
+from mmseg_cascadepsp.files.pairs import Pair, find_pairs
 from mmseg_cascadepsp.files.run_options import EXTRAS
 from mmseg_cascadepsp.models.refiner.checkpoint import (
     load_weights,

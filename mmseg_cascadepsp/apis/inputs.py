@@ -16,19 +16,17 @@ from PIL import Image, ImageOps
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.files.arrays import check_image, check_mask, resized_mask, soft_mask
 from mmseg_cascadepsp.files.mask_values import Reading
-from mmseg_cascadepsp.files.opening import ORIENTATION
-from mmseg_cascadepsp.files.reading import (
-    check_pair,
+from mmseg_cascadepsp.files.masks import (
     cut_out_mask,
     labels_of,
     mask_of,
-    photo_of,
-    read_colours,
     read_cut_out,
-    read_image,
     read_labels,
     read_mask,
 )
+from mmseg_cascadepsp.files.opening import ORIENTATION
+from mmseg_cascadepsp.files.photos import photo_of, read_colours, read_image
+from mmseg_cascadepsp.files.reading import check_pair
 from mmseg_cascadepsp.files.values import check_brightness, to_rgb, to_uint8
 
 #: A photo or a mask, as :func:`read_photo` and :func:`read_inputs` take it.

@@ -14,7 +14,7 @@ import numpy as np
 from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.errors import InvalidValueError, UserError, one_line
 from mmseg_cascadepsp.files.mask_values import Reading, parse_values
-from mmseg_cascadepsp.files.reading import read_image
+from mmseg_cascadepsp.files.photos import read_image
 from mmseg_cascadepsp.files.samples import PHOTOS, load_sample
 from mmseg_cascadepsp.files.writing import write_png
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder

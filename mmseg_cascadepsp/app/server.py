@@ -24,7 +24,8 @@ from mmseg_cascadepsp.errors import (
     UserError,
     one_line,
 )
-from mmseg_cascadepsp.files.reading import read_image, read_labels
+from mmseg_cascadepsp.files.masks import read_labels
+from mmseg_cascadepsp.files.photos import read_image
 from mmseg_cascadepsp.files.writing import encode_png
 from mmseg_cascadepsp.version import __version__
 

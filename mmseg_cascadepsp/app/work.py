@@ -15,7 +15,8 @@ from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.arrays import check_size, resized_mask
 from mmseg_cascadepsp.files.label_ids import VOID
 from mmseg_cascadepsp.files.mask_values import Reading
-from mmseg_cascadepsp.files.reading import read_image, read_labels
+from mmseg_cascadepsp.files.masks import read_labels
+from mmseg_cascadepsp.files.photos import read_image
 from mmseg_cascadepsp.files.writing import write_png
 from mmseg_cascadepsp.visualization import (
     default_palette,

@@ -2,10 +2,12 @@
 
 from .label_ids import from_dataset_ids, to_dataset_ids
 from .mask_values import Reading
+from .masks import read_labels, read_mask
 from .opening import IMAGE_SUFFIXES
 from .paths import atomic_open
-from .reading import read_image, read_labels, read_mask, read_pair, read_png_text
-from .writing import write_image, write_png
+from .photos import read_image
+from .reading import read_pair
+from .writing import read_png_text, write_image, write_png
 
 __all__ = [
     'IMAGE_SUFFIXES',

@@ -11,11 +11,21 @@ from .mask_values import Meaning, Reading, Seen, meaning_of
 
 
 def check_image(image: Any) -> np.ndarray:
-    """A photo, RGB uint8 ``(H, W, 3)``, as it came.
+    """Check a photo.
+
+    Args:
+        image: RGB uint8 ``(H, W, 3)``.
+
+    Returns:
+        ``image``.
 
     Raises:
-        TypeError: no array, or not uint8.
-        ValueError: another shape, or no pixels.
+        InvalidTypeError: No array, or not uint8.
+        InvalidValueError: Another shape, or no pixels.
+
+    Example:
+        >>> check_image(np.zeros((2, 3, 3), np.uint8)).shape
+        (2, 3, 3)
     """
     if not isinstance(image, np.ndarray):
         raise InvalidTypeError(
@@ -45,19 +55,27 @@ def check_image(image: Any) -> np.ndarray:
 def check_mask(
     mask: Any, shape: tuple[int, int] | None = None, reading: Reading | None = None
 ) -> np.ndarray:
-    """A mask as bool ``(H, W)``, binarised.
+    """Check a mask and binarise it.
 
     Args:
-        mask: ``HxW`` or ``HxWx1``. Bool as it is. Integers of 0 and 1, 0 to 255 or 0 to 65535, and
-            floats, 0 to 1, above half, see :func:`~mmseg_cascadepsp.files.mask_values.meaning_of`.
-            What a masked array masks is background.
+        mask: ``(H, W)`` or ``(H, W, 1)``: bool, integers of 0 and 1, 0 to 255 or 0 to 65535, or
+            floats from 0 to 1. What is above half is object, see
+            :func:`~mmseg_cascadepsp.files.mask_values.meaning_of`. What a masked array masks is
+            background.
         shape: ``(H, W)`` of the image that it belongs to.
         reading: How to read it where its values do not say it.
 
+    Returns:
+        Bool ``(H, W)``.
+
     Raises:
-        TypeError: no array, or a dtype that is no number.
-        ValueError: another shape than the image, NaN, values out of range, or values that can be
-            read in two ways, such as 0, 1 and 255.
+        InvalidTypeError: No array, or a dtype that is no number.
+        InvalidValueError: Another shape than the image, NaN, values out of range, or values that
+            can be read in two ways, such as 0, 1 and 255.
+
+    Example:
+        >>> check_mask(np.array([[0, 127, 128, 255]], np.uint8), reading=Reading('soft')).tolist()
+        [[False, False, True, True]]
     """
     mask = _plane(mask)
     if shape is not None:

@@ -10,13 +10,14 @@ from mmseg_cascadepsp.errors import InvalidValueError, UserError
 from mmseg_cascadepsp.visualization import contact_sheet, default_palette, overlay, paint_labels
 from mmseg_cascadepsp.visualization.drawing import CYAN, ORANGE
 
-from .pairs import Job, Pair, is_windowed
-from .reading import read_labels, read_mask
+from .masks import read_labels, read_mask
+from .one_pair import is_windowed, read_inputs
+from .pairs import Pair
 from .run_options import RunOptions
 from .writing import write_image
 
 MOST = 120
-"""Pairs of a sheet; of more, as many from the whole run at even steps."""
+"""Most pairs of a sheet. Of a larger run they are taken at even steps."""
 SIDE = 320
 
 
@@ -53,7 +54,7 @@ def write_contact_sheet(pairs: Sequence[Pair], options: RunOptions) -> Path:
 
 
 def _tile(pair: Pair, options: RunOptions) -> np.ndarray:
-    image, coarse = Job(None, options).read(pair)
+    image, coarse = read_inputs(pair, options)
     shrink = min(1, SIDE / max(image.shape[:2]))
     size = tuple(max(1, round(side * shrink)) for side in image.shape[1::-1])
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

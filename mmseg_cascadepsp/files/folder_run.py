@@ -21,16 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmseg_cascadepsp.cascade import call_settings
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, one_line
 
-from .pairs import (
-    Job,
-    Pair,
-    check_outputs,
-    find_pairs,
-    is_done,
-    make_note,
-    refine_pair,
-    were_asked,
-)
+from .one_pair import Job, refine_pair
+from .pairs import Pair, check_outputs, find_pairs, is_done, make_note, were_asked
 from .refiner_protocol import MaskRefiner
 from .run_options import RunOptions
 
@@ -69,7 +61,15 @@ class Report:
 
 
 def run_settings(refiner: MaskRefiner, options: RunOptions) -> dict:
-    """What the results of a run depend on besides their inputs."""
+    """What the results of a run depend on besides their inputs.
+
+    Args:
+        refiner: Does the work.
+        options: How the files are read and written.
+
+    Returns:
+        Values for JSON, by name.
+    """
     return {**refiner.settings(), **options.told()}
 
 
@@ -81,7 +81,7 @@ def process_pair(
     Args:
         refiner: Does the work.
         settings: What :func:`run_settings` gives.
-        pair: On what.
+        pair: The pair.
         options: See :func:`refine_files`.
 
     Returns:
@@ -185,34 +185,40 @@ def refine_files(
 ) -> Report:
     """Refine a pair of files, or all pairs of two folders.
 
-    Pairs whose outputs are there, of the same settings and inputs, are skipped, so a run that was
-    interrupted goes on where it stopped. A pair that fails is reported and the others go on. While
-    the network is at work on one photo, the next is read and the one before is written. Under
+    A pair is skipped if its outputs are there, of the same settings and inputs. So a run that was
+    interrupted goes on where it stopped. A pair that fails is reported, and the others go on.
+    While the network works on one photo, the next one is read and the one before is written. Under
     ``torchrun`` (after :func:`join_processes`) each process takes its share of the pairs, and all
-    return the report of all.
+    return the report of the whole run.
 
     Args:
-        refiner: Does the work; its own bar over the crops is not shown. Or a function that makes
-            it, called when ``asked`` does not tell that all is done.
+        refiner: Does the work. Its own bar over the crops is not shown. Or a function that makes
+            it, which is called if anything is left to be done.
         images: A photo, or a folder of photos.
         masks: Its coarse mask, or a folder of masks with the same stems.
-        out: PNG file, or folder: ``NAME.png`` is 0/255; extras are in folders of their kind. Of a
-            single pair, TIFF or ``.npy``, too.
-        fast, L: See :meth:`Refiner.refine`.
-        console: Where progress and failures are told; nothing is printed without.
+        out: A PNG file, or a folder. There ``NAME.png`` is 0/255, and extras are in folders of
+            their kind. For a single pair TIFF or ``.npy``, too.
+        fast, L: See :meth:`mmseg_cascadepsp.Refiner.refine`.
+        console: Where progress and failures are told. None: nothing is printed.
         options: Fields of :class:`~mmseg_cascadepsp.files.run_options.RunOptions`: ``threshold``,
             ``extras``, ``windowed``, ``overwrite``, ``asked``, ``mask_values``, ``ignore``,
             ``exif``, ``resize_mask``, ``label_map``.
 
     Returns:
-        Names of what was refined, skipped, and what failed, and photos without a mask.
+        The report.
 
     Raises:
-        OSError: a path does not exist, ``out`` cannot be written to, or the disk is full or
-            read-only.
-        TypeError: ``L`` is no integer.
-        ValueError: no pairs, a bad setting, an extra on top of another file, or outputs of other
-            settings without ``overwrite``.
+        FileError: A path does not exist, or ``out`` cannot be written to.
+        OSError: The disk is full or read-only.
+        InvalidTypeError: ``L`` is no integer.
+        InvalidValueError: No pairs, a bad setting, an extra on top of another file, or outputs of
+            other settings without ``overwrite``.
+
+    Example:
+        >>> from mmseg_cascadepsp import Refiner
+        >>> report = refine_files(Refiner('lite'), 'photos', 'masks', 'out')  # doctest: +SKIP
+        >>> print(report)  # doctest: +SKIP
+        12 refined, 0 were there already, 0 failed
     """
     options = RunOptions(**options)
     pairs, faults, lone = find_pairs(images, masks, out)
@@ -251,18 +257,18 @@ def check_run(
 
     Args:
         pairs: All of the run.
-        settings: Those that the outputs must have; with ``partial``, some of them.
+        settings: Those that the outputs must have, or with ``partial`` some of them.
         options: See :func:`refine_files`.
-        share: Which pairs are this process's: the outputs of others are not looked at.
+        share: Which pairs are this process's. Outputs of other pairs are not looked at.
         partial: See :func:`~mmseg_cascadepsp.files.pairs.is_done`.
 
     Returns:
         The pairs of the share that are to be done, and the names of those that are.
 
     Raises:
-        OSError: where the results go cannot be written to.
-        ValueError: an extra on top of another file, ``windowed=False`` for a mask that is no PNG,
-            or outputs of other settings without ``overwrite``.
+        FileError: The folder of the results cannot be written to.
+        InvalidValueError: An extra on top of another file, ``windowed=False`` for a mask that is
+            no PNG, or outputs of other settings without ``overwrite``.
     """
     targets = {pair.target for pair in pairs}
     for pair in pairs:
@@ -288,7 +294,7 @@ def check_run(
 
 
 def _check_writable(folder: Path) -> None:
-    """Before the work: what refuses the first result refuses them all."""
+    """See before the work that results can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -298,8 +304,8 @@ def _check_writable(folder: Path) -> None:
 
 
 class _Run:
-    """Refines pairs one after the other. While the network is at work on one, the next is read
-    and the one before is written.
+    """Refines pairs one after the other. While the network works on one, the next one is read and
+    the one before is written.
     """
 
     def __init__(self, job: Job, settings: dict, report: Report, console: Console, live: bool):

@@ -41,12 +41,16 @@ def from_dataset_ids(
     """Numbers of annotation files -> class indices, as MMSeg's ``LoadAnnotations`` does it.
 
     Args:
-        labels: ``(H, W)``, integers; 255 is void.
-        reduce_zero_label: 0 is void, too, and all others are one too high (ADE20K).
-        label_map: Of a choice of classes: old index -> new index.
+        labels: ``(H, W)``, integers. 255 is void.
+        reduce_zero_label: Whether 0 is void, too, and all others are one too high (ADE20K).
+        label_map: Old index -> new index, where only some classes are used.
 
-    >>> from_dataset_ids(np.array([0, 1, 150, 255]), reduce_zero_label=True).tolist()
-    [255, 0, 149, 255]
+    Returns:
+        ``(H, W)``, class indices.
+
+    Example:
+        >>> from_dataset_ids(np.array([0, 1, 150, 255]), reduce_zero_label=True).tolist()
+        [255, 0, 149, 255]
     """
     if reduce_zero_label:
         labels = np.where((labels == 0) | (labels == VOID), VOID, labels - 1)
@@ -59,11 +63,18 @@ def to_dataset_ids(
     label_map: Mapping[int, int] | None = None,
     void: int | None = VOID,
 ) -> np.ndarray:
-    """The inverse of :func:`from_dataset_ids`, as the set's evaluation servers want it.
-    ``void`` is None where 255 is a class as others are.
+    """Class indices -> numbers of annotation files, as evaluation servers want them.
 
-    >>> to_dataset_ids(np.array([255, 0, 149]), reduce_zero_label=True).tolist()
-    [0, 1, 150]
+    Args:
+        labels, reduce_zero_label, label_map: See :func:`from_dataset_ids`.
+        void: Id of void. None: 255 is a class as others are.
+
+    Returns:
+        ``(H, W)``, numbers of the files.
+
+    Example:
+        >>> to_dataset_ids(np.array([255, 0, 149]), reduce_zero_label=True).tolist()
+        [0, 1, 150]
     """
     labels = _replace(labels, {new: old for old, new in (label_map or {}).items() if new != void})
     return np.where(labels == void, 0, labels + 1) if reduce_zero_label else labels

@@ -10,34 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from filelock import FileLock, Timeout
 from rich.progress import Progress as Bar
 from torch import Tensor
 
-from mmseg_cascadepsp.cascade import (
-    Box,
-    CascadeSettings,
-    Crop,
-    Network,
-    Progress,
-    average,
-    global_step,
-    local_crops,
-    refine,
-    refine_crops,
-    resize_window,
-    resized_sides,
-    run_global,
-)
-from mmseg_cascadepsp.cascade.geometry import STRIP_PIXELS, strips
+from mmseg_cascadepsp.cascade import Progress
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
-from .arrays import check_size, check_turned
+from .arrays import check_size
 from .mask_values import Reading
 from .paths import atomic_open, hidden_name
 from .reading import check_pair
 from .refiner_protocol import MaskRefiner
+from .row_steps import EnlargedMask, enlarged_rows, global_outputs, local_rows
 from .row_writers import appended, check_format, write_result
 from .rows import ImageRows, MaskRows, row_ranges
 
@@ -60,31 +45,42 @@ def refine_file(
 ) -> None:
     """Refine one photo by rows: memory depends on its width and on ``L``, not on its height.
 
-    Photo and mask are read twice, from top to bottom; rows that no crop changes any more are
-    written and forgotten. What is done lies in a hidden folder beside ``out`` until the end, and a
-    run that was stopped, or killed, goes on there: the Global step and finished rows are kept.
+    Photo and mask are read twice, from top to bottom. Rows that no crop changes any more are
+    written and forgotten. What is done lies in a hidden folder beside ``out`` until the end. A run
+    that was stopped or killed goes on there, with the Global step and the finished rows.
 
     Args:
         refiner: Does the work. With ``crops='adaptive'`` the time goes with the length of the
             boundary, not with the pixels.
-        image: Photo, ``.tif`` (tiled or in strips; georeferenced or not) or ``.npy`` ``(H, W, 3)``
-            RGB; other formats are unpacked whole, in 3 bytes per pixel and more while it lasts.
+        image: Photo, ``.tif`` (in tiles or strips, georeferenced or not) or ``.npy``
+            ``(H, W, 3)`` RGB. Other formats are unpacked whole, in 3 bytes per pixel or more.
         mask: Its coarse mask, of the same formats, one channel.
         out: ``.png``, ``.tif`` (with the photo's georeferencing) or ``.npy``: 0 and 255.
         threshold: Probability above which a pixel is object, from 0 to below 1.
         probability: Where 255 times the probability goes, too, of the same formats.
-        note: Kept in ``out``; of ``.npy`` in a hidden file beside it.
-        progress: Called with (crops done, crops to do). Without, a refiner made with
+        note: Kept in ``out``, or in a hidden file beside it if that is ``.npy``.
+        progress: Called with (crops done, crops to do). None: a refiner made with
             ``progress=True`` shows a bar.
         reading: How to read photo and mask where they do not say it: fields of
             :class:`~mmseg_cascadepsp.files.Reading`. ``resize_mask=True`` brings a smaller mask,
             which is read whole, to the size of the photo.
 
     Raises:
-        OSError: a file cannot be read or written, or another run is writing ``out``; TIFF without
-            the extra ``huge``.
-        ValueError: photo and mask of other sizes, a bad setting, an output that is another of the
-            files.
+        FileError: A file cannot be read or written, another run is writing ``out``, or a TIFF is
+            given without the extra ``huge``.
+        InvalidValueError: Photo and mask have different sizes, a setting is bad, or an output is
+            another one of the files.
+
+    Example:
+        >>> import tempfile
+        >>> from mmseg_cascadepsp import Refiner
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> np.save(folder / 'photo.npy', np.full((70, 90, 3), 40, np.uint8))
+        >>> np.save(folder / 'mask.npy', np.zeros((70, 90), bool))
+        >>> paths = [folder / f'{name}.npy' for name in ('photo', 'mask', 'out')]
+        >>> refine_file(Refiner('lite'), *paths)
+        >>> np.load(folder / 'out.npy').max()  # an empty mask stays empty
+        np.uint8(0)
     """
     out = Path(out)
     check_format('out', out)  # before hours of work
@@ -111,7 +107,7 @@ def refine_file(
         MaskRows(mask, reading) as coarse,
     ):
         if resize_mask and coarse.shape != photo.shape:
-            coarse = _EnlargedMask(coarse, photo.shape)
+            coarse = EnlargedMask(coarse, photo.shape)
         check_size(f'mask {mask}', coarse.shape, f'image {image}', photo.shape)
         inputs = [[s.st_size, s.st_mtime_ns] for s in (Path(image).stat(), Path(mask).stat())]
         state = {**refiner.settings(), **reading.told(), 'inputs': inputs}
@@ -138,7 +134,7 @@ def refine_file(
 
 @contextmanager
 def _alone(folder: Path, out: Path) -> Iterator[None]:
-    """Make the hidden folder, and keep other runs out of it; a run that is killed lets go."""
+    """Make the hidden folder, and keep other runs out of it. One that is killed lets go of it."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in (folder, *_own(folder)):
         if path.is_symlink():  # what is written or deleted would lie elsewhere
@@ -168,7 +164,7 @@ def _own(folder: Path) -> list[Path]:
 
 
 def _clear(folder: Path) -> None:
-    """Delete what a run made, and nothing else; the lock stays."""
+    """Delete what a run made, except the lock, and nothing else."""
     for path in _own(folder):
         if path.name != LOCK:
             path.unlink()
@@ -203,13 +199,13 @@ def _refine_rows(
             rows = [torch.full((1, width), float(coarse.is_full))] * (height - start)
         else:
             if outputs is None:
-                outputs = _global_outputs(network, photo, coarse, settings, strides)
+                outputs = global_outputs(network, photo, coarse, settings, strides)
                 with atomic_open(folder / GLOBAL) as stored:
                     np.savez(stored, **{str(key): value for key, value in outputs.items()})
             if settings.with_local_step(photo.shape):
-                rows = _local_rows(network, photo, outputs, settings, start, progress)
+                rows = local_rows(network, photo, outputs, settings, start, progress)
             else:
-                rows = _enlarged_rows(outputs[network.strides[-1]], photo.shape, settings, start)
+                rows = enlarged_rows(outputs[network.strides[-1]], photo.shape, settings, start)
         for values in rows:
             file.write((values * 255).to(torch.uint8).numpy().tobytes())
             file.flush()
@@ -223,195 +219,10 @@ def _read_state(path: Path) -> dict | None:
 
 
 def _read_outputs(path: Path, strides: Sequence[int]) -> dict[int, Tensor] | None:
-    """What :func:`_global_outputs` gave the run before; None where the file is damaged."""
+    """What :func:`global_outputs` gave the run before, or None if the file is damaged."""
     try:
         with np.load(path) as stored:
             outputs = {stride: torch.from_numpy(stored[str(stride)]) for stride in strides}
     except Exception:  # of a damaged archive: BadZipFile, EOFError, KeyError, zlib.error and more
         return None
     return outputs if all(value.ndim == 4 for value in outputs.values()) else None
-
-
-def _global_outputs(
-    network: Network,
-    photo: ImageRows,
-    mask: MaskRows,
-    settings: CascadeSettings,
-    strides: Sequence[int],
-) -> dict[int, Tensor]:
-    """Outputs of the Global step, stride -> (1, 1, h, w), of the ``strides`` wanted. Without a
-    Local step the finest one has its final values, at the size the network saw or at the photo's
-    if that is smaller.
-    """
-    last = not settings.with_local_step(photo.shape)
-    if max(photo.shape) <= settings.L:  # small enough for the core
-        image, whole = _whole(photo), _whole(mask)
-        if last:
-            probability = refine(network, image, whole, settings)
-            return {network.strides[-1]: probability[None, None]}
-        return global_step(network, image, whole, settings, final=strides)
-    if settings.steps == 'local':
-        raise InvalidValueError(
-            "steps must not be 'local' for a photo refined by rows: its Local step starts "
-            'from what the Global step found.'
-        )
-    image, whole = shrink(photo, settings.L), shrink(mask, settings.L) * 2 - 1
-    return run_global(network, image, whole, settings, final=strides, last=last)
-
-
-def _enlarged_rows(
-    probability: Tensor, shape: tuple[int, int], settings: CascadeSettings, start: int
-) -> Iterator[Tensor]:
-    """The Global step's probability at the photo's size, from row ``start`` on."""
-    if tuple(probability.shape[-2:]) == tuple(shape):
-        yield probability[0, 0, start:]
-        return
-    corners = settings.compat == 'release'
-    for top, bottom in row_ranges(shape, 4):
-        if bottom > start:
-            box = Box(max(top, start), 0, bottom, shape[1])
-            yield resize_window(probability, shape, box, corners)
-
-
-def _local_rows(
-    network: Network,
-    photo: ImageRows,
-    coarse: dict[int, Tensor],
-    settings: CascadeSettings,
-    start: int,
-    progress: Progress,
-) -> Iterator[Tensor]:
-    """The Local step from top to bottom: rows, (n, W), from ``start`` on, as soon as no crop
-    changes them.
-    """
-    size = height, width = photo.shape
-    finest = network.strides[-1]
-    crops = local_crops(coarse, size, settings)
-    todo = [crop for crop in crops if crop.inner.bottom > start]
-    sums, window = _Sums(start, width), _Window(photo)
-
-    def finished(bottom: int) -> Iterator[Tensor]:
-        for top, stop in strips(sums.first, bottom, width):
-            values, weight = sums.pop(stop)
-            average(values, weight, coarse[finest], size, Box(top, 0, stop, width), True)
-            yield values
-
-    refined = refine_crops(network, window.cut, coarse, size, settings, todo, last=True)
-    for done, (crop, outputs) in enumerate(refined, len(crops) - len(todo) + 1):
-        # Few rows at a time would be copied often.
-        if crop.inner.top - sums.first >= settings.L // 8:
-            yield from finished(crop.inner.top)
-        sums.add(crop, outputs[finest])
-        progress(done, len(crops))
-    yield from finished(height)
-
-
-class _Sums:
-    """Sums over the crops, of the rows that are not finished: a window that moves down."""
-
-    def __init__(self, first: int, width: int) -> None:
-        self.first = first
-        self.values = torch.zeros(0, width)
-        self.weight = torch.zeros(0, width, dtype=torch.int16)
-
-    def _grow(self, bottom: int) -> None:
-        more = (0, 0, 0, bottom - self.first - len(self.weight))
-        if more[-1] > 0:
-            self.values, self.weight = F.pad(self.values, more), F.pad(self.weight, more)
-
-    def add(self, crop: Crop, output: Tensor) -> None:
-        """Add the output of a crop's inner box; rows that are finished are left out."""
-        top, left, bottom, right = crop.inner
-        kept = max(top, self.first)
-        if kept >= bottom:
-            return
-        self._grow(bottom)
-        where = slice(kept - self.first, bottom - self.first), slice(left, right)
-        self.values[where] += output[kept - top :]
-        self.weight[where] += 1
-
-    def pop(self, bottom: int) -> tuple[Tensor, Tensor]:
-        """Sums and weights of the rows up to ``bottom``, which are then finished."""
-        self._grow(bottom)
-        rows = bottom - self.first
-        done = self.values[:rows], self.weight[:rows]
-        self.values, self.weight = self.values[rows:].clone(), self.weight[rows:].clone()
-        self.first = bottom
-        return done
-
-
-class _EnlargedMask:
-    """A mask at the size of its photo, as
-    :func:`~mmseg_cascadepsp.files.arrays.resized_mask` gives it, by rows.
-    """
-
-    def __init__(self, mask: MaskRows, shape: tuple[int, int]) -> None:
-        name = f'mask {mask.path}'
-        check_turned(name, mask.shape, shape)
-        if mask.shape[0] > shape[0] or mask.shape[1] > shape[1]:
-            raise InvalidValueError(
-                f'{name} of {mask.shape[0]} x {mask.shape[1]} (H x W) is larger than its photo of '
-                f'{shape[0]} x {shape[1]}, which is refined by rows: shrink it first.'
-            )
-        self.shape, self.is_empty, self.is_full = shape, mask.is_empty, mask.is_full
-        self._values = torch.from_numpy(mask.soft()).float()[None, None]
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Rows, bool ``(n, W)``."""
-        box = Box(start, 0, stop, self.shape[1])
-        return (resize_window(self._values, self.shape, box) > 127.5).numpy()
-
-
-class _Window:
-    """The rows of a photo that the last cut needed: cuts from top to bottom read each row once."""
-
-    def __init__(self, photo: ImageRows) -> None:
-        self.photo = photo
-        self.first, self.rows = 0, np.empty((0, *photo.read(0, 1).shape[1:]), np.uint8)
-
-    def cut(self, box: Box) -> Tensor:
-        """(3, h, w) uint8."""
-        end = self.first + len(self.rows)
-        if not self.first <= box.top <= end:
-            self.first, self.rows, end = box.top, self.rows[:0], box.top
-        if box.bottom > end:
-            new = self.photo.read(end, box.bottom)
-            self.rows = np.concatenate([self.rows[box.top - self.first :], new])
-            self.first = box.top
-        part = self.rows[box.top - self.first : box.bottom - self.first, box.left : box.right]
-        return torch.from_numpy(part).permute(2, 0, 1)
-
-
-def _whole(rows: ImageRows | MaskRows) -> Tensor:
-    values = torch.from_numpy(np.require(rows.read(0, rows.shape[0]), None, ['C', 'W']))
-    return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
-
-
-def shrink(rows: ImageRows | MaskRows, side: int) -> Tensor:
-    """Shrink a photo or mask that is read by rows, by the means of areas.
-
-    Args:
-        rows: ``read(start, stop)`` gives rows, (n, W, 3) or (n, W); ``shape`` is (H, W).
-        side: Longer side wanted, at most that of ``rows``.
-
-    Returns:
-        (C, h, w) float32, equal to
-        :func:`~mmseg_cascadepsp.cascade.resize_longer_side` with ``area`` but for rounding.
-    """
-    (height, width), (new_height, new_width) = rows.shape, resized_sides(*rows.shape, side)
-    # Output row i averages the rows from floor(i H / h) to ceil((i + 1) H / h).
-    ends = [
-        (i * height // new_height, -(-(i + 1) * height // new_height)) for i in range(new_height)
-    ]
-    parts = []
-    per_read = max(1, STRIP_PIXELS * new_height // (width * height))
-    for first in range(0, new_height, per_read):
-        group = ends[first : first + per_read]
-        values = torch.from_numpy(np.require(rows.read(group[0][0], group[-1][1]), None, 'W'))
-        values = values[None] if values.ndim == 2 else values.permute(2, 0, 1)
-        means = [
-            values[:, start - group[0][0] : stop - group[0][0]].float().mean(1)
-            for start, stop in group
-        ]
-        parts.append(F.adaptive_avg_pool2d(torch.stack(means, dim=1), (len(group), new_width)))
-    return torch.cat(parts, dim=1)

@@ -1,5 +1,5 @@
-"""What the values of a mask mean. Arrays, files read whole, files read by rows, training sets and
-stored predictions all ask here. What can be read in two ways is refused.
+"""What the values of a mask mean, whether they come from arrays, files, training sets or stored
+predictions. What can be read in two ways is refused.
 """
 
 import os
@@ -16,12 +16,14 @@ OVERSHOOT = 0.25
 NOISE = 32
 """Lossy formats leave values below this, of 255, where a mask is empty."""
 MANY = {255: 64, 65535: 1024}
-"""So many different values between nothing and object are no class ids."""
+"""Full value -> so many different values between 0 and it are no class ids."""
 MIRRORED, NEAR, END = 0.85, 8, 16
-"""Of a soft mask this share of the values has a counterpart on the other side of the half, so
-near, of 255, and the values reach so near to both ends.
+"""How the values of a soft mask are told from ids. At least the share ``MIRRORED`` of them have a
+mirror image (255 minus the value) within ``NEAR`` of another one. The smallest and the largest lie
+within ``END`` of 0 and 255.
 """
 SHOWN = 8
+"""Most values that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Seen:
 
 
 def _distinct(values: np.ndarray) -> np.ndarray | None:
-    """The different values, int64, sorted; None where some are no integers."""
+    """The different values, int64, sorted. None where some are no integers."""
     if values.dtype.kind == 'b':
         values = values.view(np.uint8)
     if values.dtype.kind == 'f':

@@ -74,8 +74,19 @@ def _formats() -> tuple[str, ...]:
 
 
 def open_header(file: str | os.PathLike | io.BytesIO) -> Image.Image:
-    """``Image.open`` of the formats in :data:`SUFFIXES` alone, and without Pillow's limit of 179
-    megapixels, which is a global: this package refines larger photos.
+    """Open a picture without reading its pixels.
+
+    Only the formats in :data:`SUFFIXES` are taken. Pillow's limit of 179 megapixels, which is a
+    global, is lifted meanwhile: this package refines larger photos.
+
+    Args:
+        file: The picture.
+
+    Returns:
+        What ``Image.open`` gives.
+
+    Raises:
+        UnidentifiedImageError: It has another format.
 
     Example:
         >>> file = io.BytesIO()
@@ -93,8 +104,26 @@ def open_header(file: str | os.PathLike | io.BytesIO) -> Image.Image:
 
 @contextmanager
 def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[Image.Image]:
-    """A picture with its pixels loaded, and turned as its EXIF orientation says unless ``exif``
-    is ``'ignore'``. Every fault is an ``OSError``.
+    """Open a picture and load its pixels.
+
+    Args:
+        path: The file.
+        exif: ``'ignore'``: its pixels as they are stored. Otherwise it is turned as its EXIF
+            orientation says.
+
+    Yields:
+        The picture.
+
+    Raises:
+        FileError: It cannot be read, whatever the reason.
+
+    Example:
+        >>> import tempfile
+        >>> path = f'{tempfile.mkdtemp()}/a.png'
+        >>> Image.new('L', (3, 2)).save(path)
+        >>> with open_picture(path) as picture:
+        ...     picture.size
+        (3, 2)
     """
     path = Path(path)
     if not path.exists():
@@ -155,8 +184,12 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
 
 
 def is_unknown_tiff(path: str | os.PathLike) -> bool:
-    """Whether this is a TIFF that Pillow does not know, such as of many bands, which is read by
-    rows alone.
+    """Whether a file is a TIFF that Pillow does not know, such as one of many bands. Such files
+    are read by rows alone.
+
+    Example:
+        >>> is_unknown_tiff('photo.jpg')
+        False
     """
     if Path(path).suffix.lower() not in ('.tif', '.tiff'):
         return False
@@ -182,7 +215,19 @@ def _has_notes_at_its_end(path: str | os.PathLike) -> bool:
 
 
 def header_of(path: str | os.PathLike) -> tuple[tuple[int, int], int] | None:
-    """``(H, W)`` as it is stored, and EXIF orientation; None where Pillow does not know them."""
+    """Read the size and the EXIF orientation of a picture from its header alone.
+
+    Args:
+        path: The file.
+
+    Returns:
+        ``(H, W)`` as it is stored, and the orientation: 1 is upright. None where Pillow does not
+        know them.
+
+    Example:
+        >>> header_of('missing.png') is None  # whoever reads it will say what is wrong
+        True
+    """
     try:
         if Path(path).suffix.lower() == '.npy':
             return open_npy(Path(path)).shape[:2], 1

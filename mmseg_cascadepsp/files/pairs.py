@@ -1,4 +1,4 @@
-"""A pair of files, a photo and its mask: finding pairs, telling which are done, refining one."""
+"""Pairs of files, a photo and its mask: which there are, and which are done."""
 
 import json
 import os
@@ -6,34 +6,34 @@ import warnings
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-from mmseg_cascadepsp.cascade import Progress
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
-from mmseg_cascadepsp.visualization import before_after, default_palette, overlay, paint_labels
 
-from .arrays import check_size, resized_labels, resized_mask
-from .label_ids import VOID
-from .large import refine_file
-from .opening import IMAGE_SUFFIXES, is_unknown_tiff
-from .reading import read_cut_out, read_image, read_labels, read_pair, read_palette
-from .refiner_protocol import MaskRefiner
+from .opening import IMAGE_SUFFIXES
 from .row_writers import JPEG_SUFFIXES, OUT_SUFFIXES, read_note
-from .rows import stored_size
-from .run_options import EXTRAS, WINDOWED_PIXELS, RunOptions
+from .run_options import EXTRAS, RunOptions
 from .stems import files_by_stem
-from .writing import write_image, write_png
 
-TITLES = 'coarse mask', 'refined'
 NOTE = 'mmseg_cascadepsp'
 """Key of the note in each mask that says how it was made."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A photo, its mask, and where the refined mask goes; ``folder`` is that of a folder run."""
+    """A photo, its mask, and where the refined mask goes.
+
+    Args:
+        name: What the pair is called in messages: the stem of its files.
+        image: The photo.
+        mask: Its mask. The photo itself: a cut-out.
+        target: Where the refined mask goes.
+        folder: Where the results of a folder run go. None: a single pair.
+
+    Example:
+        >>> pair = Pair('a', Path('a.jpg'), Path('a.png'), Path('out/a.png'), Path('out'))
+        >>> pair.extra('overlay').as_posix()
+        'out/overlay/a.jpg'
+    """
 
     name: str
     image: Path
@@ -42,7 +42,7 @@ class Pair:
     folder: Path | None = None
 
     def extra(self, kind: str) -> Path:
-        """Where an extra goes: ``out_overlay.jpg`` beside ``out.png``; ``overlay/a.jpg`` in a
+        """Where an extra goes: ``out_overlay.jpg`` beside ``out.png``, or ``overlay/a.jpg`` in a
         folder.
         """
         if self.folder is None:
@@ -163,9 +163,16 @@ def _refuse_same(out: Path, inputs: Iterable[Path], role: str = 'out') -> None:
 
 
 def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = ()) -> None:
-    """Raise ``ValueError`` where an extra would be written over the photo, the mask or one of
-    ``targets``, where the masks of all pairs go, or the mask in a format of rows but not by
-    rows.
+    """See before the work that the outputs of a pair can be written.
+
+    Args:
+        pair: The pair.
+        options: What is written.
+        targets: Where the masks of all pairs go.
+
+    Raises:
+        InvalidValueError: An extra would be written over the photo, the mask or one of
+            ``targets``, or the mask has a format that is written by rows alone.
     """
     windowed = options.windowed
     if options.label_map and not _is_png(pair.target):
@@ -187,11 +194,17 @@ def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = (
 
 
 def is_done(pair: Pair, settings: dict, extras: Collection[str], partial: bool = False) -> bool:
-    """Whether the outputs of ``pair`` are there, of these settings and inputs; with ``partial``,
-    whatever their settings are that ``settings`` does not name.
+    """Whether the outputs of a pair are there, made with these settings from these inputs.
+
+    Args:
+        pair: The pair.
+        settings: Those that the outputs must have.
+        extras: Those that must be there.
+        partial: Whether only the settings that ``settings`` names are compared.
 
     Raises:
-        ValueError: there is an output of other settings, or one that this package did not write.
+        InvalidValueError: There is an output of other settings, or one that this package did not
+            write.
     """
     if not pair.target.exists():
         return False
@@ -214,8 +227,9 @@ def _is_complete(pair: Pair, note: dict, extras: Collection[str]) -> bool:
 
 
 def were_asked(pair: Pair, options: RunOptions) -> bool:
-    """Whether the outputs of ``pair`` are there, of these inputs and by the very same command.
-    Its settings are then the same, too, and no model is needed to know them.
+    """Whether the outputs of a pair are there, made from these inputs by the very same command.
+
+    The settings are then the same, too, and no model is needed to know them.
     """
     if options.overwrite or not options.asked or not pair.target.exists():
         return False
@@ -236,166 +250,6 @@ def _inputs(pair: Pair) -> list[list[int]]:
 
 
 def make_note(pair: Pair, settings: dict, options: RunOptions) -> str:
-    """What the mask of ``pair`` keeps, for :func:`is_done` and :func:`were_asked`."""
+    """The note that the mask of a pair keeps for :func:`is_done` and :func:`were_asked`."""
     note = {'settings': settings, 'inputs': _inputs(pair), 'extras': sorted(options.extras)}
     return json.dumps({**note, 'asked': options.asked} if options.asked else note)
-
-
-def is_windowed(pair: Pair) -> bool:
-    """Whether a pair is refined by rows: large photos, and formats that are read by rows alone or
-    written so.
-    """
-    suffixes = {path.suffix.lower() for path in (pair.image, pair.mask, pair.target)}
-    height, width = stored_size(pair.image) or (0, 0)
-    return (
-        '.npy' in suffixes
-        or is_unknown_tiff(pair.image)
-        or is_unknown_tiff(pair.mask)
-        or pair.target.suffix.lower() not in ('.png', *JPEG_SUFFIXES)
-        or height * width > WINDOWED_PIXELS
-    )
-
-
-def refine_pair(
-    refiner: MaskRefiner,
-    pair: Pair,
-    options: RunOptions | None = None,
-    *,
-    note: str = '',
-    progress: Progress | None = None,
-) -> str:
-    """Refine one pair of files. The mask is written last, so where it is, all is.
-
-    Args:
-        refiner: Does the work.
-        pair: On what.
-        options: What is written.
-        note: Kept in the mask.
-        progress: Called with (crops done, crops to do), by rows alone.
-
-    Returns:
-        Why the mask stays as it was, or nothing.
-
-    Raises:
-        FileError: A file cannot be read or written.
-        InvalidValueError: Photo and mask do not fit each other, an extra on top of an input, or
-            ``windowed=False`` for a mask that is no PNG.
-    """
-    options = options or RunOptions()
-    check_outputs(pair, options)
-    job = Job(refiner, options)
-    if job.is_windowed(pair):
-        job.by_rows(pair, note, progress)
-    else:
-        refined = job.refine(*job.read(pair))
-        job.write(pair, note, refined)
-        return refined.kept
-    return ''
-
-
-class Refined(NamedTuple):
-    """What is to be written of a pair: the probability, uint8, or the label map, why the mask
-    stays as it was, and photo and mask where pictures of them are wanted.
-    """
-
-    probability: np.ndarray
-    kept: str
-    image: np.ndarray | None = None
-    coarse: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """The three parts of the work on a pair, which run beside each other in a folder run."""
-
-    refiner: MaskRefiner
-    options: RunOptions
-
-    def is_windowed(self, pair: Pair) -> bool:
-        """Whether a pair is refined by rows."""
-        windowed = False if self.options.label_map else self.options.windowed
-        return is_windowed(pair) if windowed is None else windowed
-
-    def read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-        """Photo, and mask or label map, of one size."""
-        options = self.options
-        if pair.mask == pair.image:
-            return read_cut_out(pair.image, options.exif)
-        name = f'mask {pair.mask}'
-        if options.label_map:
-            image, coarse = read_image(pair.image, options.exif), read_labels(pair.mask)
-            resized = resized_labels
-        else:
-            same = not options.resize_mask
-            image, coarse = read_pair(pair.image, pair.mask, options.reading, same)
-            resized = resized_mask
-        if options.resize_mask and coarse.shape != image.shape[:2]:
-            coarse = resized(coarse, image.shape[:2], name)
-        check_size(name, coarse.shape, f'image {pair.image}', image.shape[:2])
-        return image, coarse
-
-    def refine(self, image: np.ndarray, coarse: np.ndarray) -> Refined:
-        """Refine a mask or a label map."""
-        pictures = set(self.options.extras) - {'probability'}
-        shown = (image, coarse) if pictures else (None, None)
-        if self.options.label_map:
-            void = VOID if self.options.ignore is None else self.options.ignore
-            labels = self.refiner.refine_semantic(image, coarse, ignore_index=void)
-            return Refined(labels, '', *shown)
-        probability, report = self.refiner.refine(image, coarse, return_report=True)
-        return Refined(probability, report.kept, *shown)
-
-    def write(self, pair: Pair, note: str, refined: Refined) -> None:
-        """Write what :meth:`refine` gave, the mask last."""
-        extras, notes = self.options.extras, {NOTE: note} if note else None
-        probability, _, image, coarse = refined
-        if self.options.label_map:
-            self._write_labels(pair, notes, refined)
-            return
-        mask = probability > 255 * self.options.threshold
-        if 'probability' in extras:
-            write_png(pair.extra('probability'), probability)
-        if 'overlay' in extras:
-            write_image(pair.extra('overlay'), overlay(image, mask))
-        if 'before_after' in extras:
-            coarse = coarse if coarse.dtype == bool else coarse > 127
-            picture = before_after(image, coarse, mask, TITLES)
-            write_image(pair.extra('before_after'), picture)
-        pixels = mask.astype(np.uint8) * 255
-        if pair.target.suffix.lower() in JPEG_SUFFIXES:
-            write_image(pair.target, pixels, 95, json.dumps(notes) if notes else '')
-        else:
-            write_png(pair.target, pixels, notes)
-
-    def _write_labels(self, pair: Pair, notes: dict | None, refined: Refined) -> None:
-        labels, _, image, coarse = refined
-        palette = read_palette(pair.mask)
-        colours = default_palette() if palette is None else palette
-        if 'overlay' in self.options.extras:
-            write_image(pair.extra('overlay'), paint_labels(image, labels, colours))
-        if 'before_after' in self.options.extras:
-            picture = before_after(image, coarse, labels, TITLES, colours)
-            write_image(pair.extra('before_after'), picture)
-        write_png(pair.target, labels, notes, palette)
-
-    def by_rows(self, pair: Pair, note: str, progress: Progress | None) -> None:
-        """Read, refine and write by rows."""
-        extras = self.options.extras
-        pictures = sorted(set(extras) - {'probability'})
-        if pictures:
-            raise InvalidValueError(
-                f'{pair.image} is refined by rows, without {" and ".join(pictures)}: leave them '
-                'out.'
-            )
-        refine_file(
-            self.refiner,
-            pair.image,
-            pair.mask,
-            pair.target,
-            threshold=self.options.threshold,
-            probability=pair.extra('probability') if 'probability' in extras else None,
-            note=note,
-            progress=progress,
-            resize_mask=self.options.resize_mask,
-            **vars(self.options.reading),
-        )

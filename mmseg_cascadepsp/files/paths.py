@@ -16,11 +16,21 @@ except ImportError:  # Windows, which removes no file that is open
 
 
 def hidden_name(name: str, ending: str) -> str:
-    """``.NAME.ENDING`` for what lies beside a file; a long name is shortened, as file systems
-    count bytes, and stays different from others.
+    """The name of a hidden file beside another one.
 
-    >>> hidden_name('a.npy', 'note')
-    '.a.npy.note'
+    File systems limit the bytes of a name. A long one is shortened, and stays different from
+    others.
+
+    Args:
+        name: Of the other file.
+        ending: What the hidden file holds.
+
+    Returns:
+        ``.NAME.ENDING``.
+
+    Example:
+        >>> hidden_name('a.npy', 'note')
+        '.a.npy.note'
     """
     encoded = os.fsencode(name)
     if len(encoded) > 100:
@@ -29,7 +39,15 @@ def hidden_name(name: str, ending: str) -> str:
 
 
 def files_below(folder: str | os.PathLike) -> list[Path]:
-    """All files below a folder, sorted; links to folders elsewhere are followed, each once."""
+    """All files below a folder, sorted. Links to folders elsewhere are followed, each once.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / 'a.txt').touch()
+        >>> [path.name for path in files_below(folder)]
+        ['a.txt']
+    """
     top = os.path.realpath(folder)
     found, seen = [], set()
     for root, folders, names in os.walk(folder, followlinks=True):
@@ -45,7 +63,14 @@ def files_below(folder: str | os.PathLike) -> list[Path]:
 
 
 def folder_around(paths: Iterable[str]) -> str | None:
-    """The folder around absolute paths; None where there is none, as on two drives."""
+    """The innermost folder that holds all of some absolute paths. None where there is none, as on
+    two drives.
+
+    Example:
+        >>> import os
+        >>> folder_around([os.path.abspath('a/b'), os.path.abspath('a/c')]) == os.path.abspath('a')
+        True
+    """
     try:
         return os.path.commonpath(paths)
     except ValueError:
@@ -54,17 +79,20 @@ def folder_around(paths: Iterable[str]) -> str | None:
 
 @contextmanager
 def atomic_open(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO]:
-    """Open ``path`` for writing bytes; it appears under its name only when the block ends well.
+    """Open a file for writing bytes. It appears under its name only when the block ends well.
 
-    The bytes go to a hidden file in the same folder (which is made if missing) that takes the name
-    with ``os.replace``. When the block raises, the hidden file goes and an older ``path`` stays as
-    it was. What a process that was killed has left of the same file goes, too.
+    The bytes go to a hidden file in the same folder, which is made if it is missing. At the end it
+    takes the name with ``os.replace``. When the block raises, the hidden file is removed and an
+    older ``path`` stays as it was. What a killed process left of the same file is removed, too.
 
     Args:
         path: The file.
-        sync: Wait until the bytes are on the disk, and look for what was left. Without it, tens of
-            thousands of small files are much faster, and only a crash of the machine can leave one
-            short.
+        sync: Whether to wait until the bytes are on the disk, and to look for what was left.
+            Without it, tens of thousands of small files are much faster, and only a crash of the
+            machine can leave one short.
+
+    Yields:
+        The file.
 
     Example:
         >>> import tempfile
@@ -96,8 +124,8 @@ def atomic_open(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO
 
 
 def _clear_left(path: Path) -> None:
-    """Remove the hidden files of writers of ``path`` that were killed. Of others that are at work
-    they are locked.
+    """Remove the hidden files of writers of ``path`` that were killed. Those of writers at work
+    are locked.
     """
     start = hidden_name(path.name, '')
     with os.scandir(path.parent) as entries:
@@ -115,7 +143,7 @@ def _clear_left(path: Path) -> None:
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Lock an open file; False where another process has, or where there are no locks."""
+    """Lock an open file. False if another process has locked it, or where there are no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (OSError, AttributeError):

@@ -22,7 +22,7 @@ TOLD = 'mmseg_cascadepsp'
 
 @dataclass(frozen=True)
 class Told:
-    """What a file says of its picture, and Pillow does not.
+    """What a file says of its picture and Pillow does not tell.
 
     Args:
         wide: Whether its colours need 16 bits.
@@ -33,6 +33,10 @@ class Told:
             65535, or None.
         white: Whether white is stored as zero.
         misread: Whether Pillow reads it wrongly.
+
+    Example:
+        >>> Told().pages
+        1
     """
 
     wide: bool = False
@@ -81,7 +85,7 @@ def load(path: Path, picture: Image.Image, told: Told) -> tuple[Image.Image, Tol
     Args:
         path: The file.
         picture: Opened by Pillow.
-        told: Of it.
+        told: What :func:`told_of` gives of it.
 
     Returns:
         ``picture``, or another one whose pixels are as they are stored, and what is known now.
@@ -159,8 +163,10 @@ _KINDS = {2: 'i1', 3: 'f4'}
 
 
 def _is_misread(tags: Mapping) -> bool:
-    """Whether Pillow reads a TIFF wrongly: of planes other than RGB of 8 bits it takes the first
-    one or mixes them up, and signed values of 8 bits lose their sign.
+    """Whether Pillow reads a TIFF wrongly.
+
+    Of separate planes other than RGB of 8 bits it takes the first one or mixes them up. Signed
+    values of 8 bits lose their sign.
     """
     bits, colours, samples = max(tags.get(258, (1,))), tags.get(262), tags.get(277, 1)
     if bits == 8 and 2 in tags.get(339, (1,)):
@@ -176,9 +182,10 @@ def _more_bands(tags: Mapping) -> int:
 
 
 def _own_reading(path: Path, picture: Image.Image, by_rows: bool) -> tuple[Image.Image, bool]:
-    """The picture that Pillow would read wrongly, and whether its colours need 16 bits. Several
-    channels become 8 bits; of colours of 16 bits Pillow takes the high bytes, which are zero where
-    8 bits are stored wide.
+    """The picture that Pillow would read wrongly, and whether its colours need 16 bits.
+
+    Several channels become 8 bits. Pillow would take the high bytes of colours of 16 bits, which
+    are zero where 8 bits are stored wide.
     """
     if by_rows:
         with ExitStack() as opened:
@@ -216,8 +223,8 @@ def _check_segments(tags: Mapping) -> None:
 
 
 def _check_png(path: Path, picture: Image.Image) -> None:
-    """Refuse a PNG whose pixels fail their checksums, or whose data end early, though properly:
-    the rows that it lacks are zero. Pillow takes both.
+    """Refuse a PNG whose pixels fail their checksums, or whose data end too early. Pillow takes
+    both, and leaves the rows that are missing black.
     """
     bands = len(picture.getbands())
     last = np.asarray(picture.crop((0, picture.height - 1, *picture.size)))

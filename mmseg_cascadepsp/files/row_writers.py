@@ -15,9 +15,8 @@ from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
 from .opening import open_header
 from .paths import atomic_open, hidden_name
-from .reading import read_png_text
 from .sources import import_extra
-from .writing import write_png
+from .writing import read_png_text, write_png
 
 OUT_SUFFIXES = ('.png', '.tif', '.tiff', '.npy')
 """What results by rows can be written as."""
@@ -110,7 +109,7 @@ def _note_file(path: str | os.PathLike) -> Path:
 
 
 def _stamp(stat: os.stat_result) -> list[int]:
-    """Another file of the same name has another; renaming leaves it."""
+    """Size and time of a file, which renaming leaves. Another file of the same name has others."""
     return [stat.st_size, stat.st_mtime_ns]
 
 

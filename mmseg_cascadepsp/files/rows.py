@@ -15,8 +15,9 @@ import numpy as np
 from mmseg_cascadepsp.errors import FileError
 
 from .mask_values import Meaning, Reading, Seen, meaning_of
+from .masks import read_mask
 from .opening import is_unknown_tiff, open_header
-from .reading import read_image, read_mask
+from .photos import read_image
 from .sources import Source, import_extra, open_npy, open_source
 from .values import check_brightness, to_rgb
 

@@ -20,17 +20,17 @@ class RunOptions:
 
     Args:
         threshold: Probability above which a pixel is object, from 0 to below 1.
-        extras: Some of :data:`EXTRAS`; of photos that are refined by rows, ``probability`` alone.
+        extras: Some of :data:`EXTRAS`. Photos that are refined by rows have ``probability`` alone.
         windowed: Whether photos are refined by rows, see
-            :func:`~mmseg_cascadepsp.apis.refine_file`; by default those of more than
-            :data:`WINDOWED_PIXELS`. False: PNG alone.
+            :func:`~mmseg_cascadepsp.apis.refine_file`. None: those of more than
+            :data:`WINDOWED_PIXELS`. With False, masks are written as PNG or JPEG alone.
         overwrite: Whether to make everything anew, also in the place of outputs of other settings.
         asked: Digest of the command that asks for the outputs, kept in them for
             :func:`~mmseg_cascadepsp.files.pairs.were_asked`.
         mask_values, ignore, exif: How to read photos and masks where they do not say it, see
             :class:`~mmseg_cascadepsp.files.Reading`.
         resize_mask: Whether masks of another size are brought to that of their photos.
-        label_map: Whether masks are label maps, whose classes are refined all at once; results are
+        label_map: Whether masks are label maps, whose classes are refined all at once. Results are
             label maps, too. ``ignore`` is their void, 255 by default.
 
     Raises:

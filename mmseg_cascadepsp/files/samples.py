@@ -8,7 +8,7 @@ import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError, MissingPackageError
 
-from .reading import read_mask
+from .masks import read_mask
 
 PHOTOS = {
     'astronaut': 'astronaut',
@@ -21,12 +21,18 @@ PHOTOS = {
 
 
 class Sample(NamedTuple):
-    """A photo with its masks."""
+    """A photo with its masks.
+
+    Attributes:
+        name: Of the photo.
+        image: RGB uint8 ``(H, W, 3)``.
+        coarse, true: Bool ``(H, W)``.
+    """
 
     name: str
-    image: np.ndarray  # RGB uint8 (H, W, 3)
-    coarse: np.ndarray  # bool (H, W)
-    true: np.ndarray  # bool (H, W)
+    image: np.ndarray
+    coarse: np.ndarray
+    true: np.ndarray
 
 
 def load_sample(name: str, masks: str | os.PathLike) -> Sample:

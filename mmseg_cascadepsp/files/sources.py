@@ -1,6 +1,7 @@
-"""Files of which rows are read, with their values as they are stored: ``.npy`` with numpy, TIFF
-with ``tifffile`` (the extra ``huge``), and what that cannot decode with ``rasterio`` (the extra
-``geo``).
+"""Files that are read by rows, with their values as they are stored.
+
+``.npy`` is read with numpy, TIFF with ``tifffile`` (the extra ``huge``). What that cannot decode
+is read with ``rasterio`` (the extra ``geo``).
 """
 
 import math
@@ -23,7 +24,7 @@ JPEG = (6, 7, 33007, 34892)
 
 @dataclass(frozen=True)
 class Source:
-    """Rows of a file's own values.
+    """Rows of a file, with its own values.
 
     Args:
         read: Gives the rows from ``start`` to ``stop``, exclusive: ``(n, W)`` or ``(n, W, C)``.
@@ -89,7 +90,25 @@ def _raw(path: Path, offset: int, stored: np.dtype, shape: tuple[int, ...]) -> C
 
 
 def open_npy(path: Path) -> Source:
-    """An array, whose header is checked."""
+    """Open an array, whose header is checked.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        InvalidValueError: It holds no ``(H, W)`` or ``(H, W, C)`` numbers row by row, or is
+            truncated.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / 'a.npy'
+        >>> np.save(path, np.eye(3, dtype='>f4'))
+        >>> open_npy(path).read(1, 2).tolist()
+        [[0.0, 1.0, 0.0]]
+    """
     with open(path, 'rb') as file:
         version = np.lib.format.read_magic(file)
         header = getattr(np.lib.format, f'read_array_header_{version[0]}_0', None)
@@ -308,7 +327,7 @@ def open_source(path: Path, opened: ExitStack) -> Source:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Name the file in what decoders raise, who raise whatever they stumble over."""
+    """Name the file in whatever decoders raise."""
     try:
         yield
     except Exception as error:

@@ -11,6 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
+from .opening import open_header
 from .paths import atomic_open
 
 
@@ -59,20 +60,64 @@ def write_png(
     """Write a PNG, atomically.
 
     Args:
-        path: Where to; missing folders are made.
+        path: The file. Missing folders are made.
         pixels, text, palette: See :func:`encode_png`.
 
     Raises:
-        OSError: the disk is full, the folder cannot be written to.
+        FileError: The disk is full, or the folder cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> path = f'{tempfile.mkdtemp()}/mask.png'
+        >>> write_png(path, np.array([[True, False]]))
+        >>> np.asarray(Image.open(path)).tolist()
+        [[255, 0]]
     """
     _write(path, encode_png(pixels, text, palette))
+
+
+def read_png_text(path: str | os.PathLike) -> dict[str, str]:
+    """Read the notes that :func:`write_png` put into a file, without its pixels.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Key -> text. Empty where there are none, or no PNG.
+
+    Example:
+        >>> read_png_text('missing.png')
+        {}
+    """
+    try:
+        with open_header(path) as picture:
+            # Not `picture.text`: it unpacks the pixels, for notes behind them.
+            return {k: str(v) for k, v in picture.info.items() if isinstance(v, str)}
+    except Exception:
+        return {}
 
 
 def write_image(
     path: str | os.PathLike, pixels: np.ndarray, quality: int = 92, comment: str = ''
 ) -> None:
-    """Write a uint8 picture, RGB or grey, in the format that the suffix of ``path`` names (JPEG
-    without one), atomically. JPEG keeps a comment.
+    """Write a picture, atomically.
+
+    Args:
+        path: The file. Its suffix names the format, which is JPEG without one.
+        pixels: uint8, RGB ``(H, W, 3)`` or grey ``(H, W)``.
+        quality: Of JPEG and WebP.
+        comment: Kept in a JPEG.
+
+    Raises:
+        InvalidValueError: The suffix is that of no image format.
+        FileError: The disk is full, or the folder cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> path = f'{tempfile.mkdtemp()}/picture.jpg'
+        >>> write_image(path, np.zeros((2, 3, 3), np.uint8))
+        >>> Image.open(path).size
+        (3, 2)
     """
     suffix = Path(path).suffix.lower() or '.jpg'
     kind = Image.registered_extensions().get(suffix)

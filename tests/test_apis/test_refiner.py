@@ -14,7 +14,7 @@ from mmseg_cascadepsp import cascade
 from mmseg_cascadepsp.apis import Refiner, build_model
 from mmseg_cascadepsp.cascade import CascadeSettings, Network
 from mmseg_cascadepsp.evaluation.functional import binary_iou
-from mmseg_cascadepsp.files.reading import read_mask
+from mmseg_cascadepsp.files.masks import read_mask
 from mmseg_cascadepsp.models import CascadePSP
 from tests.rounding import assert_same_probability
 

@@ -24,7 +24,7 @@ from mmseg_cascadepsp.app.jobs import JobQueue  # noqa: E402
 from mmseg_cascadepsp.app.page import mount_page  # noqa: E402
 from mmseg_cascadepsp.app.server import create_app  # noqa: E402
 from mmseg_cascadepsp.cascade import Network  # noqa: E402
-from mmseg_cascadepsp.files.reading import read_labels  # noqa: E402
+from mmseg_cascadepsp.files.masks import read_labels  # noqa: E402
 from mmseg_cascadepsp.files.samples import load_sample  # noqa: E402
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder  # noqa: E402
 

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.live import Live
 
 from mmseg_cascadepsp.apis import EXTRAS, find_pairs, refine_files
-from mmseg_cascadepsp.files import pairs as module
+from mmseg_cascadepsp.files import one_pair as module
 from mmseg_cascadepsp.files import read_image, read_mask, write_image, write_png
-from mmseg_cascadepsp.files.pairs import refine_pair
+from mmseg_cascadepsp.files.one_pair import refine_pair
 from mmseg_cascadepsp.files.run_options import RunOptions
 from tests.rounding import assert_same_labels
 from tests.tiny import Stub

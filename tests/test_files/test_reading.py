@@ -14,13 +14,14 @@ from PIL import Image, ImageFile, ImageOps
 from mmseg_cascadepsp.errors import FileError, InvalidValueError, MaskValuesError
 from mmseg_cascadepsp.files import (
     Reading,
+    masks,
     opening,
+    photos,
     read_image,
     read_labels,
     read_mask,
     read_pair,
     read_png_text,
-    reading,
     write_image,
     write_png,
 )
@@ -612,7 +613,7 @@ def test_a_cut_out_of_a_grey_photo_is_no_soft_mask(tmp_path):
             read_mask(path)
         found = read_mask(path, Reading(mask_values='soft')) > 127
         np.testing.assert_array_equal(found, inside & (photo > 127))
-        np.testing.assert_array_equal(reading.read_cut_out(path)[1], inside * 255)
+        np.testing.assert_array_equal(masks.read_cut_out(path)[1], inside * 255)
 
 
 @pytest.mark.parametrize('opacity', [2, 76, 127, 200])
@@ -802,7 +803,8 @@ def test_formats_are_found_without_importing_all_of_pillows():
 def test_headers_are_compared_before_pixels_are_unpacked(tmp_path, monkeypatch):
     photo = save(tmp_path / 'photo.png', PHOTO)
     mask = save(tmp_path / 'mask.png', np.zeros((400, 300), bool))
-    monkeypatch.setattr(reading, 'open_picture', None)  # which would unpack them
+    for module in (masks, photos):
+        monkeypatch.setattr(module, 'open_picture', None)  # which would unpack them
     with pytest.raises(InvalidValueError, match='mask.png must have the size .* 400 x 300'):
         read_pair(photo, mask)
 
