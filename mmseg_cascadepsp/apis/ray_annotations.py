@@ -51,23 +51,31 @@ def refine_annotations_with_ray(
     console: Console | None = None,
     **options: Any,
 ) -> AnnotationReport:
-    """:func:`~mmseg_cascadepsp.refine_annotations` by the workers of a Ray cluster, which is
-    that of :func:`~mmseg_cascadepsp.apis.refine_files_with_ray`.
+    """Refine a set of annotations on a Ray cluster, as
+    :func:`~mmseg_cascadepsp.refine_annotations` does in one process.
+
+    The cluster is that of :func:`~mmseg_cascadepsp.apis.refine_files_with_ray`.
 
     This process notes beside ``out`` what is done. A worker that dies is started anew.
 
     Args:
         refiner: Arguments of :class:`~mmseg_cascadepsp.Refiner`. Each worker makes its own.
         annotations, out, console, options: As of ``refine_annotations``.
-        workers: How many processes, of a core each.
-        gpus: Share of a GPU of each.
+        workers: Number of processes, with one core each.
+        gpus: Share of a GPU for each process.
 
     Returns:
         What became of every object.
 
     Raises:
-        ImportError: Ray is not installed.
-        OSError, TypeError, ValueError: as ``refine_annotations``.
+        MissingPackageError: Ray is not installed.
+        FileError, InvalidTypeError, InvalidValueError: As ``refine_annotations``.
+
+    Example:
+        >>> from mmseg_cascadepsp.apis.ray_annotations import refine_annotations_with_ray
+        >>> report = refine_annotations_with_ray(  # doctest: +SKIP
+        ...     {'model': 'lite'}, 'coco.json', out='refined.json', workers=16
+        ... )
     """
     ray = import_ray('refine_annotations_with_ray', workers)
     choices = AnnotationOptions.of(options)

@@ -39,33 +39,40 @@ def refine_files_with_ray(
     gpus: float = 0,
     **options: Any,
 ) -> Report:
-    """:func:`~mmseg_cascadepsp.apis.refine_files` by the workers of a Ray cluster: that of
-    ``RAY_ADDRESS`` or of ``ray.init``, or one on this machine. All see the folders under the same
-    paths.
+    """Refine the pairs of two folders on a Ray cluster, as
+    :func:`~mmseg_cascadepsp.apis.refine_files` does in one process.
+
+    The cluster is that of ``RAY_ADDRESS`` or of ``ray.init``, or else one on this machine. All its
+    machines must see the folders under the same paths.
 
     Args:
-        refiner: Arguments of :class:`~mmseg_cascadepsp.Refiner`, settings such as ``L`` among
-            them; each worker makes its own.
-        images, masks, out: As of ``refine_files``. An output of another refiner is a failure of
-            its pair.
-        workers: How many processes.
-        cpus: Cores of each; its threads, too.
-        gpus: Share of a GPU of each.
+        refiner: Arguments of :class:`~mmseg_cascadepsp.Refiner`, and settings such as ``L``. Each
+            worker makes its own refiner.
+        images, masks, out: As of ``refine_files``. A pair fails if its output was made by another
+            refiner.
+        workers: Number of processes.
+        cpus: Cores of each process, which is also the number of its threads.
+        gpus: Share of a GPU for each process.
         options: Fields of :class:`~mmseg_cascadepsp.files.run_options.RunOptions`.
 
     Returns:
         Names of what was refined, skipped, and what failed.
 
     Raises:
-        ImportError: Ray is not installed.
-        OSError, TypeError, ValueError: as ``refine_files``.
+        MissingPackageError: Ray is not installed.
+        FileError, InvalidTypeError, InvalidValueError: As ``refine_files``.
+
+    Example:
+        >>> from mmseg_cascadepsp.apis import refine_files_with_ray
+        >>> paths = 'photos', 'masks', 'out'
+        >>> report = refine_files_with_ray({'model': 'lite'}, *paths, workers=16)  # doctest: +SKIP
     """
     ray = import_ray('refine_files_with_ray', workers)
     choices = RunOptions(**options)
     names = {field.name for field in fields(CascadeSettings)} - {'guided_filter'}
     CascadeSettings(**{name: refiner[name] for name in names & refiner.keys()})  # told now
     pairs, faults, lone = find_pairs(*(absolute(path) for path in (images, masks, out)))
-    # What the refiner's own settings are, its workers know alone.
+    # Only the workers know the refiner's other settings.
     known = {name: str(refiner[name]) for name in ('L', 'steps') if name in refiner}
     check_run(pairs, {**known, 'threshold': choices.threshold}, choices, partial=True)
     # Many small blocks: a worker that is done takes the next one.
@@ -87,7 +94,19 @@ def refine_files_with_ray(
 
 
 def import_ray(name: str, workers: int):
-    """Ray, for a function of so many workers."""
+    """Import Ray.
+
+    Args:
+        name: The function that needs it, for the message.
+        workers: Its number of workers, which is checked.
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        InvalidValueError: There are no workers.
+    """
     try:
         import ray.data
     except ImportError as error:
@@ -100,7 +119,15 @@ def import_ray(name: str, workers: int):
 
 
 def everywhere(refiner: Mapping) -> dict:
-    """Arguments of a Refiner whose files are found from any folder."""
+    """Arguments of a Refiner, with absolute paths.
+
+    Args:
+        refiner: The arguments.
+
+    Example:
+        >>> everywhere({'model': 'lite', 'L': 500})
+        {'model': 'lite', 'L': 500}
+    """
     found = dict(refiner)
     for key in ('model', 'checkpoint'):
         path = found.get(key)
@@ -110,6 +137,11 @@ def everywhere(refiner: Mapping) -> dict:
 
 
 def absolute(path: str | os.PathLike) -> str:
-    """Of this process's folder, which is not that of the workers; an ending slash stays."""
+    """An absolute path: workers run in another folder. An ending slash stays.
+
+    Example:
+        >>> absolute('out/') == os.path.abspath('out') + '/'
+        True
+    """
     ending = os.sep if str(path).endswith(('/', os.sep)) else ''
     return os.path.abspath(path) + ending

@@ -54,8 +54,8 @@ class Refiner:
             any :class:`~mmseg_cascadepsp.cascade.Network`.
         checkpoint: Weights, of this package or the authors' own. By default those of the name:
             ``'r50'`` downloads the authors' once.
-        device: Such as ``'cpu'`` or ``'cuda:1'``. By default a GPU if there is one; for a module
-            its own device.
+        device: Such as ``'cpu'`` or ``'cuda:1'``. By default a GPU if there is one, and for a
+            module its own device.
         precision: ``'fp32'``, ``'bf16'``, ``'fp16'`` (autocast of the network's passes), or
             ``'auto'``: bf16 of the network's head and fp32 of its backbone, which gives fp32's
             masks, where the processor multiplies in bf16 (AMX, AVX512-BF16, GPUs since Ampere),
@@ -264,9 +264,9 @@ class Refiner:
             labels: Class ids, integer ``(H, W)``, 0-based. Or the path of a label map, a picture
                 of Pillow or a torch tensor.
             strategy: ``'scene'``: each connected component in a region of its own, for many
-                classes; ``'semantic'``: each class over the whole image; ``'binary'``: one class;
-                ``'auto'``: by ``classes``, logged. Or the config of a strategy or a strategy
-                (:mod:`mmseg_cascadepsp.models.chain`), for all other settings.
+                classes. ``'semantic'``: each class over the whole image. ``'binary'``: one class.
+                ``'auto'``: chosen by ``classes``, and logged. For all other settings, the config
+                of a strategy or a strategy (:mod:`mmseg_cascadepsp.models.chain`).
             stuff: Classes behind the objects, which win over them only where they are nearly
                 certain: ids, names, the name of a set (``'ade20k'``, ``'cityscapes'``,
                 ``'coco_stuff'``, ``'pascal_context'``), or ``'auto'``: those of the set whose
@@ -323,7 +323,12 @@ class Refiner:
             target: The file, ``.onnx``.
 
         Raises:
-            See :func:`mmseg_cascadepsp.models.refiner.onnx.export_network`.
+            InvalidTypeError, InvalidValueError, MissingPackageError, FileError: See
+                :func:`mmseg_cascadepsp.models.refiner.onnx.export_network`.
+
+        Example:
+            >>> from mmseg_cascadepsp import Refiner
+            >>> Refiner('lite').export('lite.onnx')  # doctest: +SKIP
         """
         export_network(self.network, target, self.name)
 

@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from mmseg_cascadepsp.files.finished import FinishedRun
 from mmseg_cascadepsp.kernels import FEW_KERNELS
 
 from .options import add_ray_option, add_refiner_options
@@ -121,6 +120,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = build_parser().parse_args(argv)
+    from mmseg_cascadepsp.files.finished import FinishedRun
+
     places = ('annotations', 'images', 'out', 'report', 'truth')
     asked = command_digest(
         args,

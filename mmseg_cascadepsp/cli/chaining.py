@@ -40,11 +40,8 @@ def chain(
 
     Args:
         cfg: The config, changed in place.
-        refiner: See :class:`~mmseg_cascadepsp.models.RefinedSegmentor`, as the others; ``'lite'``
-            by default.
-        refiner_checkpoint: Weights of the refiner.
-        strategy: ``'auto'`` by default.
-        precision: Of the refiner.
+        refiner, refiner_checkpoint, strategy, precision: See
+            :class:`~mmseg_cascadepsp.models.RefinedSegmentor`. None: its defaults.
 
     Returns:
         ``cfg``.
@@ -106,10 +103,16 @@ def use_stored_predictions(cfg: Config, pred_dir: str, ids: str = 'dataset', **r
 
 
 def use_tta(cfg: Config) -> Config:
-    """Test with the config's augmentations; a refiner then runs once, on their average.
+    """Test with the augmentations of a config. A refiner runs once, on their average.
+
+    Args:
+        cfg: The config, changed in place.
+
+    Returns:
+        ``cfg``.
 
     Raises:
-        ValueError: The config has none.
+        InvalidValueError: The config has none.
     """
     if not cfg.get('tta_pipeline'):
         raise InvalidValueError(
@@ -151,8 +154,8 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
         data_root: Taken in the place of the config's.
 
     Raises:
-        OSError: It is not; the sentence says what to put where.
-        ValueError: The config has no test set, one of an unknown type, or several and
+        MissingFileError: It is not. The sentence says what to put where.
+        InvalidValueError: The config has no test set, one of an unknown type, or several and
             ``data_root``.
     """
     dataset = (cfg.get('test_dataloader') or {}).get('dataset')
@@ -179,12 +182,18 @@ def check_data(cfg: Config, data_root: str | None = None) -> None:
 
 
 def find_checkpoint(cfg: Config, checkpoint: str | None = None) -> str | None:
-    """Path of the segmentor's weights: the one given, else that of the config; addresses are
-    fetched into PyTorch's cache.
+    """Find the weights of the segmentor. Addresses are fetched into PyTorch's cache.
+
+    Args:
+        cfg: The config.
+        checkpoint: What was given. None: that of the config.
+
+    Returns:
+        The path. None if the model loads its own weights.
 
     Raises:
-        ValueError: Neither names one.
-        OSError: It is not there or cannot be fetched; the sentence says what to put where.
+        InvalidValueError: Neither names one.
+        FileError: It is not there or cannot be fetched. The sentence says what to put where.
     """
     model = cfg.model.get('module', cfg.model)
     if checkpoint is None and model.get('checkpoint') is not None:
@@ -209,12 +218,16 @@ def find_checkpoint(cfg: Config, checkpoint: str | None = None) -> str | None:
 def before_and_after(metrics: Mapping[str, float]) -> str:
     """A table of the metrics that come as ``NAME_before`` and ``NAME``.
 
-    >>> print(before_and_after({'mBA': 57.25, 'mBA_before': 55.5}))
-    +-----+--------+-------+------------+
-    |     | before | after | difference |
-    +-----+--------+-------+------------+
-    | mBA | 55.50  | 57.25 |   +1.75    |
-    +-----+--------+-------+------------+
+    Args:
+        metrics: Of a test, by name.
+
+    Example:
+        >>> print(before_and_after({'mBA': 57.25, 'mBA_before': 55.5}))
+        +-----+--------+-------+------------+
+        |     | before | after | difference |
+        +-----+--------+-------+------------+
+        | mBA | 55.50  | 57.25 |   +1.75    |
+        +-----+--------+-------+------------+
     """
     table = PrettyTable(['', 'before', 'after', 'difference'])
     for name, after in metrics.items():

@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``mmseg-cascadepsp``; returns the exit status."""
+    """Run ``mmseg-cascadepsp`` and return the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     name = build_parser().parse_args(argv[:1]).command
     module = importlib.import_module(f'.{COMMANDS[name][0]}', __package__)
@@ -76,8 +76,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_as_program(main, name: str, argv: Sequence[str] | None = None) -> int:
-    """:func:`run` for a process of its own: SIGTERM, which batch systems send first, lets go of
-    half-written files as Ctrl-C does, and what cannot be printed does not end the work.
+    """Run a command line as a process of its own.
+
+    SIGTERM, which batch systems send first, ends it as Ctrl-C does, and removes half-written
+    files. What cannot be printed does not end the work.
+
+    Args:
+        main, name, argv: See :func:`~mmseg_cascadepsp.cli.running.run`.
+
+    Returns:
+        The exit status.
     """
     # Imports make a million objects that stay: to search them again and again costs a second.
     # :func:`~.running.import_package` enables it.

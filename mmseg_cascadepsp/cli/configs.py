@@ -13,11 +13,11 @@ from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 from mmseg_cascadepsp.evaluation.folders import ROOT_VARIABLE
 from mmseg_cascadepsp.models.refiner.configs import building, load_config
 
-#: Of these names in ``default_hooks`` MMEngine itself takes None, of no other.
+#: MMEngine takes None for these names in ``default_hooks``, and for no other.
 MMENGINE_HOOKS = {
     'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'
 }  # fmt: skip
-#: How the messages begin that the console goes without.
+#: Beginnings of messages that the console leaves out.
 DUMPS = (
     'System environment:',
     'Config:',
@@ -37,10 +37,13 @@ def read_config(path: str, options: Mapping | None = None, data_root: str | None
     ``mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py``.
 
     Args:
-        path: Of the file.
-        options: Changes, ``{'key.of.entry': value}``; None takes a hook out.
-        data_root: Folder that configs of this package look for data in; by default what
+        path: The file.
+        options: Changes, ``{'key.of.entry': value}``. None takes a hook out.
+        data_root: Folder that configs of this package look for data in. By default it is what
             ``MMSEG_CASCADEPSP_DATA`` holds.
+
+    Returns:
+        The config.
 
     Raises:
         MissingFileError: There is no such file.

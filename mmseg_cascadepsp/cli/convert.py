@@ -11,7 +11,7 @@ Refiner('r50', checkpoint=SRC) takes it as it is, too."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = parser_of(__doc__, EPILOG)
     parser.add_argument('src', help="the authors' checkpoint")
     parser.add_argument('dst', help='file to write')

@@ -12,11 +12,14 @@ from .configs import inner_datasets, is_remote
 
 
 def missing_of(dataset: Mapping, root: str | None) -> list[str]:
-    """Folders and files of a set that are not there; addresses are left to MMEngine.
+    """Folders and files of a set that are not there. Addresses are left to MMEngine.
 
     Args:
-        dataset: Its config.
+        dataset: Config of the set.
         root: Where it is looked for.
+
+    Returns:
+        Their paths.
 
     Raises:
         InvalidValueError: The type of the set is not registered.

@@ -32,7 +32,7 @@ HEADER = (
 
 
 class Row(NamedTuple):
-    """What one run measured; IoU and mBA are fractions, before and after."""
+    """What one run measured. IoU and mBA are fractions, before and after."""
 
     title: str
     size: str
@@ -46,7 +46,9 @@ class Row(NamedTuple):
 
 
 def load(name: str) -> Sample:
-    """A photo of scikit-image and its masks; see :func:`~.files.samples.load_sample`."""
+    """A photo of scikit-image and its masks, see
+    :func:`~mmseg_cascadepsp.files.samples.load_sample`.
+    """
     return load_sample(name, shipped_folder('demo') / 'masks')
 
 

@@ -12,7 +12,7 @@ Refiner('lite.onnx') run the file; docs/export.md has more."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = parser_of(__doc__, EPILOG)
     parser.add_argument('model', help="lite (shipped), r50 (the paper's) or a config file")
     parser.add_argument('--checkpoint', metavar='FILE', help="weights, ours or the authors' own")

@@ -8,8 +8,9 @@ from mmengine.runner import Runner
 
 
 class FirstLossHook(Hook):
-    """Say the loss of the first iteration and how long it took: the log tells every so many
-    iterations, and fifty of them take minutes on a CPU.
+    """Print the loss of the first iteration and how long it took.
+
+    The log tells it every fifty iterations or so, which take minutes on a CPU.
 
     Example:
         >>> from types import SimpleNamespace

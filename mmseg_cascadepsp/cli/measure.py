@@ -111,7 +111,7 @@ def load_methods(args: argparse.Namespace) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     args = build_parser().parse_args(argv)
     import_package()
     from rich.console import Console

@@ -4,7 +4,7 @@ from .running import import_package, parser_of
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser_of(__doc__).parse_args(argv)
     import_package()
     from prettytable import PrettyTable

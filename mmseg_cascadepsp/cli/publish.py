@@ -1,5 +1,6 @@
-"""Keep the weights of a training checkpoint alone, in fp16, ready to hand on; of several
-checkpoints of one network their mean.
+"""Write the weights of a training checkpoint alone, in fp16, ready to hand on.
+
+Of several checkpoints of one network, their mean is written.
 """
 
 from .running import import_package, parser_of
@@ -16,7 +17,7 @@ With EMA in the config, the averaged weights are kept: those that validation mea
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = parser_of(__doc__, EPILOG)
     parser.add_argument('src', nargs='+', help='checkpoint of tools/train.py')
     parser.add_argument('dst', help='file to write')

@@ -28,10 +28,10 @@ def run(
     Args:
         main: Takes the arguments, returns the exit status.
         name: Of the command, which the sentence begins with.
-        argv: The arguments; those of the process by default.
+        argv: The arguments. None: those of the process.
 
     Returns:
-        The exit status: that of ``main``, 1 after an error, 130 after Ctrl-C.
+        The exit status. It is that of ``main``, 1 after an error, or 130 after Ctrl-C.
 
     Example:
         >>> run(lambda argv: 0, 'refine', [])
@@ -48,7 +48,10 @@ def run(
 
 
 def sentence(error: BaseException) -> str:
-    """What an error says; of the system's own errors the reason and the file.
+    """What an error says: of the system's own errors, the reason and the file.
+
+    Args:
+        error: The error.
 
     Example:
         >>> sentence(FileNotFoundError(2, 'No such file or directory', 'a.png'))
@@ -128,8 +131,15 @@ def parser_of(description: str, epilog: str = '', **options) -> argparse.Argumen
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    """Add an argument of MMEngine's form KEY=VALUE, which :func:`cfg_options` reads later: the
-    module that knows the form takes seconds to import.
+    """Add an argument of MMEngine's form KEY=VALUE.
+
+    :func:`cfg_options` reads it later, since the module that knows the form takes seconds to
+    import.
+
+    Args:
+        parser: What it is added to.
+        name: Such as ``--cfg-options``.
+        text: Its help.
     """
     parser.add_argument(name, nargs='+', metavar='KEY=VALUE', help=text)
 

@@ -1,10 +1,10 @@
-"""A training of another length: the schedule of its config and all that hangs on it."""
+"""Trainings of another length than that of their config."""
 
 from collections.abc import Mapping
 
 from mmseg_cascadepsp.errors import InvalidValueError
 
-#: Of learning rates, momenta and hooks, the iterations at which something begins, ends or changes.
+#: Settings of learning rates and momenta that are numbers of iterations.
 MOMENTS = (
     'begin',
     'end',
@@ -15,6 +15,7 @@ MOMENTS = (
     'periods',
     'restarts',
 )
+#: Settings of hooks that are numbers of iterations.
 HOOK_MOMENTS = ('begin_iter', 'end_iter', 'switch_iter', 'gamma')
 
 
@@ -23,13 +24,13 @@ def set_iterations(cfg: Mapping, iters: int) -> None:
 
     The moments of learning rates (warm-up, milestones, ends) and of hooks keep their shares of the
     training. Averages of weights reach back over the same share. Intervals of validation,
-    checkpoints, logs and pictures shrink alike, and do not grow: what a longer training may lose
-    stays the same. The guard against a collapse begins where it did, since a new network needs its
-    few hundred iterations however long it is trained.
+    checkpoints, logs and pictures shrink in the same way. They do not grow, so that a longer
+    training has no more to lose when it is stopped. The guard against a collapse begins where it
+    did, since a new network needs a few hundred iterations however long it is trained.
 
     Args:
         cfg: The config of a training by iterations, changed in place.
-        iters: How many.
+        iters: Number of iterations.
 
     Raises:
         InvalidValueError: ``iters`` is below 1, or the config trains by epochs.

@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     args = build_parser().parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     import_package()
@@ -128,10 +128,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def last_checkpoint(work_dir: str) -> str | None:
-    """What MMEngine's note of the last checkpoint names, also where the folder has been moved
-    since; without a note, the checkpoint that has come furthest. None where there is neither,
-    empty where a kill has left the note so, which
-    :class:`~mmseg_cascadepsp.engine.SafeCheckpointHook` mends.
+    """Find the checkpoint that a training goes on from.
+
+    Args:
+        work_dir: Folder of the training.
+
+    Returns:
+        What MMEngine's note of the last checkpoint names, even if the folder has been moved since.
+        Without a note it is the checkpoint of the most iterations. None if there is neither. Empty
+        if a kill left the note empty, which
+        :class:`~mmseg_cascadepsp.engine.SafeCheckpointHook` mends.
     """
     if not osp.exists(osp.join(work_dir, 'last_checkpoint')):
         names = os.listdir(work_dir) if osp.isdir(work_dir) else ()
@@ -153,7 +159,7 @@ def check_data(cfg: Mapping) -> None:
     which has its own sentence.
 
     Raises:
-        FileNotFoundError: Sets are missing; the list says what to download and where to put it.
+        MissingFileError: Sets are missing. The list says what to download and where to put it.
     """
     from mmengine.fileio import isdir
 
@@ -196,7 +202,7 @@ def check_start(cfg: Mapping) -> None:
     """See that the checkpoint from which a training starts or goes on is there.
 
     Raises:
-        FileNotFoundError: ``load_from`` names a file that does not exist.
+        MissingFileError: ``load_from`` names a file that does not exist.
     """
     start = cfg.get('load_from')
     if start and '://' not in start and not osp.isfile(start):

@@ -9,9 +9,9 @@ def keep_freed_memory() -> bool:
 
     glibc returns arrays above 32 MB to the system as soon as they are freed. The system then
     clears every page of the next array, which takes a quarter to a third of the time of a
-    refinement on a CPU. Other threads than the main one would have arenas of their own, of which
-    the limits do not hold: all share one. After this call the process stays as large as at its
-    peak. It is meant for programs such as ``tools/refine.py``, not for libraries.
+    refinement on a CPU. Other threads would have arenas of their own, for which the limits do not
+    hold, so all threads share one. After this call the process stays as large as at its peak. It
+    is meant for programs such as ``tools/refine.py``, not for libraries.
 
     Returns:
         Whether the C library supports it.

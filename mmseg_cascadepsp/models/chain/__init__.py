@@ -1,7 +1,7 @@
 """Any segmentor of MMSeg, followed by the refiner."""
 
 from .classes import STUFF, find_background, stuff_ids
-from .refined_segmentor import RefinedSegmentor, RefinedSegTTAModel
+from .refined_segmentor import RefinedSegmentor
 from .stored_predictions import StoredPredictions
 from .strategies import (
     STRATEGIES,
@@ -13,6 +13,7 @@ from .strategies import (
     choose_strategy,
     known_strategy,
 )
+from .tta import RefinedSegTTAModel
 
 __all__ = [
     'STRATEGIES',
