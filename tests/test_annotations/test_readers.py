@@ -12,6 +12,7 @@ from mmseg_cascadepsp.evaluation import binary_iou
 coco_masks = pytest.importorskip('pycocotools.mask')
 pytest.importorskip('shapely')
 
+from mmseg_cascadepsp.annotations import open_annotations  # noqa: E402
 from mmseg_cascadepsp.annotations.base import Entry  # noqa: E402
 from mmseg_cascadepsp.annotations.masks import (  # noqa: E402
     READERS,
@@ -45,6 +46,28 @@ def blob(side, seed, hole=False):
 def by_pycocotools(ring, size):
     rles = coco_masks.frPyObjects([np.ravel(ring).tolist()], *size)
     return coco_masks.decode(coco_masks.merge(rles)) > 0
+
+
+def by_cvat(points, size):
+    """``PolygonsToMasks.convert_polygon`` of Datumaro, its transform ``polygons_to_masks``. CVAT's
+    exporters of masks call it (``cvat/apps/dataset_manager/formats/mask.py``): a polygon is one
+    ring of ``pycocotools.mask.frPyObjects``.
+    """
+    pairs = [pair.split(',') for pair in points.split(';')]
+    return by_pycocotools(np.array(pairs, float), size)
+
+
+def by_cvat_of_runs(geometry, size):
+    """``MaskConverter.cvat_rle_to_dm_rle`` of CVAT
+    (``cvat/apps/dataset_manager/formats/transformations.py``): the runs go along the rows of a
+    box. pycocotools' go along columns, so it reads the box turned.
+    """
+    left, top, width, height = (int(geometry[k]) for k in ('left', 'top', 'width', 'height'))
+    counts = [int(word) for word in geometry['rle'].split(',')]
+    rle = coco_masks.frPyObjects({'counts': counts, 'size': [width, height]}, width, height)
+    mask = np.zeros(size, bool)
+    mask[top : top + height, left : left + width] = coco_masks.decode(rle).T > 0
+    return mask
 
 
 def by_ultralytics(ring, size):
@@ -91,8 +114,6 @@ def test_simplified_outlines_stay_near(reader):
 @pytest.mark.parametrize('name', ['COCO', 'YOLO', 'LabelMe', 'CVAT for images'])
 def test_the_file_is_read_back(name, tmp_path):
     """What is in the file, with the reader's own arithmetic on it."""
-    from mmseg_cascadepsp.annotations import open_annotations
-
     path, images = SETS[name](tmp_path)
     source = open_annotations(path, images)
     for side in (16, 40, 80):
@@ -116,11 +137,19 @@ def test_the_file_is_read_back(name, tmp_path):
         elif name == 'LabelMe':
             found = by_labelme(geometry['points'], mask.shape)
         else:
-            pairs = [pair.split(',') for pair in geometry['points'].split(';')]
-            found = by_pycocotools(np.array(pairs, float), mask.shape)
+            found = by_cvat(geometry['points'], mask.shape)
         assert binary_iou(found, mask) >= 0.995
         assert cost >= 0.995
         assert (source.decode(geometry, mask.shape).whole(mask.shape) == found).all()
+
+
+def test_runs_of_cvat_are_read_back(tmp_path):
+    path, images = SETS['CVAT for images'](tmp_path)
+    source = open_annotations(path, images)
+    for side, hole in ((16, False), (40, True)):
+        mask = blob(side, side, hole)
+        geometry, _ = source.encode(Entry('a', 'b', {'rle': ''}), cut_out(mask), mask.shape, 0)
+        assert (by_cvat_of_runs(geometry, mask.shape) == mask).all()
 
 
 def test_bridges_between_parts_cost_nothing_on_edges():
