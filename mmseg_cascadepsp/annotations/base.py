@@ -99,7 +99,9 @@ class PhotoFolder:
                     raise FileError(f'several photos in {self.folder} have the name {wanted}.')
                 if found is not name:
                     return found
-        raise MissingFileError(f'{name} is not in {self.folder}.')
+        raise MissingFileError(
+            f'{name} is not in {self.folder}.' if parts else 'the set does not name its photo.'
+        )
 
 
 class AnnotationSet(ABC):
@@ -279,8 +281,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def read_text(path: Path) -> tuple[str, bytes]:
+def read_text(path: Path, errors: str = 'strict') -> tuple[str, bytes]:
     """A file's text with its line ends as they are, and its byte order mark.
+
+    Args:
+        path: The file.
+        errors: What becomes of bytes that are no UTF-8, see :meth:`bytes.decode`.
 
     Raises:
         FileError: It is no UTF-8.
@@ -288,6 +294,6 @@ def read_text(path: Path) -> tuple[str, bytes]:
     content = path.read_bytes()
     mark = b'\xef\xbb\xbf' if content.startswith(b'\xef\xbb\xbf') else b''
     try:
-        return content[len(mark) :].decode('utf-8'), mark
+        return content[len(mark) :].decode('utf-8', errors), mark
     except UnicodeDecodeError as error:
         raise FileError(f'{path} is no UTF-8 text: {error}.') from error

@@ -10,7 +10,7 @@ import numpy as np
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
 from .base import AnnotationSet, Entry, Photo, read_text, write_bytes
-from .json_text import Cursor, Span, replaced
+from .json_text import Cursor, Span, naming, replaced
 from .masks import (
     ObjectMask,
     best_rings,
@@ -39,6 +39,7 @@ class CocoSet(AnnotationSet):
     def __init__(self, path: Path, images: Path | None = None) -> None:
         super().__init__(path, images)
         self.text, self._mark = read_text(path)
+        self._start = len(self.text) - len(self.text.lstrip())
         self._spans: dict[str, dict[str, Span]] = {}
 
     @classmethod
@@ -50,37 +51,46 @@ class CocoSet(AnnotationSet):
         cursor = Cursor(text, len(text) - len(text.lstrip()))
         if cursor.kind() != '{':
             return False
-        kinds = {}
-        for key, value in cursor.members():
-            kinds[key] = value.kind()
-            if key in ('images', 'annotations') and value.kind() == '[':
-                if len(kinds.keys() & {'images', 'annotations'}) == 2:
+        left = {'images', 'annotations'}
+        with naming(path):
+            for key, value in cursor.members():
+                if value.kind() == '[':
+                    left.discard(key)
+                if not left:
                     return True
         return False
 
     def photos(self) -> list[Photo]:
         """See :meth:`AnnotationSet.photos`."""
-        text, self._spans = self.text, {}
+        self._spans = {}
         photos: dict[str, Photo] = {}
         classes: dict[str, str] = {}
         found: list[tuple[dict, dict[str, Span]]] = []
         lost = Photo('annotations of no image', '')
-        start = len(text) - len(text.lstrip())
-        for key, value in Cursor(text, start).members():
-            if key == 'annotations':
-                for item in value.elements():
-                    found.append(self._annotation(item))
-            elif key == 'images':
-                for index, image in enumerate(value.span().value(text)):
-                    photo = self._photo(image, index)
-                    if photo.key in photos:
-                        lost.faults[f'image {photo.key}'] = 'its id is that of another image.'
-                    photos.setdefault(photo.key, photo)
-            elif key == 'categories':
-                for category in value.span().value(text):
-                    classes[json.dumps(category.get('id'))] = str(category.get('name', ''))
+        with naming(self.path):
+            for key, value in Cursor(self.text, self._start).members():
+                if key == 'annotations':
+                    found = [self._annotation(item) for item in value.elements()]
+                elif key == 'images':
+                    for index, image in enumerate(value.span().value(self.text)):
+                        if not isinstance(image, dict):
+                            lost.faults[f'image #{index}'] = f'it is no object, got {image!r}.'
+                            continue
+                        photo = self._photo(image, index)
+                        if photo.key in photos:
+                            sentence = 'its id is that of another image.'
+                            lost.faults[f'image {photo.key}'] = sentence
+                        photos.setdefault(photo.key, photo)
+                elif key == 'categories' and value.kind() == '[':
+                    for category in value.span().value(self.text):
+                        if isinstance(category, dict):
+                            name = str(category.get('name', ''))
+                            classes[json.dumps(category.get('id'))] = name
         for index, (values, spans) in enumerate(found):
             key = str(values.get('id', f'#{index}'))
+            if not spans and not values:
+                lost.faults[key] = 'it has neither an image nor an outline.'
+                continue
             if key in self._spans:
                 key = f'{key} (#{index})'
             self._spans[key] = spans
@@ -91,7 +101,7 @@ class CocoSet(AnnotationSet):
             label = classes.get(json.dumps(values.get('category_id')), '')
             outline = spans.get('segmentation')
             entry = Entry(key, label, outline)
-            if outline is None or text[slice(*outline)] in ('[]', '{}', 'null'):
+            if outline is None or self.text[slice(*outline)] in ('[]', '{}', 'null'):
                 entry.kept = 'no outline'
             elif values.get('iscrowd'):
                 entry.kept = 'crowd'
@@ -102,6 +112,8 @@ class CocoSet(AnnotationSet):
     def _annotation(self, item: Cursor) -> tuple[dict, dict[str, Span]]:
         """What an annotation says of itself, and where its geometry is."""
         values, spans = {}, {}
+        if item.kind() != '{':
+            return values, spans
         for name, part in item.members():
             if name in ('segmentation', *DERIVED):
                 spans[name] = part.span()
@@ -111,11 +123,10 @@ class CocoSet(AnnotationSet):
 
     @staticmethod
     def _photo(image: dict, index: int) -> Photo:
-        size = None
-        if isinstance(image.get('height'), int) and isinstance(image.get('width'), int):
-            size = image['height'], image['width']
+        size = image.get('height'), image.get('width')
+        size = _whole(list(size)) if all(isinstance(v, (int, float)) for v in size) else None
         key = json.dumps(image.get('id', f'#{index}'))
-        return Photo(key, str(image.get('file_name', '')), size)
+        return Photo(key, str(image.get('file_name') or ''), size and tuple(size))
 
     def decode(self, geometry: Any, size: tuple[int, int]) -> ObjectMask:
         """See :meth:`AnnotationSet.decode`."""

@@ -27,8 +27,12 @@ class CvatSet(AnnotationSet):
     name = 'CVAT for images'
 
     def __init__(self, path: Path, images: Path | None = None) -> None:
-        super().__init__(path, images)
         self._content = path.read_bytes()
+        if b'<image' not in self._content:
+            raise InvalidValueError(
+                f'{path} has tracks of a video and no images; export it as "CVAT for images 1.1".'
+            )
+        super().__init__(path, images)
         #: Key of an entry -> where its start tag begins.
         self._tags: dict[str, int] = {}
 
@@ -37,8 +41,8 @@ class CvatSet(AnnotationSet):
         """See :meth:`AnnotationSet.recognises`."""
         if not path.is_file() or path.suffix.lower() != '.xml':
             return False
-        start = path.read_bytes()[:100_000]
-        return bool(re.search(rb'<annotations[\s>]', start)) and b'<image' in path.read_bytes()
+        with open(path, 'rb') as file:
+            return bool(re.search(rb'<annotations[\s>]', file.read(100_000)))
 
     def photos(self) -> list[Photo]:
         """See :meth:`AnnotationSet.photos`."""
@@ -80,7 +84,9 @@ class CvatSet(AnnotationSet):
         try:
             if 'points' in geometry:
                 pairs = [pair.split(',') for pair in geometry['points'].split(';')]
-                ring = np.array(pairs, float).reshape(-1, 2)
+                if any(len(pair) != 2 for pair in pairs):
+                    raise ValueError('its points are not of the form x,y;x,y')
+                ring = np.array(pairs, float)
             else:
                 left, top, width, height = (
                     int(float(geometry[name])) for name in GEOMETRY['mask'][1:]

@@ -6,12 +6,14 @@ from pathlib import Path
 from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
 
 from .base import AnnotationSet
+from .cityscapes import CityscapesSet
 from .coco import CocoSet
 from .cvat import CvatSet
 from .geotiff import GeoTiffSet
 from .labelme import LabelMeSet
-from .maps import CityscapesSet, LabelMapSet, VocSet
+from .maps import LabelMapSet
 from .masks import require_packages
+from .voc import VocSet
 from .yolo import YoloSet
 
 #: In the order in which they are asked: the one that is surest comes first.

@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from json.decoder import WHITESPACE, scanstring
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmseg_cascadepsp.errors import FileError
@@ -20,6 +22,19 @@ class Span(NamedTuple):
     def value(self, text: str) -> Any:
         """The value."""
         return json.loads(text[self.start : self.end])
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Where a file is no JSON, the error names it.
+
+    Raises:
+        FileError: It is no JSON.
+    """
+    try:
+        yield
+    except (FileError, json.JSONDecodeError) as error:
+        raise FileError(f'{path} cannot be read: {error}') from error
 
 
 def _skip(text: str, at: int) -> int:

@@ -125,7 +125,10 @@ class LabelMeSet(FolderSet):
         for key, value in Cursor(text, len(text) - len(text.lstrip())).members():
             if key == 'shapes':
                 shapes = [
+                    # One that is no object has no points, and is named for that.
                     {name: part.span() for name, part in item.members()}
+                    if item.kind() == '{'
+                    else {}
                     for item in value.elements()
                 ]
             top[key] = value.span()

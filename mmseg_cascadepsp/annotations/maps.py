@@ -15,19 +15,19 @@ import numpy as np
 from PIL import Image
 
 from mmseg_cascadepsp.cascade import FusionSettings, divide
-from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
+from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files import read_labels
 from mmseg_cascadepsp.files.opening import open_header
 from mmseg_cascadepsp.files.paths import files_below
 
-from .base import AnnotationSet, Entry, FolderSet, Photo, by_file, write_bytes
+from .base import AnnotationSet, Entry, FolderSet, Photo
 from .masks import ObjectMask, cut_out, decode_rle, encode_rle
 
 VOID = 255
-#: Void is a line along an object where it is at most so many pixels wide.
-LINE = 7
-#: VOC's line is so many pixels wide on each side of the outline.
-HALF_LINE = 2
+#: Of PNG files in which a pixel has one value.
+MODES = ('1', 'P', 'L', 'I', 'I;16', 'I;16B')
+#: So many label maps, at most twice, are looked at to see that they are no masks.
+SEEN = 10
 
 
 @lru_cache(maxsize=4)
@@ -43,18 +43,15 @@ def labels_of(path: Path) -> np.ndarray:
 
 
 def png_like(path: Path, labels: np.ndarray) -> bytes:
-    """Other ids in a PNG of the mode, the palette and the notes of a file."""
+    """Other ids in a PNG of the mode (of :data:`MODES`), the palette and the notes of a file."""
     with open_header(path) as old:
         old.load()
-        if old.mode == 'P':
-            new = Image.fromarray(labels.astype(np.uint8))
-            new.putpalette(old.palette)
-        elif old.mode == 'L':
-            new = Image.fromarray(labels.astype(np.uint8))
-        elif old.mode.startswith('I'):
-            new = Image.fromarray(labels.astype(np.uint16))
+        if old.mode == '1':
+            new = Image.fromarray(labels != 0)
         else:
-            raise FileError(f'{path} is a PNG of mode {old.mode}, which cannot be written as ids.')
+            new = Image.fromarray(labels.astype(np.uint16 if old.mode[0] == 'I' else np.uint8))
+        if old.mode == 'P':
+            new.putpalette(old.palette)
         kept = {name: old.info[name] for name in ('dpi', 'transparency') if name in old.info}
     file = io.BytesIO()
     new.save(file, 'PNG', optimize=False, **kept)
@@ -163,6 +160,11 @@ class MapSet(Maps, FolderSet):
             try:
                 with open_header(path) as picture:
                     photo.size = picture.height, picture.width
+                    if picture.mode not in MODES:
+                        photo.faults[photo.key] = (
+                            f'it is a PNG of mode {picture.mode}; ids are one value per pixel '
+                            '(grey or palette).'
+                        )
             except OSError as error:
                 photo.faults[photo.key] = str(error)
             found.append(MapPhoto(photo, partial(self.entries, path)))
@@ -232,13 +234,9 @@ def area_objects(
     ]
 
 
-def _id_objects(labels: np.ndarray, key: str, wanted, name) -> list[Entry]:
-    """An object for every id that ``wanted`` takes."""
-    return [
-        Entry(f'{key}:{value}', name(value), cut_out(labels == value))
-        for value in np.unique(labels).tolist()
-        if wanted(value)
-    ]
+def pngs(folder: Path) -> list[Path]:
+    """The PNG files below a folder."""
+    return [path for path in files_below(folder) if path.suffix.lower() == '.png']
 
 
 class LabelMapSet(MapSet):
@@ -251,11 +249,30 @@ class LabelMapSet(MapSet):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """See :meth:`AnnotationSet.recognises`."""
-        return path.is_dir() and any(_pngs(path))
+        return path.is_dir() and any(pngs(path))
+
+    def photos(self) -> list[Photo]:
+        """See :meth:`AnnotationSet.photos`.
+
+        Raises:
+            InvalidValueError: They are masks of 0 and 255.
+        """
+        values, files = set(), self.files()
+        for path in files[:: 1 + len(files) // SEEN]:
+            try:
+                values |= set(np.unique(labels_of(path)).tolist())
+            except (OSError, ValueError):  # told when its turn comes
+                continue
+        if values == {0, VOID}:
+            raise InvalidValueError(
+                f'{self.path} has masks of 0 and 255, and in label maps 255 is void; '
+                'mmseg-cascadepsp refine takes folders of masks.'
+            )
+        return super().photos()
 
     def files(self) -> list[Path]:
         """See :meth:`FolderSet.files`."""
-        return _pngs(self.path)
+        return pngs(self.path)
 
     def entries(self, path: Path) -> list[Entry]:
         """See :meth:`AnnotationSet.entries`."""
@@ -270,249 +287,3 @@ class LabelMapSet(MapSet):
         labels = labels_of(path)
         objects = replaced_objects(self.entries(path), changes)
         return png_like(path, painted(labels, objects, np.zeros(labels.shape, bool), VOID))
-
-
-def _pngs(folder: Path) -> list[Path]:
-    return [path for path in files_below(folder) if path.suffix.lower() == '.png']
-
-
-class CityscapesSet(MapSet):
-    """A folder of instance maps as Cityscapes has them: ``class * 1000 + n`` is an object, smaller
-    ids are classes without objects, which take what objects give up. Where a file
-    ``*_labelIds.png`` lies beside ``*_instanceIds.png``, it follows. See :class:`AnnotationSet`.
-    """
-
-    name = 'Cityscapes'
-
-    @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """See :meth:`AnnotationSet.recognises`."""
-        if not path.is_dir():
-            return False
-        files = _pngs(path)
-        named = [file for file in files if file.name.endswith('_instanceIds.png')]
-        for file in (named or files)[:5]:
-            with open_header(file) as picture:
-                if picture.mode.startswith('I') and np.asarray(picture).max() >= 1000:
-                    return True
-        return False
-
-    def default_images(self) -> Path | None:
-        """See :meth:`AnnotationSet.default_images`."""
-        parts = ['leftImg8bit' if part == 'gtFine' else part for part in self.path.resolve().parts]
-        found = Path(*parts)
-        return found if found.is_dir() and 'leftImg8bit' in parts else None
-
-    def files(self) -> list[Path]:
-        """See :meth:`FolderSet.files`."""
-        files = _pngs(self.path)
-        return [file for file in files if file.name.endswith('_instanceIds.png')] or files
-
-    def others(self) -> list[Path]:
-        """See :meth:`FolderSet.others`."""
-        taken = set(self.files())
-        kinds = ('.png', '.json')
-        return [
-            file
-            for file in files_below(self.path)
-            if file.suffix.lower() in kinds and file not in taken
-        ]
-
-    def photo_name(self, path: Path) -> str:
-        """See :meth:`AnnotationSet.photo_name`."""
-        stem = str(Path(self.key(path)).with_suffix(''))
-        for ending in ('_gtFine_instanceIds', '_gtCoarse_instanceIds', '_instanceIds'):
-            if stem.endswith(ending):
-                return f'{stem.removesuffix(ending)}_leftImg8bit'
-        return stem
-
-    def photo_path(self, photo: Photo) -> Path:
-        """See :meth:`AnnotationSet.photo_path`."""
-        try:
-            return super().photo_path(photo)
-        except MissingFileError:
-            return self.images.find(photo.file.removesuffix('_leftImg8bit'))
-
-    def entries(self, path: Path) -> list[Entry]:
-        """See :meth:`AnnotationSet.entries`."""
-        return _id_objects(
-            labels_of(path),
-            self.key(path),
-            lambda value: value >= 1000,
-            lambda value: str(value // 1000),
-        )
-
-    def free(self, photo: Photo, size: tuple[int, int]) -> np.ndarray:
-        """See :meth:`AnnotationSet.free`."""
-        return labels_of(self.root() / photo.key) < 1000
-
-    def _new(self, path: Path, changes: Mapping[str, Any]) -> np.ndarray:
-        objects = replaced_objects(self.entries(path), changes)
-        labels = labels_of(path)
-        return painted(labels, objects, labels < 1000)
-
-    def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
-        """See :meth:`FolderSet.rewritten`."""
-        return png_like(path, self._new(path, changes))
-
-    def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> None:
-        """See :meth:`AnnotationSet.write`."""
-        super().write(out, changes)
-        for name, own in by_file(changes).items():
-            path = self.root() / name
-            classes = path.with_name(path.name.replace('_instanceIds', '_labelIds'))
-            if classes == path or not classes.is_file():
-                continue
-            old, new = labels_of(path), self._new(path, own)
-            ids = labels_of(classes).copy()
-            changed = old != new
-            ids[changed] = np.where(new >= 1000, new // 1000, new)[changed]
-            write_bytes(out / classes.relative_to(self.root()), png_like(classes, ids))
-
-
-class VocSet(MapSet):
-    """A folder of PASCAL VOC: palette PNG in ``SegmentationObject`` and ``SegmentationClass``.
-    See :class:`AnnotationSet`.
-
-    The void line along outlines is drawn anew where an object changed. Larger void stays. Of a set
-    without ``SegmentationObject`` every class of a photo is an object.
-    """
-
-    name = 'PASCAL VOC'
-
-    @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """See :meth:`AnnotationSet.recognises`."""
-        return path.is_dir() and any(
-            (path / name).is_dir() for name in ('SegmentationObject', 'SegmentationClass')
-        )
-
-    def default_images(self) -> Path | None:
-        """See :meth:`AnnotationSet.default_images`."""
-        found = self.path / 'JPEGImages'
-        return found if found.is_dir() else None
-
-    def _folder(self) -> Path:
-        found = self.path / 'SegmentationObject'
-        return found if found.is_dir() else self.path / 'SegmentationClass'
-
-    def files(self) -> list[Path]:
-        """See :meth:`FolderSet.files`."""
-        return _pngs(self._folder())
-
-    def others(self) -> list[Path]:
-        """See :meth:`FolderSet.others`."""
-        found = []
-        for name in ('SegmentationClass', 'ImageSets', 'Annotations'):
-            folder = self.path / name
-            if folder.is_dir() and folder != self._folder():
-                found += files_below(folder)
-        return found
-
-    def _classes(self, path: Path) -> Path | None:
-        found = self.path / 'SegmentationClass' / path.relative_to(self._folder())
-        return found if found != path and found.is_file() else None
-
-    def entries(self, path: Path) -> list[Entry]:
-        """See :meth:`AnnotationSet.entries`."""
-        labels, classes = labels_of(path), self._classes(path)
-        line = void_line(labels)
-        classes = labels if classes is None else labels_of(classes)
-        if classes.shape != labels.shape:
-            raise InvalidValueError(
-                f'{path.name} differs in size between SegmentationObject and SegmentationClass.'
-            )
-        filled = fill_line(labels, line)
-        entries = []
-        for value in np.unique(labels).tolist():
-            if value not in (0, VOID):
-                inside = np.bincount(classes[labels == value], minlength=2)
-                label = str(int(inside.argmax()))
-                key = f'{self.key(path)}:{value}'
-                entries.append(Entry(key, label, cut_out(filled == value)))
-        return entries
-
-    def free(self, photo: Photo, size: tuple[int, int]) -> np.ndarray:
-        """See :meth:`AnnotationSet.free`."""
-        labels = labels_of(self.root() / photo.key)
-        return (labels == 0) | void_line(labels)
-
-    def _new(self, path: Path, changes: Mapping[str, Any], target: Path, by_id: Mapping) -> bytes:
-        """The content of ``target``, a map of objects or of classes, after the changes."""
-        labels = labels_of(path)
-        line = void_line(labels)
-        filled = fill_line(labels, line)
-        objects = replaced_objects(self.entries(path), changes)
-        new = painted(filled, objects, filled == 0, VOID)
-        result = labels_of(target).copy()
-        near = np.zeros(labels.shape, np.uint8)
-        for _, old, other in objects:
-            for mask in (old, other):
-                near[mask.box.slices] |= mask.mask.view(np.uint8)
-        # Within reach of what changed: the line of neighbours stays where it was.
-        near = cv2.dilate(near, np.ones((2 * LINE + 1, 2 * LINE + 1), np.uint8)) > 0
-        touched = near & (line | (new != filled))
-        touched &= (result != VOID) | void_line(result)  # void areas of classes stay
-        translated = np.zeros_like(new)
-        for value, other in by_id.items():
-            translated[new == value] = other
-        translated[new == VOID] = VOID
-        result[touched] = translated[touched]
-        if line.any():
-            kernel = cv2.getStructuringElement(
-                cv2.MORPH_ELLIPSE, (2 * HALF_LINE + 1, 2 * HALF_LINE + 1)
-            )
-            ground = np.where(new == VOID, 0, new).astype(np.uint8)
-            edge = cv2.morphologyEx(ground, cv2.MORPH_GRADIENT, kernel) > 0
-            result[edge & near] = VOID
-        # An object of a few pixels is not lost in its own line.
-        for own, _, mask in objects:
-            if own in by_id and not (result[mask.box.slices][mask.mask] == by_id[own]).any():
-                result[mask.box.slices][mask.mask] = by_id[own]
-        return png_like(target, result)
-
-    def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
-        """See :meth:`FolderSet.rewritten`."""
-        values = np.unique(labels_of(path)).tolist()
-        return self._new(path, changes, path, {value: value for value in values})
-
-    def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> None:
-        """See :meth:`AnnotationSet.write`."""
-        super().write(out, changes)
-        for name, own in by_file(changes).items():
-            path = self.root() / name
-            classes = self._classes(path)
-            if classes is not None:
-                by_id = {0: 0}
-                for entry in self.entries(path):
-                    by_id[int(entry.key.rpartition(':')[2])] = int(entry.label)
-                content = self._new(path, own, classes, by_id)
-                write_bytes(out / classes.relative_to(self.root()), content)
-
-
-def void_line(labels: np.ndarray) -> np.ndarray:
-    """The pixels of void that are a line along outlines, not an area, bool.
-
-    Example:
-        >>> labels = np.zeros((20, 20), np.int32)
-        >>> labels[3], labels[8:] = 255, 255
-        >>> void_line(labels).any(axis=1).tolist().index(True), int(void_line(labels).sum())
-        (3, 20)
-    """
-    void = np.pad((labels == VOID).astype(np.uint8), LINE, mode='edge')
-    area = cv2.morphologyEx(void, cv2.MORPH_OPEN, np.ones((LINE, LINE), np.uint8))
-    return ((void > 0) & (area == 0))[LINE:-LINE, LINE:-LINE]
-
-
-def fill_line(labels: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """A map whose line of void has the ids of the nearest pixels.
-
-    Example:
-        >>> labels = np.array([[0, 255, 255, 4]])
-        >>> fill_line(labels, labels == 255).tolist()
-        [[0, 0, 4, 4]]
-    """
-    known = ~line & (labels != VOID)
-    if not line.any() or not known.any():
-        return labels
-    return np.where(line, nearest_values(labels, known), labels)

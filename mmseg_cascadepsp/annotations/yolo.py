@@ -14,12 +14,21 @@ from mmseg_cascadepsp.files.paths import files_below
 from .base import Entry, FolderSet, Photo, read_text
 from .masks import ObjectMask, best_rings, cut_out, draw
 
-_LINE = re.compile(r'^\s*\d+(\s+[-+.\deE]+)+\s*$')
+#: Trainers take 0.0 for 0, too.
+_CLASS = re.compile(r'\s*\d+(\.0*)?(?=\s)')
+_LINE = re.compile(_CLASS.pattern + r'(\s+[-+.\deE]+)+\s*$')
+#: Of tools that write it into the folder of labels.
+_NAMES = 'classes.txt'
+
+
+def _text(path: Path) -> tuple[str, bytes]:
+    """A file's text, whatever bytes a broken line has, and its byte order mark."""
+    return read_text(path, 'surrogateescape')
 
 
 def _lines(path: Path) -> list[str]:
     """A file's lines with their ends."""
-    return read_text(path)[0].splitlines(keepends=True)
+    return _text(path)[0].splitlines(keepends=True)
 
 
 class YoloSet(FolderSet):
@@ -42,7 +51,8 @@ class YoloSet(FolderSet):
         texts = [file for file in files_below(path) if file.suffix.lower() == '.txt'][:50]
         for file in texts:
             lines = [line for line in _lines(file) if line.strip()]
-            if lines and all(_LINE.match(line) for line in lines):
+            known = sum(bool(_LINE.match(line)) for line in lines)
+            if file.name != _NAMES and known and 2 * known >= len(lines):
                 return True
         return False
 
@@ -62,10 +72,11 @@ class YoloSet(FolderSet):
     def _files(self) -> list[Path]:
         found = []
         for path in files_below(self.root()):
-            if path.suffix.lower() == '.txt' and not path.name.startswith('.'):
+            is_text = path.suffix.lower() == '.txt' and path.name != _NAMES
+            if is_text and not path.name.startswith('.'):
                 lines = [line for line in _lines(path) if line.strip()]
                 # Lists of photos and notes are text files, too.
-                if not lines or any(line.split()[0].isdigit() for line in lines):
+                if not lines or any(_CLASS.match(line) for line in lines):
                     found.append(path)
         return found
 
@@ -83,24 +94,35 @@ class YoloSet(FolderSet):
         ]
 
     @cached_property
-    def _classes(self) -> dict[str, str]:
-        """Class number -> name, of data.yaml."""
+    def _data(self) -> dict[str, Any]:
+        """What data.yaml says."""
         import yaml
 
         for path in self.others():
             if path.suffix.lower() in ('.yaml', '.yml'):
                 try:
-                    names = (yaml.safe_load(read_text(path)[0]) or {}).get('names')
-                except (yaml.YAMLError, AttributeError, FileError):
+                    found = yaml.safe_load(read_text(path)[0])
+                except (yaml.YAMLError, FileError):
                     continue
-                if isinstance(names, list):
-                    names = dict(enumerate(names))
-                if isinstance(names, dict):
-                    return {str(number): str(name) for number, name in names.items()}
+                if isinstance(found, dict) and 'names' in found:
+                    return found
         return {}
+
+    @cached_property
+    def _classes(self) -> dict[str, str]:
+        """Class number -> name."""
+        names = self._data.get('names')
+        if isinstance(names, list):
+            names = dict(enumerate(names))
+        return {str(k): str(v) for k, v in names.items()} if isinstance(names, dict) else {}
 
     def photos(self) -> list[Photo]:
         """See :meth:`AnnotationSet.photos`."""
+        if 'kpt_shape' in self._data:
+            raise InvalidValueError(
+                f'{self.path} is a set of poses (kpt_shape in data.yaml): its lines have no '
+                'outlines to refine.'
+            )
         found = []
         for path in self.files():
             key = self.key(path)
@@ -135,8 +157,10 @@ class YoloSet(FolderSet):
         except ValueError as error:
             raise InvalidValueError(f'a coordinate is no number: {error}.') from error
         if len(values) < 6 or len(values) % 2:
+            hint = ' (a confidence behind the coordinates has to go)' if len(values) > 6 else ''
             raise InvalidValueError(
-                f'a polygon needs three or more pairs of coordinates, got {len(values)} numbers.'
+                'a polygon needs three or more pairs of coordinates, got '
+                f'{len(values)} numbers{hint}.'
             )
         return values.reshape(-1, 2)
 
@@ -171,10 +195,10 @@ class YoloSet(FolderSet):
 
     def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
         """See :meth:`FolderSet.rewritten`."""
-        text, mark = read_text(path)
+        text, mark = _text(path)
         lines = text.splitlines(keepends=True)
         for key, line in changes.items():
             number = int(key.rpartition(':')[2]) - 1
             old = lines[number]
             lines[number] = line + old[len(old.rstrip('\r\n')) :]
-        return mark + ''.join(lines).encode('utf-8')
+        return mark + ''.join(lines).encode('utf-8', 'surrogateescape')

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from mmseg_cascadepsp.annotations import FORMATS, open_annotations, refine_annotations
-from mmseg_cascadepsp.errors import InvalidValueError, MissingFileError
+from mmseg_cascadepsp.errors import FileError, InvalidValueError, MissingFileError
 from mmseg_cascadepsp.evaluation import binary_iou
 
-from .sets import SETS, SIZE, ToyRefiner, coco, disc, objects, photo
+from .sets import SETS, SIZE, ToyRefiner, coarse, coco, disc, objects, photo
 
 pytest.importorskip('pycocotools')
 pytest.importorskip('shapely')
@@ -290,6 +290,113 @@ def test_broken_lines_and_files(tmp_path):
     assert len(report.of('refined')) >= 3
     new = (tmp_path / 'out' / 'labels' / 'val' / 'b.txt').read_text()
     assert new.splitlines()[2:] == file.read_text().splitlines()[2:]
+
+
+def _dry(path, images, out):
+    report = refine_annotations(None, path, images=images, out=out, dry_run=True)
+    return report, {item.key: item.reason for item in report.of('failed')}
+
+
+def test_odd_coco_files(tmp_path):
+    path, images = coco(tmp_path)
+    data = json.loads(path.read_text())
+    good = data['annotations'][0]
+    data['images'] += [
+        None,
+        {'id': 8},
+        {'id': 9, 'file_name': 'b.png', 'height': 95.0, 'width': 128.0},
+    ]
+    data['categories'].append(None)
+    data['annotations'] = [good, None, 5, {**good, 'id': 7, 'image_id': 8}]
+    data['annotations'].append({**good, 'id': 8, 'image_id': 9})
+    text = json.dumps(data)
+    path.write_text(text)
+    report, failed = _dry(path, images, tmp_path / 'out.json')
+    assert list(failed) == ['image #2', '#1', '#2'] and 'no object' in failed['image #2']
+    assert 'does not name its photo' in report.faults['8'] and '128 x 95' in report.faults['9']
+    assert [item.key for item in report.of('kept')] == ['first']
+    assert (tmp_path / 'out.json').read_text() == text
+    for end in (text.index('b.png') + 2, text.index('segmentation') + 40, len(text) - 1):
+        path.write_text(text[:end])
+        with pytest.raises((FileError, InvalidValueError), match='set.json'):
+            _dry(path, images, tmp_path / 'cut.json')
+
+
+def test_odd_yolo_files(tmp_path):
+    (tmp_path / 'in').mkdir()
+    path, _ = SETS['YOLO'](tmp_path / 'in')
+    label = path.parent / 'labels' / 'val' / 'b.txt'
+    line = label.read_bytes().split(b'\r\n')[0]
+    # A class as a float, a byte of another encoding, a confidence, a line of NaN.
+    odd = [b'1.0' + line[1:], line + b' \xe4', line + b' 0.87', b'0 nan 0 1 0 1 1', line + b' \t']
+    label.write_bytes(b'\n'.join(odd))
+    (path.parent / 'labels' / 'classes.txt').write_text('1\n2\n')  # as labelImg writes it
+    report, failed = _dry(path, None, tmp_path / 'out')
+    assert [key.rpartition(':')[2] for key in failed] == ['4', '2', '3']
+    assert (
+        'no number' in failed['labels/val/b.txt:2']
+        and 'confidence' in failed['labels/val/b.txt:3']
+    )
+    assert (tmp_path / 'out' / 'labels' / 'classes.txt').is_file()
+    refine_annotations(ToyRefiner(), path, out=tmp_path / 'again', max_change=1)
+    new = (tmp_path / 'again' / 'labels' / 'val' / 'b.txt').read_bytes().split(b'\n')
+    assert new[1:4] == odd[1:4] and new[0] != odd[0] and new[0].startswith(b'1.0 ')
+    path.write_text('names: [a, b]\nkpt_shape: [2, 3]\n')
+    with pytest.raises(InvalidValueError, match='set of poses'):
+        _dry(path, None, tmp_path / 'poses')
+
+
+def test_odd_shapes_of_labelme_and_cvat(tmp_path):
+    folder, _ = SETS['LabelMe'](tmp_path / 'a')
+    path = folder / 'müller.json'
+    data = json.loads(path.read_text())
+    data['shapes'] += [None, {'label': 'x', 'points': [[1, 2], ['a', 3], [4, 5]]}, {'label': 'y'}]
+    path.write_text(json.dumps(data))
+    (folder / 'other.json').write_text('{"shapes": null}')
+    report, failed = _dry(folder, None, tmp_path / 'out')
+    wanted = [f'müller.json:{n}' for n in (3, 4, 5)]
+    assert list(failed) == [*wanted, 'other.json'] and len(report.of('kept')) == 3
+    path, images = SETS['CVAT for images'](folder)
+    text = path.read_text()
+    shapes = ''.join(f'<polygon label="x" points="{p}"/>' for p in ('', '1,2;3', '1,2;3,4'))
+    odd = shapes + '<skeleton label="s"><polygon points="1,2"/></skeleton><ellipse label="e"/>'
+    path.write_text(text.replace('</image>', f'{odd}</image>'))
+    report, failed = _dry(path, images, tmp_path / 'out.xml')
+    assert list(failed) == ['image 0:2', 'image 0:3', 'image 0:4'] and len(report.of('kept')) == 2
+    path.write_text(
+        '<annotations><track id="0"><polygon points="1,2;3,4;5,6"/></track></annotations>'
+    )
+    with pytest.raises(InvalidValueError, match='tracks of a video'):
+        _dry(path, images, tmp_path / 'video.xml')
+
+
+def test_odd_maps(tmp_path):
+    path, _ = SETS['PASCAL VOC'](tmp_path / 'voc')
+    for name in ('2.png', '3.png'):
+        Image.fromarray(photo(objects())).save(path / 'JPEGImages' / name)
+    shutil.copy(path / 'SegmentationClass' / '2007_1.png', path / 'SegmentationClass' / '2.png')
+    Image.fromarray(photo(objects())).save(path / 'SegmentationObject' / '3.png')
+    (path / 'labelmap.txt').write_text('# label:color_rgb:parts:actions\n')
+    report, failed = _dry(path, None, tmp_path / 'out')
+    assert list(failed) == ['SegmentationObject/3.png'] and 'mode RGB' in str(failed)
+    # A photo without a map of objects has a map of classes.
+    assert [item.key for item in report.objects][:2] == [
+        f'SegmentationClass/2.png:{n}' for n in (5, 15)
+    ]
+    assert (tmp_path / 'out' / 'labelmap.txt').is_file()
+    for name in ('photos', 'labels'):
+        (tmp_path / name).mkdir()
+    Image.fromarray(photo(objects())).save(tmp_path / 'photos' / 'a.png')
+    label, arguments = tmp_path / 'labels' / 'a.png', (tmp_path / 'labels', tmp_path / 'photos')
+    Image.fromarray(coarse(objects()[0])).save(label)  # of one bit
+    out = tmp_path / 'bits'
+    report = refine_annotations(ToyRefiner(), arguments[0], images=arguments[1], out=out)
+    assert len(report.of('refined')) == 1
+    with Image.open(out / 'a.png') as new:
+        assert new.mode == '1' and binary_iou(np.asarray(new), objects()[0]) > 0.98
+    Image.fromarray(coarse(objects()[0]).astype(np.uint8) * 255).save(label)
+    with pytest.raises(InvalidValueError, match='masks of 0 and 255'):
+        _dry(*arguments, tmp_path / 'masks')
 
 
 def test_what_is_no_set(tmp_path):
