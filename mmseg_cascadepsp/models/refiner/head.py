@@ -113,9 +113,12 @@ class UpsamplingBlock(BaseModule):
         """
         # The 1x1 convolution gives the same result after the resize, on four times the pixels.
         shortcut = _resize(self.shortcut(x), scale_factor=2)
-        x = _resize(x, scale_factor=2)
         # Under autocast a float32 skip would make the whole concatenation float32.
-        p = self.conv(torch.cat((x, skip.to(x.dtype)), dim=1)).add_(shortcut)
+        x = torch.cat((_resize(x, scale_factor=2), skip.to(x.dtype)), dim=1)
+        # One by one, so that each map is freed with the next one: these are the largest of all.
+        for layer in self.conv:
+            x = layer(x)
+        p = x.add_(shortcut)
         return self.conv2(p).add_(p)
 
 
