@@ -139,4 +139,7 @@ def check_out(source: AnnotationSet, out: Path, journal: Journal, overwrite: boo
         )
     there = any(out.iterdir()) if out.is_dir() else out.exists()
     if there and not overwrite and not journal.begun():
-        raise FileError(f'out: {out} is there already; name another, or --overwrite.')
+        raise FileError(
+            f'out: {out} is there already, and not from this very run; name another, or '
+            '--overwrite.'
+        )

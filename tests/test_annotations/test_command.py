@@ -61,7 +61,7 @@ def test_the_same_command_again_has_nothing_to_do(failed, tmp_path, capsys, monk
     assert again.returncode == failed, again.stderr
     assert again.stdout == f'{told} was there already, and nothing is left to do\nFalse\n'
     assert (tmp_path / 'out.json').stat().st_mtime_ns == time
-    with pytest.raises(FileError, match='is there already; name another'):
+    with pytest.raises(FileError, match='is there already, and not from this very run'):
         main([*arguments, '--min-side', '9'])
 
 
