@@ -30,7 +30,9 @@ FORMATS: tuple[type[AnnotationSet], ...] = (
 
 
 def open_annotations(
-    path: str | os.PathLike, images: str | os.PathLike | None = None
+    path: str | os.PathLike,
+    images: str | os.PathLike | None = None,
+    name: str = 'annotations',
 ) -> AnnotationSet:
     """Open a set of annotations, whatever its format.
 
@@ -39,6 +41,7 @@ def open_annotations(
             a folder of YOLO, LabelMe, PASCAL VOC, Cityscapes or label maps.
         images: The folder of its photos, or the photo of a GeoTIFF. None: where the format has
             them.
+        name: Of the argument that named the path, for messages.
 
     Returns:
         The adapter of its format.
@@ -58,11 +61,11 @@ def open_annotations(
     require_packages()
     path = Path(path)
     if not path.exists():
-        raise MissingFileError(f'annotations: {path} does not exist.')
+        raise MissingFileError(f'{name}: {path} does not exist.')
     for kind in FORMATS:
         if kind.recognises(path):
             return kind(path, None if images is None else Path(images))
     raise InvalidValueError(
-        f'annotations: {path} is in none of the formats {", ".join(k.name for k in FORMATS)}; '
+        f'{name}: {path} is in none of the formats {", ".join(k.name for k in FORMATS)}; '
         'name a JSON, XML or TIFF file, data.yaml, or a folder of annotations.'
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 from mmseg_cascadepsp.files.finished import stamp
-from mmseg_cascadepsp.files.paths import hidden_name
+from mmseg_cascadepsp.files.paths import hidden_beside
 
 from .base import AnnotationSet, FolderSet
+from .options import AnnotationOptions
 from .results import ObjectResult
 
 
@@ -33,7 +34,7 @@ class Journal:
         self, out: Path, settings: dict, stamps: Mapping[str, str], rank: int = 0
     ) -> None:
         self.stamps = stamps
-        self.folder = out.with_name(hidden_name(out.name, 'partial'))
+        self.folder = hidden_beside(out, 'partial')
         self.head = json.dumps(settings, sort_keys=True)
         self.own = self.folder / f'{rank}.jsonl'
 
@@ -52,6 +53,10 @@ class Journal:
     def begun(self) -> bool:
         """Whether there is something of this run."""
         return any(True for _ in self._files())
+
+    def is_alone(self) -> bool:
+        """Whether there is nothing of another run."""
+        return len([*self._files()]) == len([*self.folder.glob('*.jsonl')])
 
     def read(self) -> dict[str, list[ObjectResult]]:
         """Key of a photo -> what became of its objects."""
@@ -114,12 +119,14 @@ def fingerprint(source: AnnotationSet) -> str:
     return digest.hexdigest()
 
 
-def check_out(source: AnnotationSet, out: Path, journal: Journal, overwrite: bool) -> None:
-    """Check that the result has a place of its own.
+def check_out(
+    source: AnnotationSet, out: Path, options: AnnotationOptions, journal: Journal
+) -> None:
+    """Check that the result and its page have places of their own.
 
     Raises:
-        FileError: ``out`` is there already.
-        InvalidValueError: ``out`` is the set itself, or of the wrong kind.
+        FileError: ``out`` or ``options.report`` is there already.
+        InvalidValueError: ``out`` is the set itself or of the wrong kind, or the page is no HTML.
     """
     if source.endings and out.suffix.lower() not in source.endings:
         raise InvalidValueError(
@@ -137,9 +144,15 @@ def check_out(source: AnnotationSet, out: Path, journal: Journal, overwrite: boo
         raise InvalidValueError(
             f'out: {out} is the set itself or lies in {own}; name a place outside of it.'
         )
-    there = any(out.iterdir()) if out.is_dir() else out.exists()
-    if there and not overwrite and not journal.begun():
-        raise FileError(
-            f'out: {out} is there already, and not from this very run; name another, or '
-            '--overwrite.'
-        )
+    places = {'out': out}
+    if options.report is not None:
+        places['report'] = page = Path(options.report)
+        if page.suffix.lower() not in ('.html', '.htm') or page.is_dir():
+            raise InvalidValueError(f'report: {page} must be the name of an HTML file (.html).')
+    for name, path in places.items():
+        there = any(path.iterdir()) if path.is_dir() else path.exists()
+        if there and not options.overwrite and not journal.begun():
+            raise FileError(
+                f'{name}: {path} is there already, and not from this very run; name another, or '
+                '--overwrite.'
+            )

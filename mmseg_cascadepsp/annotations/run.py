@@ -24,7 +24,7 @@ from .objects import refine_photo
 from .options import AnnotationOptions
 from .report import write_report
 from .results import AnnotationReport, ObjectResult
-from .truth import scores
+from .truth import check_truth, scores
 
 
 def refine_annotations(
@@ -57,9 +57,9 @@ def refine_annotations(
     Raises:
         MissingPackageError: What the format needs is not installed.
         MissingFileError: A path does not exist.
-        FileError: ``out`` is there already, and not by the same run.
-        InvalidValueError: No format knows the set, an option is out of range, or ``out`` is the
-            set itself.
+        FileError: ``out`` or the report is there already, and not from the same run.
+        InvalidValueError: No format knows the set, an option is out of range, ``out`` is the set
+            itself, or the report is no HTML file.
         InvalidTypeError: There is no such option.
     """
     choices = AnnotationOptions.of(options)
@@ -94,10 +94,12 @@ class AnnotationRun:
         self.options, self._out = options, Path(out)
         self.source = open_annotations(annotations, options.images)
         truth = options.truth
-        self._true = None if truth is None else open_annotations(truth, options.images)
+        self._true = None if truth is None else open_annotations(truth, options.images, 'truth')
         self._console = console or Console(quiet=True)
         self._rank, self._world = processes()
         self._photos = list(self.source.photos())
+        if self._true is not None:
+            check_truth(self._photos, self._true)
         paths = {photo.key: self._path_of(photo) for photo in self._photos}
         stamps = {key: path and stamp(path) for key, path in paths.items()}
         known = {'refiner': settings, 'options': options.told(), 'set': fingerprint(self.source)}
@@ -108,7 +110,7 @@ class AnnotationRun:
         self._note = FinishedRun(self._out)
         told = None if options.overwrite else self._note.told(run=self._journal.digest)
         if told is None:
-            check_out(self.source, self._out, self._journal, options.overwrite)
+            check_out(self.source, self._out, options, self._journal)
         done = self._journal.read()
         if self._world > 1:  # nobody writes before all have read
             torch.distributed.barrier()
@@ -173,7 +175,7 @@ class AnnotationRun:
     def finish(self) -> AnnotationReport:
         """Write the result, and tell what became of every object."""
         if self._was_there:
-            if self._rank == 0 and self._journal.begun():  # killed in its last step
+            if self._rank == 0 and self._journal.is_alone():  # killed in its last step
                 self._journal.remove()
             return self._was_there
         faults = self._faults

@@ -1,11 +1,13 @@
 """How good a set is, before and after, against a set of true outlines."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
 
 import numpy as np
+
+from mmseg_cascadepsp.errors import InvalidValueError
 
 from .base import AnnotationSet, Photo
 from .masks import ObjectMask, coco_masks, cut_out, encode_rle
@@ -93,6 +95,19 @@ class _Evaluated:
             evaluation.accumulate()
             evaluation.summarize()
         return float(evaluation.stats[0])
+
+
+def check_truth(photos: Iterable[Photo], truth: AnnotationSet) -> None:
+    """Check before the work that there is something to compare.
+
+    Raises:
+        InvalidValueError: A true set has none of the photos.
+    """
+    true = {_stem(photo) for photo in truth.photos()}
+    if not any(_stem(photo) in true for photo in photos):
+        raise InvalidValueError(
+            f'truth: {truth.path} has none of the photos; they are found by their names.'
+        )
 
 
 def scores(

@@ -121,6 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     args = build_parser().parse_args(argv)
     from mmseg_cascadepsp.files.finished import FinishedRun
+    from mmseg_cascadepsp.files.paths import hidden_beside
 
     places = ('annotations', 'images', 'out', 'report', 'truth')
     asked = command_digest(
@@ -129,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
         [os.path.abspath(place) if (place := getattr(args, name)) else None for name in places],
     )
     done = FinishedRun(Path(args.out)).told(asked=asked)
-    if done and not args.overwrite:
+    if done and not args.overwrite and not hidden_beside(args.out, 'partial').exists():
         return _tell(args, done['said'], done['failed'], True)
     for name, value in FEW_KERNELS.items():
         os.environ.setdefault(name, value)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .paths import atomic_open, files_below, hidden_name
+from .paths import atomic_open, files_below, hidden_beside
 from .stems import is_hidden
 
 
@@ -58,7 +58,7 @@ class FinishedRun:
     """
 
     def __init__(self, out: Path) -> None:
-        self.path = out.with_name(hidden_name(out.name, 'done'))
+        self.path = hidden_beside(out, 'done')
 
     def write(
         self,

@@ -38,6 +38,16 @@ def hidden_name(name: str, ending: str) -> str:
     return f'.{name}.{ending}'
 
 
+def hidden_beside(path: str | os.PathLike, ending: str) -> Path:
+    """What lies beside a file or folder, hidden under its name.
+
+    >>> hidden_beside('/data/out', 'partial').as_posix()
+    '/data/.out.partial'
+    """
+    whole = Path(os.path.abspath(path))
+    return whole.parent / hidden_name(whole.name, ending)
+
+
 def files_below(folder: str | os.PathLike) -> list[Path]:
     """All files below a folder, sorted. Links to folders elsewhere are followed, each once.
 

@@ -118,7 +118,7 @@ def test_simplified_outlines_share_their_edges(pair, tmp_path):
             images=photo,
             out=out,
             simplify=simplify,
-            report=tmp_path / 'r.html',
+            report=tmp_path / f'{simplify}.html',
         )
         shapes = shapely.from_wkb(pyogrio.raw.read(out)[2])
         assert shapely.coverage_is_valid(shapes)
@@ -127,7 +127,7 @@ def test_simplified_outlines_share_their_edges(pair, tmp_path):
         area = (maps[0] != 255).sum() * 0.04
         assert shapely.area(shapely.union_all(shapes)) == pytest.approx(area, rel=0.001)
     assert (maps[1] == maps[0]).all() and 0 < (maps[2] != maps[0]).mean() < 0.01
-    page = (tmp_path / 'r.html').read_text()
+    page = (tmp_path / '2.html').read_text()
     assert 'pixels that outlines put in another class' in page and page.count('<figure') >= 3
 
 
