@@ -29,6 +29,19 @@ def look_over(network: Network, image: Tensor, mask: Tensor, share: float) -> Te
     Returns:
         (B, 1, H, W) in [-1, 1], of the image's size: the mask, and where the overview differs
         from it by more than strips of :data:`STRIP`, the overview's finest probability.
+
+    Example:
+        >>> class Unchanged(Network):
+        ...     def normalize(self, image):
+        ...         return image.float()
+        ...
+        ...     def for_image(self, image):
+        ...         return lambda masks, strides: {s: masks[:, :1] * 9 for s in strides}
+        >>> mask = -torch.ones(1, 1, 64, 64)
+        >>> mask[..., 16:48, 16:48] = 1
+        >>> seen = look_over(Unchanged(), torch.zeros(1, 3, 64, 64), mask, 0.5)
+        >>> bool((seen == mask).all())  # both agree
+        True
     """
     height, width = image.shape[-2:]
     size = [max(round(side * share / 8), 1) * 8 for side in (height, width)]  # as passes take it

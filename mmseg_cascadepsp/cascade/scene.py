@@ -74,6 +74,9 @@ def refine_regions(
 
     Yields:
         (index into ``components``, (h, w) float32 probability), not in order.
+
+    Example:
+        See :func:`refine_scene`, which fuses them.
     """
     settings, fusion = settings or network.defaults, fusion or FusionSettings()
     # The authors' script resizes with align_corners=False, their package with True.
@@ -124,6 +127,20 @@ def refine_scene(
     Raises:
         InvalidValueError: Wrong shapes or ids.
         InvalidTypeError: Wrong dtypes.
+
+    Example:
+        >>> class Unchanged(Network):
+        ...     def normalize(self, image):
+        ...         return image.float()
+        ...
+        ...     def for_image(self, image):
+        ...         return lambda masks, strides: {s: masks[:, :1] * 9 for s in strides}
+        >>> image = torch.zeros(3, 80, 80, dtype=torch.uint8)
+        >>> labels = np.zeros((80, 80), np.uint8)
+        >>> labels[20:60, 20:60] = 7
+        >>> result = refine_scene(Unchanged(), image, labels)
+        >>> bool((result.labels == labels).all()), [part.label for part in result.components]
+        (True, [0, 7])
     """
     fusion = fusion or FusionSettings()
     logits = logits if fusion.prior_weight else None
@@ -174,6 +191,9 @@ def refine_classes(
     Raises:
         InvalidValueError: Wrong shapes or ids.
         InvalidTypeError: Wrong dtypes.
+
+    Example:
+        See :func:`refine_scene`.
     """
     fusion = fusion or FusionSettings(min_area=0)
     logits = logits if fusion.prior_weight else None

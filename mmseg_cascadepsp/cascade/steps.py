@@ -50,6 +50,17 @@ def padded_cascade(
     Returns:
         stride -> (B, 1, H, W) float32 probability on the network's device, per stride of
         ``final``.
+
+    Example:
+        >>> class Unchanged(Network):
+        ...     def normalize(self, image):
+        ...         return image.float()
+        ...
+        ...     def for_image(self, image):
+        ...         return lambda masks, strides: {s: masks[:, :1] * 9 for s in strides}
+        >>> image, mask = torch.zeros(1, 3, 30, 50), torch.ones(1, 1, 30, 50)
+        >>> padded_cascade(Unchanged(), image, mask, CascadeSettings(), final=[1])[1].shape
+        torch.Size([1, 1, 30, 50])
     """
     height, width = image.shape[-2:]
     strides = network.strides
@@ -91,6 +102,9 @@ def run_global(
 
     Returns:
         stride -> (1, 1, H, W) float32 probability on the CPU.
+
+    Example:
+        See :func:`global_step`.
     """
     image = network.normalize(image[None])
     outputs = padded_cascade(network, image, mask[None], settings, final=final)
@@ -115,6 +129,19 @@ def global_step(
 
     Returns:
         stride -> (1, 1, H', W') float32 probability on the CPU, at the size the network saw.
+
+    Example:
+        >>> class Unchanged(Network):
+        ...     def normalize(self, image):
+        ...         return image.float()
+        ...
+        ...     def for_image(self, image):
+        ...         return lambda masks, strides: {s: masks[:, :1] * 9 for s in strides}
+        >>> image = torch.zeros(3, 150, 200, dtype=torch.uint8)
+        >>> mask = torch.ones(1, 150, 200, dtype=torch.bool)
+        >>> coarse = global_step(Unchanged(), image, mask, CascadeSettings(L=100), final=(4, 1))
+        >>> {stride: tuple(value.shape) for stride, value in coarse.items()}
+        {4: (1, 1, 75, 100), 1: (1, 1, 75, 100)}
     """
     smallest = settings.L if settings.enlarge else 1
     return run_global(network, *_resized(image, mask, smallest, settings.L), settings, final=final)
@@ -158,6 +185,9 @@ def global_probabilities(
 
     Yields:
         (index into ``parts``, (H, W) float32 probability on the CPU), grouped by size.
+
+    Example:
+        See :func:`~mmseg_cascadepsp.cascade.refine_scene`, which refines regions with it.
     """
     L = settings.L
     smallest = min(smallest, L)
@@ -291,6 +321,9 @@ def refine_crops(
 
     Yields:
         (crop, stride -> (h, w) float32 probability on the CPU of ``crop.inner``).
+
+    Example:
+        See :func:`local_step`, which averages them.
     """
     strides = network.strides
     finest = strides[-1]
@@ -333,6 +366,20 @@ def local_step(
         stride -> (1, 1, H, W) float32 probability on the CPU. Where no crop was refined, it is
         the binarised coarse output (0 or 1) for the finest stride, and the resized coarse output
         for another.
+
+    Example:
+        >>> class Unchanged(Network):
+        ...     def normalize(self, image):
+        ...         return image.float()
+        ...
+        ...     def for_image(self, image):
+        ...         return lambda masks, strides: {s: masks[:, :1] * 9 for s in strides}
+        >>> image = torch.zeros(3, 100, 300, dtype=torch.uint8)
+        >>> coarse = {stride: torch.zeros(1, 1, 50, 150) for stride in (4, 1)}
+        >>> coarse[1][..., 75:] = 1
+        >>> refined = local_step(Unchanged(), image, coarse, CascadeSettings(L=100))[1]
+        >>> refined[0, 0, 50, [0, 100, 200, 299]].round().tolist()
+        [0.0, 0.0, 1.0, 1.0]
     """
     finest = network.strides[-1]
     final = tuple(final or (finest,))
@@ -371,8 +418,13 @@ def average(
         coarse: (1, 1, h', w'), the output of the step before.
         size: (H, W) of the image.
         box: What ``sums`` is of the image.
-        is_finest: Whether this is the finest stride, of which the binarised coarse output is
-            taken.
+        is_finest: Whether this is the finest stride. Its coarse output is binarised.
+
+    Example:
+        >>> sums, weight = torch.tensor([[1.0, 0.0]]), torch.tensor([[2, 0]])
+        >>> average(sums, weight, torch.full((1, 1, 1, 2), 0.7), (1, 2), Box(0, 0, 1, 2), True)
+        >>> sums
+        tensor([[0.5000, 1.0000]])
     """
     untouched = weight == 0
     sums.div_(weight.clamp(min=1))
