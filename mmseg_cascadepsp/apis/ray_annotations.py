@@ -80,7 +80,7 @@ def refine_annotations_with_ray(
     ray = import_ray('refine_annotations_with_ray', workers)
     choices = AnnotationOptions.of(options)
     images = choices.images
-    open_annotations(annotations, images)  # told now
+    open_annotations(annotations, images)  # raises errors now, before work begins
     paths = absolute(annotations), None if images is None else absolute(images)
     limits = dict(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=2)
     make = ray.remote(**limits, runtime_env={'env_vars': FEW_KERNELS})(_Annotator)

@@ -70,7 +70,9 @@ def refine_files_with_ray(
     ray = import_ray('refine_files_with_ray', workers)
     choices = RunOptions(**options)
     names = {field.name for field in fields(CascadeSettings)} - {'guided_filter'}
-    CascadeSettings(**{name: refiner[name] for name in names & refiner.keys()})  # told now
+    CascadeSettings(
+        **{name: refiner[name] for name in names & refiner.keys()}
+    )  # raises errors now, before work begins
     pairs, faults, lone = find_pairs(*(absolute(path) for path in (images, masks, out)))
     # Only the workers know the refiner's other settings.
     known = {name: str(refiner[name]) for name in ('L', 'steps') if name in refiner}

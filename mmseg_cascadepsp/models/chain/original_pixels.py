@@ -178,16 +178,15 @@ def _denormalise(sample: SegDataSample, inputs: Tensor, preprocessor: nn.Module 
     return image
 
 
-def enlarge_labels(labels: Tensor, size: tuple[int, int], mode: str = 'bicubic') -> Tensor:
+def enlarge_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize a label map with smooth boundaries.
 
-    The mask of each class is resized, and each pixel gets the class with the largest value. For
-    two classes this is how the paper enlarges results of low resolution (section 4.2).
+    The mask of each class is resized bicubically, and each pixel gets the class with the largest
+    value. For two classes this is how the paper enlarges results of low resolution (section 4.2).
 
     Args:
         labels: (h, w), integer.
         size: (H, W) of the result.
-        mode: See :func:`torch.nn.functional.interpolate`.
 
     Returns:
         (H, W), with the dtype of ``labels``.
@@ -201,7 +200,7 @@ def enlarge_labels(labels: Tensor, size: tuple[int, int], mode: str = 'bicubic')
     result = torch.zeros(size, dtype=labels.dtype, device=labels.device)
     for label in labels.unique():
         mask = (labels == label).float()[None, None]
-        mask = F.interpolate(mask, size=size, mode=mode, align_corners=False)[0, 0]
+        mask = F.interpolate(mask, size=size, mode='bicubic', align_corners=False)[0, 0]
         closer = mask > best
         best[closer], result[closer] = mask[closer], label
     return result
