@@ -1,8 +1,8 @@
-"""Errors that a user can mend: each says in one sentence what came, what was expected and what to
+"""Errors that a user can mend. Each says in one sentence what came, what was expected and what to
 do.
 
-They are kinds of Python's own errors, so ``except ValueError`` catches them as ever. Command lines
-print their sentence and end with status 1; every other error keeps its traceback.
+They are kinds of Python's own errors, so ``except ValueError`` catches them as usual. Command
+lines print their sentence and end with status 1. Every other error keeps its traceback.
 """
 
 
@@ -17,35 +17,75 @@ class UserError(Exception):
 
 
 class InvalidValueError(UserError, ValueError):
-    """An argument has a value that cannot be used."""
+    """An argument has a value that cannot be used.
+
+    Example:
+        >>> issubclass(InvalidValueError, ValueError)
+        True
+    """
 
 
 class InvalidTypeError(UserError, TypeError):
-    """An argument is of a kind that cannot be used."""
+    """An argument is of a kind that cannot be used.
+
+    Example:
+        >>> issubclass(InvalidTypeError, TypeError)
+        True
+    """
 
 
 class FileError(UserError, OSError):
-    """A file cannot be read or written."""
+    """A file cannot be read or written.
+
+    Example:
+        >>> issubclass(FileError, OSError)
+        True
+    """
 
 
 class MaskValuesError(InvalidValueError, FileError):
-    """The values of a mask, in a file or an array, do not say what is object."""
+    """The values of a mask, in a file or an array, do not say what is object.
+
+    Example:
+        >>> issubclass(MaskValuesError, ValueError)
+        True
+    """
 
 
 class MissingFileError(FileError, FileNotFoundError):
-    """A file or folder does not exist."""
+    """A file or folder does not exist.
+
+    Example:
+        >>> issubclass(MissingFileError, FileNotFoundError)
+        True
+    """
 
 
 class DeniedFileError(FileError, PermissionError):
-    """A file may not be read."""
+    """A file may not be read.
+
+    Example:
+        >>> issubclass(DeniedFileError, PermissionError)
+        True
+    """
 
 
 class NotReadyError(UserError, RuntimeError):
-    """What was asked for cannot be done in the present state."""
+    """What was asked for cannot be done in the present state.
+
+    Example:
+        >>> issubclass(NotReadyError, RuntimeError)
+        True
+    """
 
 
 class MissingPackageError(UserError, ImportError):
-    """An optional package is not installed."""
+    """An optional package is not installed.
+
+    Example:
+        >>> issubclass(MissingPackageError, ImportError)
+        True
+    """
 
 
 class BusyError(UserError, RuntimeError):
@@ -54,6 +94,10 @@ class BusyError(UserError, RuntimeError):
     Args:
         message: The sentence.
         retry_after: Seconds after which to try again.
+
+    Example:
+        >>> BusyError('Too many photos at once.', 5).retry_after
+        5
     """
 
     def __init__(self, message: str, retry_after: int) -> None:
@@ -62,7 +106,12 @@ class BusyError(UserError, RuntimeError):
 
 
 class TimeLimitError(UserError, TimeoutError):
-    """A call takes longer than it may."""
+    """A call takes longer than it may.
+
+    Example:
+        >>> issubclass(TimeLimitError, TimeoutError)
+        True
+    """
 
 
 #: Errors whose text says what went wrong without the name of their class.
@@ -70,7 +119,7 @@ _TELLING = (UserError, OSError, ValueError, TypeError, RuntimeError, ImportError
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line; of the system's own errors the reason alone.
+    """What an error says, in one line. Of the system's own errors it is the reason alone.
 
     Example:
         >>> one_line(OSError(28, 'No space left on device')), one_line(KeyError('stride'))

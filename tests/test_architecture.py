@@ -110,6 +110,23 @@ def test_scripts_load_no_scripts():
         assert 'spec_from_file_location' not in path.read_text(encoding='utf-8'), path
 
 
+#: Rooms whose public functions and classes do not have an example each yet.
+WITHOUT_EXAMPLES = {'annotations', 'app', 'cli'}
+
+
+def test_public_functions_and_classes_have_an_example():
+    lacking = []
+    for module, path in modules():
+        if room_of(module) in WITHOUT_EXAMPLES or module == 'cascade.changes':
+            continue
+        for node in ast.parse(path.read_text(encoding='utf-8')).body:
+            kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+            if isinstance(node, kinds) and not node.name.startswith('_'):
+                if 'Example:' not in (ast.get_docstring(node) or ''):
+                    lacking.append(f'{module}.{node.name}')
+    assert not lacking, '\n'.join(lacking)
+
+
 def test_signatures_stay_short():
     """More than about eight parameters ask for an object; constructors are MMEngine's."""
     long = []

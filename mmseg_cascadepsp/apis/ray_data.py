@@ -108,6 +108,9 @@ def import_ray(name: str, workers: int):
     Raises:
         MissingPackageError: Ray is not installed.
         InvalidValueError: There are no workers.
+
+    Example:
+        >>> ray = import_ray('refine_files_with_ray', 4)  # doctest: +SKIP
     """
     try:
         import ray.data

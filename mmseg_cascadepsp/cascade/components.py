@@ -24,6 +24,9 @@ class Component(NamedTuple):
         area: Its number of pixels.
         box: The region that is refined: its bounding box and a margin.
         mask: (h, w) bool, its pixels inside ``box``.
+
+    Example:
+        See :func:`divide`.
     """
 
     label: int

@@ -23,6 +23,9 @@ class SceneResult(NamedTuple):
             pixels.
         components: The parts that were refined.
         found: How many parts there were before a limit on their number.
+
+    Example:
+        See :func:`~mmseg_cascadepsp.cascade.refine_scene`.
     """
 
     labels: np.ndarray

@@ -50,6 +50,9 @@ class Crop(NamedTuple):
     Attributes:
         outer: What the network sees of the image.
         inner: The part of it whose result is kept.
+
+    Example:
+        See :func:`crop_at`.
     """
 
     outer: Box

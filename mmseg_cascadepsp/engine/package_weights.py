@@ -62,6 +62,9 @@ def load_from_web(filename: str, map_location=None, model_dir: str | None = None
 
     Raises:
         FileError: It cannot be fetched, or has another checksum.
+
+    Example:
+        >>> load_from_web('https://example.org/fcn-1a2b3c4d.pth')  # doctest: +SKIP
     """
     rank, world = get_dist_info()
     if rank == 0:

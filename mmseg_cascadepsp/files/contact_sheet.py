@@ -36,6 +36,9 @@ def write_contact_sheet(pairs: Sequence[Pair], options: RunOptions) -> Path:
     Raises:
         InvalidValueError: There is no result to be shown.
         OSError: The sheet cannot be written.
+
+    Example:
+        See :func:`~mmseg_cascadepsp.visualization.contact_sheet`, which draws it.
     """
     done = [pair for pair in pairs if pair.target.exists() and not is_windowed(pair)]
     step = -(-len(done) // MOST) or 1

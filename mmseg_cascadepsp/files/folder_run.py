@@ -69,6 +69,11 @@ def run_settings(refiner: MaskRefiner, options: RunOptions) -> dict:
 
     Returns:
         Values for JSON, by name.
+
+    Example:
+        >>> from mmseg_cascadepsp import Refiner
+        >>> run_settings(Refiner('lite', L=500), RunOptions(threshold=0.4))['threshold']
+        0.4
     """
     return {**refiner.settings(), **options.told()}
 
@@ -90,6 +95,12 @@ def process_pair(
 
     Raises:
         OSError: The disk is full or read-only.
+
+    Example:
+        >>> from mmseg_cascadepsp import Refiner
+        >>> pair = Pair('a', Path('missing.jpg'), Path('missing.png'), Path('missing/out.png'))
+        >>> process_pair(Refiner('lite'), {}, pair, RunOptions())[0]
+        'failed'
     """
     try:
         if not options.overwrite and is_done(pair, settings, options.extras):
@@ -134,6 +145,10 @@ def join_processes() -> tuple[int, int]:
     Returns:
         The rank of this process and how many there are: 0 and 1 without ``torchrun``. With GPUs,
         each process takes its own.
+
+    Example:
+        >>> join_processes()  # without torchrun
+        (0, 1)
     """
     if int(os.environ.get('WORLD_SIZE', 1)) < 2:
         return 0, 1
@@ -269,6 +284,13 @@ def check_run(
         FileError: The folder of the results cannot be written to.
         InvalidValueError: An extra on top of another file, ``windowed=False`` for a mask that is
             no PNG, or outputs of other settings without ``overwrite``.
+
+    Example:
+        >>> out = Path(tempfile.mkdtemp())
+        >>> pair = Pair('a', Path('a.jpg'), Path('a.png'), out / 'a.png')
+        >>> todo, skipped = check_run([pair], {}, RunOptions())
+        >>> [pair.name for pair in todo], skipped
+        (['a'], [])
     """
     targets = {pair.target for pair in pairs}
     for pair in pairs:

@@ -30,6 +30,11 @@ TITLES = 'coarse mask', 'refined'
 def is_windowed(pair: Pair) -> bool:
     """Whether a pair is refined by rows: large photos, and formats that are read or written by
     rows alone.
+
+    Example:
+        >>> from pathlib import Path
+        >>> is_windowed(Pair('a', Path('a.jpg'), Path('a.png'), Path('a.npy')))
+        True
     """
     suffixes = {path.suffix.lower() for path in (pair.image, pair.mask, pair.target)}
     height, width = stored_size(pair.image) or (0, 0)
@@ -66,6 +71,20 @@ def refine_pair(
         FileError: A file cannot be read or written.
         InvalidValueError: Photo and mask do not fit each other, an extra on top of an input, or
             ``windowed=False`` for a mask that is no PNG.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import tempfile
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ('photo.png', 'mask.png'):
+        ...     write_png(folder / name, np.zeros((4, 6), np.uint8))
+        >>> pair = Pair('a', folder / 'photo.png', folder / 'mask.png', folder / 'out.png')
+        >>> from mmseg_cascadepsp import Refiner
+        >>> refine_pair(Refiner('lite'), pair)  # an empty mask, which stays empty
+        ''
+        >>> pair.target.exists()
+        True
     """
     options = options or RunOptions()
     check_outputs(pair, options)
@@ -86,6 +105,10 @@ class Refined(NamedTuple):
         probability: uint8 ``(H, W)``, or the label map.
         kept: Why the mask stays as it was. Empty if it does not.
         image, coarse: Photo and mask, where pictures of them are wanted.
+
+    Example:
+        >>> Refined(np.zeros((4, 6), np.uint8), '').probability.shape
+        (4, 6)
     """
 
     probability: np.ndarray
@@ -103,6 +126,17 @@ def read_inputs(pair: Pair, options: RunOptions) -> tuple[np.ndarray, np.ndarray
 
     Returns:
         RGB uint8 ``(H, W, 3)``, and uint8 or int32 ``(H, W)``.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import tempfile
+        >>> from mmseg_cascadepsp.files import write_png
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ('photo.png', 'mask.png'):
+        ...     write_png(folder / name, np.zeros((4, 6), np.uint8))
+        >>> pair = Pair('a', folder / 'photo.png', folder / 'mask.png', folder / 'out.png')
+        >>> [part.shape for part in read_inputs(pair, RunOptions())]
+        [(4, 6, 3), (4, 6)]
     """
     if pair.mask == pair.image:
         return read_cut_out(pair.image, options.exif)
@@ -122,7 +156,11 @@ def read_inputs(pair: Pair, options: RunOptions) -> tuple[np.ndarray, np.ndarray
 
 @dataclass(frozen=True)
 class Job:
-    """The three parts of the work on a pair, which run beside each other in a folder run."""
+    """The three parts of the work on a pair, which run beside each other in a folder run.
+
+    Example:
+        See :func:`refine_pair`.
+    """
 
     refiner: MaskRefiner
     options: RunOptions

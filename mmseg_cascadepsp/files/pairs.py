@@ -173,6 +173,10 @@ def check_outputs(pair: Pair, options: RunOptions, targets: Collection[Path] = (
     Raises:
         InvalidValueError: An extra would be written over the photo, the mask or one of
             ``targets``, or the mask has a format that is written by rows alone.
+
+    Example:
+        >>> pair = Pair('a', Path('a.jpg'), Path('a.png'), Path('out/a.png'))
+        >>> check_outputs(pair, RunOptions(extras=['overlay']))  # says nothing
     """
     windowed = options.windowed
     if options.label_map and not _is_png(pair.target):
@@ -205,6 +209,11 @@ def is_done(pair: Pair, settings: dict, extras: Collection[str], partial: bool =
     Raises:
         InvalidValueError: There is an output of other settings, or one that this package did not
             write.
+
+    Example:
+        >>> pair = Pair('a', Path('a.jpg'), Path('a.png'), Path('out/a.png'))
+        >>> is_done(pair, {'L': '900'}, [])
+        False
     """
     if not pair.target.exists():
         return False
@@ -230,6 +239,11 @@ def were_asked(pair: Pair, options: RunOptions) -> bool:
     """Whether the outputs of a pair are there, made from these inputs by the very same command.
 
     The settings are then the same, too, and no model is needed to know them.
+
+    Example:
+        >>> pair = Pair('a', Path('a.jpg'), Path('a.png'), Path('out/a.png'))
+        >>> were_asked(pair, RunOptions(asked='1a2b'))
+        False
     """
     if options.overwrite or not options.asked or not pair.target.exists():
         return False
@@ -250,6 +264,15 @@ def _inputs(pair: Pair) -> list[list[int]]:
 
 
 def make_note(pair: Pair, settings: dict, options: RunOptions) -> str:
-    """The note that the mask of a pair keeps for :func:`is_done` and :func:`were_asked`."""
+    """The note that the mask of a pair keeps for :func:`is_done` and :func:`were_asked`.
+
+    Example:
+        >>> import tempfile
+        >>> paths = [Path(tempfile.mkdtemp(), name) for name in ('a.jpg', 'a.png', 'out.png')]
+        >>> for path in paths[:2]:
+        ...     path.touch()
+        >>> json.loads(make_note(Pair('a', *paths), {'L': '900'}, RunOptions()))['settings']
+        {'L': '900'}
+    """
     note = {'settings': settings, 'inputs': _inputs(pair), 'extras': sorted(options.extras)}
     return json.dumps({**note, 'asked': options.asked} if options.asked else note)

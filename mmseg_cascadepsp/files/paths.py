@@ -39,10 +39,18 @@ def hidden_name(name: str, ending: str) -> str:
 
 
 def hidden_beside(path: str | os.PathLike, ending: str) -> Path:
-    """What lies beside a file or folder, hidden under its name.
+    """The path of a hidden file beside another one, see :func:`hidden_name`.
 
-    >>> hidden_beside('/data/out', 'partial').as_posix()
-    '/data/.out.partial'
+    Args:
+        path: The other file or folder.
+        ending: What the hidden file holds.
+
+    Returns:
+        An absolute path.
+
+    Example:
+        >>> hidden_beside('/data/out', 'partial').as_posix()
+        '/data/.out.partial'
     """
     whole = Path(os.path.abspath(path))
     return whole.parent / hidden_name(whole.name, ending)

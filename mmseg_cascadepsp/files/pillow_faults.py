@@ -93,6 +93,14 @@ def load(path: Path, picture: Image.Image, told: Told) -> tuple[Image.Image, Tol
     Raises:
         InvalidValueError: Pixels lack, or fail their checksum.
         FileError: It is read by rows, and cannot be.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), 'a.png')
+        >>> Image.new('L', (3, 2)).save(path)
+        >>> with Image.open(path) as picture:
+        ...     load(path, picture, told_of(picture))[0].size
+        (3, 2)
     """
     if not told.misread:
         picture.load()

@@ -13,6 +13,9 @@ class MaskRefiner(Protocol):
     Attributes:
         network: The network behind it.
         progress: Whether to show a bar over the crops, or what is called instead.
+
+    Example:
+        See :class:`mmseg_cascadepsp.Refiner`.
     """
 
     network: Network

@@ -52,6 +52,9 @@ def global_outputs(
 
     Raises:
         InvalidValueError: The settings have no Global step, which a large photo needs.
+
+    Example:
+        See :func:`~mmseg_cascadepsp.apis.refine_file`.
     """
     last = not settings.with_local_step(photo.shape)
     if max(photo.shape) <= settings.L:  # small enough for the core
@@ -82,6 +85,9 @@ def enlarged_rows(
 
     Yields:
         Rows, (n, W) float32 probability.
+
+    Example:
+        See :func:`~mmseg_cascadepsp.apis.refine_file`.
     """
     if tuple(probability.shape[-2:]) == tuple(shape):
         yield probability[0, 0, start:]
@@ -113,6 +119,9 @@ def local_rows(
 
     Yields:
         Rows, (n, W) float32 probability, as soon as no crop changes them any more.
+
+    Example:
+        See :func:`~mmseg_cascadepsp.apis.refine_file`.
     """
     size = height, width = photo.shape
     finest = network.strides[-1]
@@ -180,6 +189,14 @@ class EnlargedMask:
 
     Raises:
         InvalidValueError: The mask is larger than the photo, or seems to be turned.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + '/mask.npy'
+        >>> np.save(path, np.array([[False, True]]))
+        >>> with MaskRows(path) as mask:
+        ...     EnlargedMask(mask, (1, 4)).read(0, 1).tolist()
+        [[False, False, True, True]]
     """
 
     def __init__(self, mask: MaskRows, shape: tuple[int, int]) -> None:
@@ -234,6 +251,14 @@ def shrink(rows: ImageRows | MaskRows, side: int) -> Tensor:
     Returns:
         (C, h, w) float32, equal to
         :func:`~mmseg_cascadepsp.cascade.resize_longer_side` with ``area`` but for rounding.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + '/mask.npy'
+        >>> np.save(path, np.array([[False, True, True, True]]))
+        >>> with MaskRows(path) as mask:
+        ...     shrink(mask, 2).tolist()
+        [[[0.5, 1.0]]]
     """
     (height, width), (new_height, new_width) = rows.shape, resized_sides(*rows.shape, side)
     # Output row i averages the rows from floor(i H / h) to ceil((i + 1) H / h).

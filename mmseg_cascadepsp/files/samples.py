@@ -27,6 +27,9 @@ class Sample(NamedTuple):
         name: Of the photo.
         image: RGB uint8 ``(H, W, 3)``.
         coarse, true: Bool ``(H, W)``.
+
+    Example:
+        See :func:`load_sample`.
     """
 
     name: str
@@ -46,6 +49,10 @@ def load_sample(name: str, masks: str | os.PathLike) -> Sample:
         MissingPackageError: scikit-image is not installed.
         FileError: A mask is missing or damaged.
         InvalidValueError: The photo is not the one that was outlined.
+
+    Example:
+        >>> load_sample('coffee', 'demo/masks').image.shape  # doctest: +SKIP
+        (400, 600, 3)
     """
     try:
         from skimage import data

@@ -39,6 +39,13 @@ class Source:
         nodata: Value that the file says is no data.
         pages: Number of pictures of this size in the file, of which this is the first.
         geo: Tags that say where on earth the pixels are.
+
+    Example:
+        >>> def read(start, stop):
+        ...     return np.zeros((stop - start, 4, 3), np.uint8)
+        >>> source = Source(read, (6, 4, 3), np.dtype(np.uint8))
+        >>> source.channels, source.photo(2, 5)[0].shape
+        (3, (3, 4, 3))
     """
 
     read: Callable[[int, int], np.ndarray]
@@ -202,7 +209,11 @@ def check_white(photometric: int, dtype: np.dtype) -> None:
 
 
 class TiffBands:
-    """Rows of a compressed page. The last strip, or row of tiles, is kept decoded."""
+    """Rows of a compressed page. The last strip, or row of tiles, is kept decoded.
+
+    Example:
+        See :func:`open_source`.
+    """
 
     def __init__(self, handle, page, separate: bool) -> None:
         self.handle, self.page, self.separate = handle, page, separate
