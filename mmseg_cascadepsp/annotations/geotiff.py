@@ -23,6 +23,8 @@ from .masks import shapely
 
 #: Side of a window, in pixels, and how far it is seen over on every side.
 SIDE, MARGIN = 2048, 256
+#: Areas with fewer pixels are specks.
+SPECK = 16
 #: Of coordinates in degrees: a tenth of a millimetre.
 DECIMALS = 9
 _KEPT = ('uint8', 'int16', 'uint16')
@@ -270,7 +272,19 @@ class GeoTiffSet(Maps):
             objects = replaced_objects(self.entries(key), own)
             new = painted(part, objects, np.zeros(part.shape, bool), self.void)
             labels[window.own.slices] = new[window.own.relative_to(window.seen).slices]
-        return labels
+        return self._without_new_specks(labels) if changes else labels
+
+    def _without_new_specks(self, labels: np.ndarray) -> np.ndarray:
+        """A refined map whose areas of a few pixels, that were not there before, are their largest
+        neighbour's.
+        """
+        from rasterio.features import sieve
+
+        known = (self.labels != self.void).astype(np.uint8)
+        new, old = (
+            sieve(part, SPECK, mask=known, connectivity=4) for part in (labels, self.labels)
+        )
+        return np.where((new != labels) & (old == self.labels), new, labels)
 
     def write(self, out: Path, changes: Mapping[str, Any], tolerance: float = 0) -> float:
         """Write the polygons: GeoJSON in longitude and latitude (RFC 7946), GeoPackage in the

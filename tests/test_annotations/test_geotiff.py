@@ -16,6 +16,7 @@ from rasterio.transform import Affine, from_origin  # noqa: E402
 from rasterio.warp import transform_geom  # noqa: E402
 
 from mmseg_cascadepsp.annotations import geotiff, open_annotations, refine_annotations  # noqa: E402
+from mmseg_cascadepsp.annotations.masks import cut_out  # noqa: E402
 from mmseg_cascadepsp.errors import InvalidValueError  # noqa: E402
 
 from .sets import ToyRefiner, coarse, disc  # noqa: E402
@@ -172,6 +173,21 @@ def test_no_data_stays_void(dtype, nodata, tmp_path):
     rows, shown = read(out, fill=-1, dtype='int32')
     assert ((shown == -1) == void).all()
     assert {row['class_id'] for row in rows} == {1, 2, 3, 4}
+
+
+def test_there_are_no_new_specks(tmp_path):
+    labels = drawn_map()
+    labels[5, 5] = labels[-3, -3] = 2  # was there already, and lies in void
+    path = write(tmp_path / 'classes.tif', labels)
+    source = open_annotations(path, write(tmp_path / 'photo.tif', COLOURS[true_map()]))
+    [entry] = [e for photo in source.photos() for e in photo.entries if e.label == '1']
+    mask = entry.geometry.whole(SIZE)
+    mask[5:8, 200:205] = mask[100:104, 10:14] = True  # 15 pixels, and 16
+    size = source.photos()[0].size
+    refined = source.refined({entry.key: source.encode(entry, cut_out(mask), size, 0)[0]})
+    assert (refined[5:8, 200:205] == 0).all() and (refined[100:104, 10:14] == 1).all()
+    assert refined[5, 5] == refined[-3, -3] == 2
+    assert ((refined != labels).sum(), (refined == 255).sum()) == (16, (labels == 255).sum())
 
 
 def test_windows_cover_every_pixel_once_and_objects_cross_them(pair, tmp_path, monkeypatch):
