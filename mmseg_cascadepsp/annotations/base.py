@@ -114,11 +114,13 @@ class AnnotationSet(ABC):
     Attributes:
         name: Of the format.
         exclusive: Whether a pixel belongs to one object alone.
+        complete: Whether, besides, there is no ground: what no object takes stays as it was.
         endings: Those that the file of a result may have. Empty: any.
     """
 
     name = ''
     exclusive = False
+    complete = False
     endings: tuple[str, ...] = ()
 
     def __init__(self, path: Path, images: Path | None = None) -> None:

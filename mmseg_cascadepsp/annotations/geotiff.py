@@ -106,6 +106,7 @@ class GeoTiffSet(Maps):
     """
 
     name = 'GeoTIFF'
+    complete = True
     endings = ('.geojson', '.json', '.gpkg')
 
     def __init__(self, path: Path, images: Path | None = None) -> None:
@@ -258,10 +259,6 @@ class GeoTiffSet(Maps):
         if self._band is None or self._band[0] != (top, bottom):
             self._band = (top, bottom), self._rows.read(top, bottom)
         return np.ascontiguousarray(self._band[1][:, left:right])
-
-    def free(self, photo: Photo, size: tuple[int, int]) -> np.ndarray:
-        """See :meth:`AnnotationSet.free`."""
-        return np.zeros(size, bool)
 
     def refined(self, changes: Mapping[str, Any]) -> np.ndarray:
         """The map after the changes."""

@@ -245,6 +245,7 @@ class LabelMapSet(MapSet):
     """
 
     name = 'label maps'
+    complete = True
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -277,10 +278,6 @@ class LabelMapSet(MapSet):
     def entries(self, path: Path) -> list[Entry]:
         """See :meth:`AnnotationSet.entries`."""
         return area_objects(labels_of(path), self.key(path))
-
-    def free(self, photo: Photo, size: tuple[int, int]) -> np.ndarray:
-        """See :meth:`AnnotationSet.free`."""
-        return np.zeros(size, bool)
 
     def rewritten(self, path: Path, changes: Mapping[str, Any]) -> bytes:
         """See :meth:`FolderSet.rewritten`."""

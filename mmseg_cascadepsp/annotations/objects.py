@@ -1,6 +1,7 @@
 """The objects of one photo: refined in their regions, judged, and settled among each other."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from .masks import ObjectMask, cut_out, encode_rle, union
 from .options import AnnotationOptions
 from .overlaps import give_way, settle_overlaps
 from .results import ObjectResult
+
+#: Of :class:`AnnotationOptions`, where it is not given.
+MIN_GAIN = 0.02
 
 
 def _components(mask: ObjectMask, size: tuple[int, int], settings) -> tuple[list[Component], bool]:
@@ -156,6 +160,8 @@ def _refine_masks(
 ) -> None:
     """The new masks of a photo, settled among each other and written into the results."""
     size = image.shape[:2]
+    if options.min_gain is None:
+        options = replace(options, min_gain=0 if annotations.complete else MIN_GAIN)
     chosen = [i for i, (_, result) in enumerate(entries) if result.status == 'refined']
     news = list(olds)
     likely: list[np.ndarray] = [mask.mask.astype(np.float32) for mask in olds]
@@ -170,7 +176,8 @@ def _refine_masks(
             likely[index] = np.maximum(probability[inner], 0.5).astype(np.float16)
     refined = [result.status == 'refined' for _, result in entries]
     if annotations.exclusive:
-        news = give_way(olds, news, likely, refined, annotations.free(photo, size))
+        free = np.zeros(size, bool) if annotations.complete else annotations.free(photo, size)
+        news = give_way(olds, news, likely, refined, free, annotations.complete)
     elif options.overlap == 'resolve':
         live = [index for index, is_refined in enumerate(refined) if is_refined]
         pick = [[part[index] for index in live] for part in (olds, news, likely)]

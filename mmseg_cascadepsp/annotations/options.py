@@ -29,7 +29,8 @@ class AnnotationOptions:
         min_sureness: An object keeps its old outline where the refiner is less sure of what it
             changes: the mean of ``|2p - 1|`` over those pixels, 0 to 1. 0: none does.
         min_gain: An object keeps its old outline where the refiner expects a smaller gain of IoU,
-            which is the change times the sureness. 0: none does.
+            which is the change times the sureness. 0: none does. None: 0.02, and 0 in label maps
+            and GeoTIFF, of whose large areas a boundary is a small share.
         min_side: Objects with a shorter longer side, in pixels, stay as they are.
         dry_run: Read everything, refine nothing, and write the set as it is.
         overwrite: Write over a result that is there.
@@ -51,7 +52,7 @@ class AnnotationOptions:
     overlap: str = 'resolve'
     max_change: float = 0.5
     min_sureness: float = 0.35
-    min_gain: float = 0.02
+    min_gain: float | None = None
     min_side: int = 8
     dry_run: bool = False
     overwrite: bool = False
@@ -68,6 +69,8 @@ class AnnotationOptions:
             ('min_side', 10_000),
         ):
             value = getattr(self, name)
+            if name == 'min_gain' and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise InvalidTypeError(f'{name} must be a number, got {value!r}.')
             if not 0 <= value <= high:

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from .masks import ObjectMask, cut_out
+from .masks import ObjectMask, cut_out, union
 
 #: Where two objects claim the same pixels, who is surer is seen over so many pixels (sigma).
 SMOOTH = 2.0
@@ -70,19 +70,22 @@ def give_way(
     probabilities: list[np.ndarray],
     refined: list[bool],
     free: np.ndarray,
+    complete: bool = False,
 ) -> list[ObjectMask]:
     """For maps, in which a pixel belongs to one object: who takes what another one had.
 
-    A pixel that an object had and still has stays its own. Where several claim what is free or was
-    given up, the surer one takes it.
+    On a ground, a pixel that an object had and still has stays its own. Where several claim what
+    is free or was given up, the surer one takes it. Without a ground, the surest one takes a
+    pixel, and what no refined object claims stays as it was (paper, section 4.3).
 
     Args:
         olds, news, probabilities: See :func:`settle_overlaps`.
         refined: Whether an object was refined. If not, its new mask is its old one.
         free: ``(H, W)`` bool, pixels of no object that everyone may take.
+        complete: Whether there is no ground.
 
     Returns:
-        The new masks, which do not overlap.
+        The new masks. Those of refined objects overlap no other's. None becomes empty.
 
     Example:
         >>> olds = [cut_out(np.array([[1, 0, 0]])), cut_out(np.array([[0, 1, 1]]))]
@@ -91,30 +94,35 @@ def give_way(
         >>> free = np.zeros((1, 3), bool)
         >>> give_way(olds, news, sure, [True, False], free)[0].mask.tolist()
         [[True]]
+        >>> give_way(olds, news, sure, [True, False], free, complete=True)[0].mask.tolist()
+        [[True, True]]
     """
-    best = np.zeros(free.shape, np.float32)
-    owner = np.full(free.shape, -1, np.int32)
-    allowed = free.copy()
-    for index, (old, new) in enumerate(zip(olds, news, strict=True)):
-        held = old.mask & new.inside(old.box) if refined[index] else old.mask
-        allowed[old.box.slices] |= old.mask
-        best[old.box.slices][held] = np.inf
-        owner[old.box.slices][held] = index
-    for index, (new, probability) in enumerate(zip(news, probabilities, strict=True)):
-        place = new.box.slices
-        takes = new.mask & allowed[place] & (probability > best[place])
-        best[place][takes] = probability[takes]
-        owner[place][takes] = index
-    result = []
-    for index, new in enumerate(news):
-        mask = owner[new.box.slices] == index if refined[index] else new.mask
-        if not mask.any() and olds[index].mask.any():  # swallowed: it stays as it was
-            refined = [own and other != index for other, own in enumerate(refined)]
-            news = [olds[index] if other == index else own for other, own in enumerate(news)]
-            likely = [
-                olds[index].mask.astype(np.float32) if other == index else own
-                for other, own in enumerate(probabilities)
-            ]
-            return give_way(olds, news, likely, refined, free)
-        result.append(cut_out(mask, new.box.top, new.box.left))
-    return result
+    boxes = [union(old.box, new.box) for old, new in zip(olds, news, strict=True)]
+    refined, kept = list(refined), set()
+    while True:
+        best = np.zeros(free.shape, np.float32)
+        owner = np.full(free.shape, -1, np.int32)
+        allowed = free.copy()
+        for index, (old, new) in enumerate(zip(olds, news, strict=True)):
+            held = old.mask
+            if refined[index] and not complete:
+                held = held & new.inside(old.box)
+            allowed[old.box.slices] |= old.mask
+            best[old.box.slices][held] = 0.5 if complete and index not in kept else np.inf
+            owner[old.box.slices][held] = index
+        for index, (new, probability) in enumerate(zip(news, probabilities, strict=True)):
+            if refined[index]:
+                place = new.box.slices
+                takes = new.mask & allowed[place] & (probability > best[place])
+                best[place][takes] = probability[takes]
+                owner[place][takes] = index
+        masks = [owner[box.slices] == index for index, box in enumerate(boxes)]
+        lost = {i for i, mask in enumerate(masks) if olds[i].mask.any() and not mask.any()} - kept
+        if not lost:
+            break
+        kept.add(min(lost))  # swallowed: it stays as it was
+        refined[min(lost)] = False
+    return [
+        cut_out(mask, box.top, box.left) if own else old
+        for mask, box, own, old in zip(masks, boxes, refined, olds, strict=True)
+    ]

@@ -92,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         metavar='SHARE',
         help='objects of which the refiner expects less gain (change times sureness) keep their '
-        'outline; 0: none (default: 0.02)',
+        'outline; 0: none (default: 0.02, of label maps and GeoTIFF 0)',
     )
     how.add_argument(
         '--min-side',

@@ -585,3 +585,25 @@ def test_in_maps_an_object_holds_what_it_had():
     found = give_way(*cut, likely, [True, True, False], free)
     assert found[1].whole((4, 9))[0].astype(int).tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 0]
     assert not (found[0].whole((4, 9)) & found[1].whole((4, 9))).any()
+
+
+def test_in_maps_without_ground_the_surest_takes_a_pixel_and_the_rest_stays():
+    # Columns of 1, 2 (kept) and 3: 1 takes of 2, gives up what 3 claims and what nobody does.
+    old = [np.zeros((4, 9), bool) for _ in range(3)]
+    old[0][:, :3] = old[1][:, 3:6] = old[2][:, 6:] = True
+    new = [mask.copy() for mask in old]
+    new[0][:, 0] = new[0][0] = False
+    new[0][1:, 3:5] = True
+    new[2][0, 2] = new[2][:, 4:6] = True
+    cut = [cut_out(mask) for mask in old], [cut_out(mask) for mask in new]
+    likely = [np.full(mask.mask.shape, p) for mask, p in zip(cut[1], (0.8, 1, 0.9), strict=True)]
+    free = np.zeros((4, 9), bool)
+    found = give_way(*cut, likely, [True, False, True], free, complete=True)
+    first, _, third = (mask.whole((4, 9)).astype(int).tolist() for mask in found)
+    assert first == [[1, 1, 0, 0, 0, 0, 0, 0, 0], *[[1, 1, 1, 1, 0, 0, 0, 0, 0]] * 3]
+    assert third == [[0, 0, 1, 0, 1, 1, 1, 1, 1], *[[0, 0, 0, 0, 1, 1, 1, 1, 1]] * 3]
+    new[2][:, 3:6] = True  # would swallow the second
+    cut = cut[0], [cut_out(mask) for mask in new]
+    likely = [np.full(mask.mask.shape, p) for mask, p in zip(cut[1], (0.8, 1, 0.9), strict=True)]
+    found = give_way(*cut, likely, [True, False, True], free, complete=True)
+    assert not any((mask.whole((4, 9)) & old[1]).any() for mask in (found[0], found[2]))
