@@ -133,10 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     args = build_parser().parse_args(argv)
-    from rich.console import Console
-
-    from mmseg_cascadepsp.files import folder_run, pairs
-    from mmseg_cascadepsp.files.contact_sheet import write_contact_sheet
+    from mmseg_cascadepsp.files import pairs
     from mmseg_cascadepsp.files.run_options import EXTRAS, RunOptions
 
     if args.mask is None and Path(args.image).is_dir():
@@ -144,6 +141,7 @@ def main(argv: list[str] | None = None) -> int:
             f'mask is missing: image {args.image} is a folder; give the folder of its masks.'
         )
     masks = args.mask or args.image
+    pairs.check_inputs(args.image, masks)
     paths = (args.image, masks, args.out or pairs.default_out(masks))
     options = {
         'threshold': args.threshold,
@@ -156,6 +154,13 @@ def main(argv: list[str] | None = None) -> int:
         'resize_mask': args.resize_mask,
         'label_map': args.label_map,
     }
+    run_options = RunOptions(**options)
+    # Wrong arguments have been told. PyTorch, which takes seconds, is imported from here on.
+    from rich.console import Console
+
+    from mmseg_cascadepsp.files import folder_run
+    from mmseg_cascadepsp.files.contact_sheet import write_contact_sheet
+
     names = ('model', 'checkpoint', 'device', 'precision')
     refiner = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     refiner |= cascade_settings(args, 'crops', 'max_change')
@@ -195,7 +200,7 @@ def main(argv: list[str] | None = None) -> int:
     if rank:  # the first process tells
         return 0
     if args.contact_sheet:
-        sheet = write_contact_sheet(pairs.find_pairs(*paths)[0], RunOptions(**options))
+        sheet = write_contact_sheet(pairs.find_pairs(*paths)[0], run_options)
         print(f'contact sheet: {sheet}')
     print(f'{report}: {paths[2]}')
     return 1 if report.failed else 0

@@ -51,6 +51,31 @@ class Pair:
         return self.folder / kind / f'{self.name}{EXTRAS[kind]}'
 
 
+def check_inputs(images: str | os.PathLike, masks: str | os.PathLike) -> None:
+    """See that photos and masks are there.
+
+    Args:
+        images, masks: See :func:`find_pairs`.
+
+    Raises:
+        MissingFileError: A path does not exist.
+        InvalidValueError: A file and a folder.
+
+    Example:
+        >>> check_inputs('.', '.')  # says nothing
+    """
+    images, masks = Path(images), Path(masks)
+    for role, path in (('image', images), ('mask', masks)):
+        if not path.exists():
+            raise MissingFileError(f'{role} {path} does not exist.')
+    if images.is_dir() != masks.is_dir():
+        kinds = ['a folder' if path.is_dir() else 'a file' for path in (images, masks)]
+        raise InvalidValueError(
+            f'image {images} is {kinds[0]} and mask {masks} is {kinds[1]}; give two files, or two '
+            'folders.'
+        )
+
+
 def find_pairs(
     images: str | os.PathLike, masks: str | os.PathLike, out: str | os.PathLike
 ) -> tuple[list[Pair], dict[str, str], list[str]]:
@@ -84,17 +109,9 @@ def find_pairs(
         >>> pair.name, faults, without_mask
         ('a', {}, ['b'])
     """
+    check_inputs(images, masks)
     given, out = str(out), Path(out)
     images, masks = Path(images), Path(masks)
-    for role, path in (('image', images), ('mask', masks)):
-        if not path.exists():
-            raise MissingFileError(f'{role} {path} does not exist.')
-    if images.is_dir() != masks.is_dir():
-        kinds = ['a folder' if path.is_dir() else 'a file' for path in (images, masks)]
-        raise InvalidValueError(
-            f'image {images} is {kinds[0]} and mask {masks} is {kinds[1]}; give two files, or two '
-            'folders.'
-        )
     if images.is_file():
         if out.is_dir() or given.endswith(('/', os.sep)) or not out.suffix:
             out = out / f'{images.stem}.png'

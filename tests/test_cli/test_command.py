@@ -101,6 +101,22 @@ def test_a_module_is_run_as_a_program():
     assert done.stderr == 'mmseg-cascadepsp refine: image no.jpg does not exist.\n'
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (('no.jpg', 'no.png'), 'image no.jpg does not exist'),
+        ((__file__, __file__, '--threshold', '2'), 'threshold must be at least 0 and below 1'),
+    ],
+)
+def test_wrong_arguments_are_told_before_torch_is_imported(arguments, words):
+    code = (
+        'import sys\nfrom mmseg_cascadepsp.cli.command import main\n'
+        f'print(main(["refine", *{arguments!r}]), "torch" in sys.modules)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout == '1 False\n' and words in done.stderr
+
+
 SEARCHES = """
 import gc, sys
 from mmseg_cascadepsp.cli.command import run_as_program
