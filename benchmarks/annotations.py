@@ -4,6 +4,7 @@
     python benchmarks/annotations.py harm --root val
     python benchmarks/annotations.py time --root val --photos 4
     python benchmarks/annotations.py memory --root val --photos 100
+    python benchmarks/annotations.py map --root val
 
 ROOT has a folder for every set, with images, masks and coarse masks of the same names.
 """
@@ -30,7 +31,7 @@ from mmseg_cascadepsp.annotations import (
 )
 from mmseg_cascadepsp.annotations.masks import best_rings, cut_out, decode_rle, draw, encode_rle
 from mmseg_cascadepsp.compat.memory import keep_freed_memory
-from mmseg_cascadepsp.evaluation import mask_harm, mask_scores
+from mmseg_cascadepsp.evaluation import label_scores, mask_harm, mask_scores
 from mmseg_cascadepsp.files import read_image, read_mask, write_image
 
 
@@ -255,11 +256,84 @@ def measure_memory(args, refiner):
         tell(f'{run.finish()}:')
 
 
+def measure_map(args, refiner):
+    """A map with a place on earth through the file: gains, beside those of ``refine_semantic``."""
+    import pyogrio
+    import rasterio
+    import shapely
+    from rasterio.features import rasterize
+
+    cell, columns = 500, 3
+    side = cell * columns
+    photo = np.zeros((side, side, 3), np.uint8)
+    maps = np.zeros((2, side, side), np.uint8)
+    paths = [p for p in find(args.root, None) if p[1].parent.name != 'coarse_simulated']
+    samples = (load(p) for p in paths)
+    samples = (s for s in samples if min(s[0].shape[:2]) >= cell // 2)
+    for index, sample in zip(range(columns**2), samples, strict=False):
+        scale = cell / min(sample[0].shape[:2])
+        size = [max(cell, round(length * scale)) for length in sample[0].shape[1::-1]]
+        grey = [sample[0], *(np.uint8(mask) * 255 for mask in sample[1:])]
+        parts = [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in grey]
+        top, left = (size[1] - cell) // 2, (size[0] - cell) // 2
+        image, *masks = (part[top : top + cell, left : left + cell] for part in parts)
+        row, column = index // columns * cell, index % columns * cell
+        place = slice(row, row + cell), slice(column, column + cell)
+        photo[place] = image
+        for labels, mask in zip(maps, masks, strict=True):  # an object on its ground
+            labels[place] = np.where(mask > 127, index % 4, 4 + index % 3)
+    coarse, true = maps
+    profile = {'driver': 'GTiff', 'height': side, 'width': side, 'dtype': 'uint8'}
+    profile |= {'crs': 'EPSG:25832', 'transform': rasterio.Affine(0.1, 0, 7e5, 0, -0.1, 5e6)}
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        for name, values in (('photo', np.moveaxis(photo, -1, 0)), ('map', coarse[None])):
+            with rasterio.open(folder / f'{name}.tif', 'w', count=len(values), **profile) as file:
+                file.write(values)
+        start = time.process_time()
+        out = folder / 'out.gpkg'
+        report = refine_annotations(
+            refiner, folder / 'map.tif', images=folder / 'photo.tif', out=out
+        )
+        seconds = time.process_time() - start
+        _, _, shapes, [ids] = pyogrio.raw.read(out)
+    shapes = shapely.from_wkb(shapes)
+    print(f'{report}; {len(shapes)} polygons, a coverage: {shapely.coverage_is_valid(shapes)}')
+    found = rasterize(
+        zip(shapes, ids.tolist(), strict=True), true.shape, 255, transform=profile['transform']
+    )
+    results = {f'through the file, {seconds:.0f} s': found}
+    start = time.process_time()
+    semantic = refiner.refine_semantic(photo, coarse.astype(np.int32))
+    results[f'refine_semantic, {time.process_time() - start:.0f} s'] = semantic
+    cells = [
+        np.s_[top : top + cell, left : left + cell]
+        for top in range(0, side, cell)
+        for left in range(0, side, cell)
+    ]
+    scores = {
+        name: label_scores([labels[c] for c in cells], [true[c] for c in cells], 7)
+        for name, labels in {'coarse': coarse, **results}.items()
+    }
+    for name in results:
+        gains = {key: 100 * (scores[name][key] - scores['coarse'][key]) for key in scores[name]}
+        print(f'{name:34}', '  '.join(f'{key} {gain:+.2f}' for key, gain in gains.items()))
+
+
+MEASURES = {
+    'gains': gains,
+    'harm': harm,
+    'time': measure_time,
+    'memory': measure_memory,
+    'map': measure_map,
+}
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('what', choices=('gains', 'harm', 'time', 'memory'))
+    parser.add_argument('what', choices=MEASURES)
     parser.add_argument('--root', required=True, help='folder of sets')
     parser.add_argument('--limit', type=int, help='masks at most (default: all)')
     parser.add_argument('--photos', type=int, default=4, help='photos of time and memory')
@@ -270,8 +344,7 @@ def main():
         torch.set_num_threads(args.threads)
     refiner = Refiner('lite')
     print(refiner, f'{torch.get_num_threads()} threads', flush=True)
-    measures = {'gains': gains, 'harm': harm, 'time': measure_time, 'memory': measure_memory}
-    measures[args.what](args, refiner)
+    MEASURES[args.what](args, refiner)
 
 
 if __name__ == '__main__':

@@ -64,7 +64,8 @@ class Journal:
         for lines in self._files():
             for line in lines:
                 record = json.loads(line)
-                if record['stamp'] == self.stamps.get(record['photo']):
+                # A photo that is gone since is not looked at again.
+                if self.stamps.get(record['photo']) in ('', record['stamp']):
                     done[record['photo']] = [ObjectResult(**item) for item in record['objects']]
         return done
 

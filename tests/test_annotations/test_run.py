@@ -288,9 +288,11 @@ def test_a_photo_changed_since_the_interruption_is_done_anew(tmp_path, monkeypat
         with pytest.raises(ZeroDivisionError):
             refine_annotations(ToyRefiner(), path, images=images, out=out)
     Image.fromarray(photo(objects())[:, ::-1].copy()).save(images / 'b.png')
+    (images / 'straße/夏 1.png').rename(tmp_path / 'gone.png')  # is done, and not looked at again
     all_of_it, rest = Stopping(100), Stopping(100)
-    refine_annotations(all_of_it, path, images=images, out=whole)
     refine_annotations(rest, path, images=images, out=out)
+    (tmp_path / 'gone.png').rename(images / 'straße/夏 1.png')
+    refine_annotations(all_of_it, path, images=images, out=whole)
     assert out.read_bytes() == whole.read_bytes()
     assert all_of_it.left < rest.left < 100
 
