@@ -2,11 +2,15 @@
 
 python tools/measure.py --images DIR --masks DIR --coarse DIR
 python tools/measure.py --root DATA_ROOT --baselines grabcut,guided
+python tools/measure.py --images DIR --masks DIR --simulate promptable,true
 """
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError, one_line
 
@@ -40,6 +44,15 @@ def build_parser() -> argparse.ArgumentParser:
         '--root',
         help='folder that holds [val/]<set>/{images,masks,coarse_*}, in '
         'place of the three; default: MMSEG_CASCADEPSP_DATA',
+    )
+    parser.add_argument(
+        '--simulate',
+        default='',
+        metavar='KINDS',
+        help='of promptable, true, perturbed, separated by commas: coarse masks made from the '
+        'true ones in place of those on disk, of each photo always the same. promptable: as '
+        'networks of the SAM kind give them; true: the true masks themselves, which should stay '
+        "as they are; perturbed: as in the paper's training",
     )
     parser.add_argument(
         '--refiner',
@@ -110,6 +123,29 @@ def load_methods(args: argparse.Namespace) -> dict:
     return methods
 
 
+def load_simulations(names: str) -> dict:
+    """How coarse masks of each kind are made: functions (true mask bool, name) -> mask bool."""
+    if not names:
+        return {}
+    from mmseg_cascadepsp.datasets import CopyTrueMask, PerturbMask, SimulatePromptable
+
+    transforms = {
+        'promptable': SimulatePromptable(seed=0),
+        'true': CopyTrueMask(),
+        'perturbed': PerturbMask(seed=0),
+    }
+    kinds = names.split(',')
+    for name in kinds:
+        if name not in transforms:
+            raise InvalidValueError(f'--simulate knows {", ".join(transforms)}, got {name!r}.')
+
+    def simulate(transform, truth, name):
+        results = dict(img_path=name, gt_seg_map=truth.astype(np.uint8) * 255)
+        return transform(results)['coarse_mask'] > 127
+
+    return {kind: partial(simulate, transforms[kind]) for kind in kinds}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     args = build_parser().parse_args(argv)
@@ -125,16 +161,21 @@ def main(argv: list[str] | None = None) -> int:
         raise InvalidValueError(f'--every must be 1 (all masks) or more, got {args.every}.')
     boundary_radii(1, 1, args.r0)  # its error, before the work and not once for each mask
     check_crop_size(args.L)
+    simulations = load_simulations(args.simulate)
+    kinds = list(simulations)
+    if kinds and args.coarse:
+        raise InvalidValueError('--simulate makes coarse masks: leave --coarse out.')
     if args.images or args.masks or args.coarse:
-        if not (args.images and args.masks and args.coarse) or args.root is not None:
+        coarse, kinds = [args.masks] * len(kinds) or args.coarse, kinds or None
+        if not (args.images and args.masks and coarse) or args.root is not None:
             raise InvalidValueError(
-                'Give --images, --masks and --coarse together, or --root alone.'
+                'Give --images, --masks and --coarse (or --simulate) together, or --root alone.'
             )
-        examples = folders.find_examples(args.images, args.masks, args.coarse, args.name)
+        examples = folders.find_examples(args.images, args.masks, coarse, args.name, kinds)
     else:
         if args.name:
             raise InvalidValueError('--name is for --images; sets of a root have their own.')
-        examples = folders.find_sets(args.root)
+        examples = folders.find_sets(args.root, kinds)
     examples = examples[:: args.every]
     reading = Reading(args.mask_values, args.ignore, args.exif)
     coarse = args.coarse_values and Reading(args.coarse_values)
@@ -143,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
     with Progress(console=Console(stderr=True)) as progress:
         for example in progress.track(examples, description='measuring'):
             try:
-                records += folders.measure(example, methods, args.r0, reading, coarse)
+                records += folders.measure(example, methods, args.r0, reading, coarse, simulations)
             except Exception as error:  # decoders and methods raise whatever they like
                 failures.append(error)
                 said = f'skipped {example.coarse}: {one_line(error)}'

@@ -34,6 +34,9 @@ USUAL = ('images', 'image', 'imgs', 'img', 'photos', 'jpegimages')
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(RGB uint8 ``(H, W, 3)``, coarse mask bool ``(H, W)``) -> bool ``(H, W)``."""
 
+Simulation = Callable[[np.ndarray, str], np.ndarray]
+"""(true mask bool ``(H, W)``, name of the photo) -> coarse mask bool ``(H, W)``."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -193,12 +196,16 @@ def set_name(images: str | os.PathLike) -> str:
     return folder.parent.name if usual else folder.name
 
 
-def find_sets(root: str | os.PathLike | None = None) -> list[Example]:
+def find_sets(
+    root: str | os.PathLike | None = None, simulated: Sequence[str] = ()
+) -> list[Example]:
     """Find the examples of all sets under a root.
 
     Args:
         root: The folder that holds the sets, or ``val/`` with them. By default that of the
             environment variable ``MMSEG_CASCADEPSP_DATA``.
+        simulated: Kinds of coarse masks that :func:`measure` makes from the true ones. Then coarse
+            masks on disk are not looked for.
 
     Returns:
         The examples, set by set.
@@ -231,13 +238,15 @@ def find_sets(root: str | os.PathLike | None = None) -> list[Example]:
     examples = []
     for folder in (root, *sorted(root.iterdir())):
         coarse = sorted(path for path in folder.glob('coarse*') if path.is_dir())
+        kinds = simulated or [kind_of(path) for path in coarse]
+        coarse = [folder / 'masks'] * len(simulated) or coarse
         if coarse and (folder / 'images').is_dir() and (folder / 'masks').is_dir():
             examples += find_examples(
                 folder / 'images',
                 folder / 'masks',
                 coarse,
                 folder.name,
-                [kind_of(path) for path in coarse],
+                kinds,
             )
     if not examples:
         raise FileError(
@@ -317,6 +326,7 @@ def measure(
     r0: int = 1,
     reading: Reading | None = None,
     coarse_reading: Reading | None = None,
+    simulations: Mapping[str, Simulation] | None = None,
 ) -> list[Record]:
     """Run every method on an example, and count before and after.
 
@@ -326,6 +336,8 @@ def measure(
         r0: Smallest radius of mBA, see :func:`~mmseg_cascadepsp.evaluation.boundary_radii`.
         reading, coarse_reading: See :func:`load_example`. Pixels of the true mask that have the
             value ``ignore`` do not count.
+        simulations: Kind -> how coarse masks of this kind are made from the true one. The file of
+            the coarse mask of such an example does not count.
 
     Returns:
         A record for each method.
@@ -348,6 +360,8 @@ def measure(
         ('none', [[20, 20], [20, 20]])
     """
     image, truth, coarse = load_example(example, reading, coarse_reading)
+    if simulations and example.kind in simulations:
+        coarse = simulations[example.kind](truth, example.image.name)
     void, records = _void(example.mask, reading), []
     for name, method in methods.items():
         start = time.perf_counter()

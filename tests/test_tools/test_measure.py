@@ -89,6 +89,41 @@ def test_every_second_mask(tool, data, capsys):
     assert '| all | 1 |' in capsys.readouterr().out
 
 
+def test_coarse_masks_are_made_from_the_true_ones(tool, data, monkeypatch, capsys):
+    """Of each photo always the same, whatever is measured before it; true masks are true."""
+    given = []
+
+    def method(image, mask):
+        given.append(mask)
+        return mask
+
+    monkeypatch.setitem(BASELINES, 'mine', method)
+    own = [*folders_of(data)[:2], '--refiner=none', '--baselines=mine', f'--json={data}/rows.json']
+    assert tool.main([*own, '--simulate=promptable,true']) == 0
+    rows = json.loads((data / 'rows.json').read_text())
+    pooled = {row['kind']: row for row in rows if row['set'] == 'all'}
+    assert pooled['true']['IoU_before'] == pooled['true']['mBA_before'] == 100
+    assert 90 < pooled['promptable']['IoU_before'] < 100
+    first, second, *_ = given
+    assert (first != second).any()  # of the same truth, but another name
+    given.clear()
+    (data / 'coarse/c.png').write_bytes(b'not looked at')
+    sets = data / 'sets/discs'
+    for name in ('images', 'masks'):
+        (sets / name).mkdir(parents=True)
+        (sets / name / 'b.png').write_bytes((data / name / 'b.png').read_bytes())
+    root = [f'--root={data / "sets"}', *own[2:]]
+    assert tool.main([*root, '--simulate=promptable']) == 0
+    np.testing.assert_array_equal(given[0], second)
+    for wrong, words in (
+        ([*folders_of(data), '--simulate=true'], 'leave --coarse out'),
+        ([*own[:2], '--simulate=magic'], "knows promptable, true, perturbed, got 'magic'"),
+        (own[:2], '--coarse (or --simulate) together'),
+    ):
+        assert tool.main([*wrong, '--refiner=none']) == 1
+        assert words in capsys.readouterr().err
+
+
 def test_hidden_files_are_none_of_the_set(tool, data, capsys):
     for folder, name in (('images', 'jpg'), ('masks', 'png'), ('coarse', 'png')):
         (data / folder / f'._a.{name}').write_bytes(b'what macOS puts beside a file')
@@ -165,7 +200,10 @@ def test_a_fault_of_the_method_does_not_lose_the_rest(
 @pytest.mark.parametrize(
     'arguments, words',
     [
-        (['--images=x', '--refiner=none'], 'Give --images, --masks and --coarse together'),
+        (
+            ['--images=x', '--refiner=none'],
+            'Give --images, --masks and --coarse (or --simulate) together',
+        ),
         (['--root=nowhere', '--refiner=none'], 'nowhere does not exist'),
         (['--refiner=none'], 'Nothing to measure'),
         (['--r0=0'], 'r0 must be from 1 to 5'),
