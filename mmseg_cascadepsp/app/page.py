@@ -1,13 +1,11 @@
 """The page to try it on: a photo and its mask in, the refined mask out, all on this machine."""
 
 import asyncio
-import html
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,33 +18,17 @@ from mmseg_cascadepsp.files.writing import write_png
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder
 
 from . import extra, work
-from .forms import MAX_L, MIN_L
 from .jobs import Job, JobQueue
+from .layout import KEPT, PAINT, PROPOSE, SHOW_RESULT, STYLE, UPLOAD, Form, Parts, said
 from .limits import Limits, check_pixels, path_of
 
 with extra():
     import gradio as gr
     from fastapi import FastAPI
 
-UPLOAD, PAINT, PROPOSE = 'upload a file', 'paint it', 'let it be proposed'
 ALL = 'all of them, as a label map'
 #: Seconds between two looks at a job.
 TICK = 0.2
-#: Files that nobody fetched are deleted after so many seconds; they are looked for as often.
-KEPT = 3600
-
-STYLE = """
-.gradio-container{max-width:1500px!important;width:100%;margin:auto}
-#head h1{margin:0 0 .1em;font-size:1.7rem}#head p{margin:0;opacity:.8}
-.said{padding:.55em .8em;border-radius:8px;border-left:4px solid;line-height:1.4}
-.said.wrong{border-color:#d33;background:#d3332218}
-.said.note{border-color:#d80;background:#d8800018}
-.said.fine{border-color:#0aa3cc;background:#0aa3cc18}
-.said progress{width:100%;height:.6em;accent-color:#0aa3cc}
-.legend b{font-weight:600}.legend .before{color:#e0650c}.legend .after{color:#0aa3cc}
-#mask{border:0;outline:0}#mask *{outline-offset:-2px}
-#refine{min-height:3rem;font-size:1.05rem}
-"""
 #: The document may load and send nothing but from and to this server, whatever is in it.
 CONTAINED = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; "
@@ -74,18 +56,6 @@ class Contained:
         return await self.app(scope, receive, send_with_policy)
 
 
-def said(kind: str, text: str, share: float | None = None) -> str:
-    """A box with a sentence: ``'wrong'``, ``'note'`` or ``'fine'``.
-
-    Example:
-        >>> said('wrong', 'a < b')
-        '<div class="said wrong" role="alert">a &lt; b</div>'
-    """
-    bar = '' if share is None else f'<progress value="{share:.3f}"></progress>'
-    role = 'alert' if kind == 'wrong' else 'status'
-    return f'<div class="said {kind}" role="{role}">{html.escape(text)}{bar}</div>'
-
-
 def sentence_of(error: BaseException | str, *paths: str | None) -> str:
     """What is wrong, with files called as the user calls them, not as the server does."""
     text = error if isinstance(error, str) else one_line(error)
@@ -99,21 +69,6 @@ def progress(job: Job) -> str:
     if job.text in ('waiting', 'running'):
         return 'It waits for its turn ...' if job.text == 'waiting' else 'Refining ...'
     return f'Refining: {job.text} ...'
-
-
-class Form(NamedTuple):
-    """What a user has given, as the parts of the page hand it on."""
-
-    photo: str | None
-    source: str
-    mask: str | None
-    several: bool
-    resize: bool
-    values: str | None
-    editor: dict | None
-    fill: bool
-    proposal: tuple[np.ndarray, list[str]] | None
-    thing: str | None
 
 
 class Page:
@@ -133,10 +88,8 @@ class Page:
         with gr.Blocks(
             analytics_enabled=False, title='mmseg-cascadepsp', delete_cache=(KEPT, KEPT)
         ) as self.blocks:
-            self._lay_out()
+            self.parts = Parts(refiners, [photo for photo, _ in self.examples])
             self._connect()
-
-    # What is on it ----------------------------------------------------------------------------
 
     def _examples(self) -> list[tuple[str, str]]:
         """(photo, mask) of the demo; none where scikit-image or the masks are missing."""
@@ -151,234 +104,56 @@ class Page:
             found.append((str(photo), str(masks / 'coarse' / f'{name}.png')))
         return found
 
-    def _lay_out(self) -> None:
-        gr.Markdown(
-            '# Masks whose boundaries follow the photo\nYour photo and a coarse mask of an object '
-            'in it go in, a sharp mask comes out. Nothing leaves this machine.',
-            elem_id='head',
-        )
-        self.proposal, self.on_canvas = gr.State(time_to_live=KEPT), gr.State()
-        with gr.Row():
-            with gr.Column(scale=4, min_width=330):
-                self._lay_out_inputs()
-            with gr.Column(scale=6, min_width=330):
-                self._lay_out_results()
-
-    def _lay_out_inputs(self) -> None:
-        self.photo = gr.Image(
-            label='1. Photo',
-            type='filepath',
-            image_mode=None,
-            sources=['upload', 'clipboard'],
-            height=250,
-            elem_id='photo',
-        )
-        # The very file, not a copy that Pillow has made. (Gradio writes a .pyi beside a subclass.)
-        self.photo.preprocess = lambda payload: None if payload is None else payload.path
-        if self.examples:
-            self.dataset = gr.Dataset(
-                components=[self.photo],
-                samples=[[photo] for photo, _ in self.examples],
-                type='index',
-                label='or one of these, with its mask',
-                elem_id='examples',
-            )
-        self.source = gr.Radio(
-            [UPLOAD, PAINT, PROPOSE], value=UPLOAD, label='2. Its mask', elem_id='source'
-        )
-        with gr.Group() as self.uploading:
-            self.mask = gr.File(
-                label='mask: PNG, label map, or a cut-out with alpha',
-                file_types=['image'],
-                type='filepath',
-                height=110,
-                elem_id='mask',
-            )
-            self.several = gr.Radio(
-                [('one object', False), ('several classes (a label map)', True)],
-                value=False,
-                label='What it shows',
-                elem_id='several',
-            )
-            self.resize = gr.Checkbox(
-                label='stretch it to the photo if it has another size', elem_id='resize'
-            )
-        with gr.Group(visible=False) as self.painting:
-            self.editor = gr.ImageEditor(
-                label='paint over the object, or draw a closed line around it',
-                type='numpy',
-                sources=(),
-                transforms=(),
-                layers=False,
-                brush=gr.Brush(default_size=24, colors=['rgb(0, 200, 255)'], color_mode='fixed'),
-                height=480,
-                elem_id='editor',
-            )
-            self.fill = gr.Checkbox(value=True, label='fill closed lines', elem_id='fill')
-        with gr.Group(visible=False) as self.proposing:
-            self.find = gr.Button('Find persons, cats and horses', elem_id='find')
-            self.thing = gr.Radio([], label='Refine', visible=False, elem_id='thing')
-        with gr.Row():
-            self.refine = gr.Button('Refine', variant='primary', elem_id='refine')
-            self.cancel = gr.Button('Cancel', variant='stop', visible=False, elem_id='cancel')
-        self.note = gr.HTML(elem_id='note')
-        self.understood = gr.Image(
-            label='how the mask is understood',
-            interactive=False,
-            visible=False,
-            height=240,
-            buttons=[],
-            elem_id='understood',
-        )
-        self._lay_out_settings()
-
-    def _lay_out_settings(self) -> None:
-        names = list(self.refiners)
-        with gr.Accordion('Settings', open=False, elem_id='settings'):
-            self.model = gr.Dropdown(
-                names, value=names[0], label='Model', visible=len(names) > 1, elem_id='model'
-            )
-            self.overview = gr.Radio(
-                [('as the model does', -1), ('its edges alone', 0), ('larger errors, too', 0.5)],
-                value=-1,
-                label='What may change of the mask',
-                elem_id='overview',
-            )
-            self.max_change = gr.Slider(
-                1,
-                100,
-                value=100,
-                step=1,
-                label='How far it may change, in per cent of it',
-                info='a mask that would change more stays as it was',
-                elem_id='max_change',
-            )
-            self.region = gr.Radio(
-                [
-                    ('closely where they are small', 'auto'),
-                    ('always closely', 'object'),
-                    ('never: the whole photo', 'photo'),
-                ],
-                value='auto',
-                label='Small objects are looked at',
-                elem_id='region',
-            )
-            self.L = gr.Slider(
-                MIN_L,
-                MAX_L,
-                value=next(iter(self.refiners.values())).cascade.L,
-                step=4,
-                label='L: how much of the photo is seen at once, in pixels',
-                info='less needs less memory; the paper has 900',
-                elem_id='L',
-            )
-            self.strategy = gr.Radio(
-                [
-                    ('each part by itself, for many classes', 'scene'),
-                    ('each class over the whole photo; class 0 is background', 'semantic'),
-                ],
-                value='scene',
-                label='Classes of a label map are refined',
-                elem_id='strategy',
-            )
-            self.values = gr.Textbox(
-                label='mask_values: what is object in the mask',
-                info="where the mask's values don't say it: numbers such as 3, 5, or soft",
-                elem_id='values',
-            )
-
-    def _lay_out_results(self) -> None:
-        self.status = gr.HTML(
-            said('fine', 'Choose a photo and its mask, then press Refine.'), elem_id='status'
-        )
-        self.slider = gr.ImageSlider(
-            label='before | after',
-            format='jpeg',
-            max_height=640,
-            buttons=['fullscreen'],
-            elem_id='slider',
-        )
-        with gr.Column(visible=False) as self.details:
-            with gr.Row():
-                self.downloads = {
-                    kind: gr.DownloadButton(
-                        f'⤓ {kind}', size='md', min_width=110, elem_id=f'get-{kind}'
-                    )
-                    for kind in work.KINDS
-                }
-            with gr.Row(equal_height=True):
-                self.zoom = gr.ImageSlider(
-                    label='where it changed most: before | after',
-                    format='jpeg',
-                    max_height=400,
-                    min_width=280,
-                    buttons=['fullscreen'],
-                    elem_id='zoom',
-                )
-                self.probability = gr.Image(
-                    label='probability',
-                    interactive=False,
-                    height=400,
-                    min_width=280,
-                    buttons=['fullscreen'],
-                    elem_id='probability',
-                )
-
-    # What happens -----------------------------------------------------------------------------
-
     def _connect(self) -> None:
-        hidden = {'api_visibility': 'private', 'show_progress': 'hidden'}
-        given = [self.photo, self.source, self.mask, self.several, self.resize, self.values]
-        given += [self.editor, self.fill, self.proposal, self.thing]
-        shown = [self.understood, self.note]
-        look = {'fn': self.show_mask, 'inputs': given, 'outputs': shown, **hidden}
+        parts, hidden = self.parts, {'api_visibility': 'private', 'show_progress': 'hidden'}
+        shown = [parts.understood, parts.note]
+        look = {'fn': self.show_mask, 'inputs': parts.given, 'outputs': shown, **hidden}
         canvas = {
             'fn': self.fill_canvas,
-            'inputs': [self.photo, self.source, self.on_canvas],
-            'outputs': [self.editor, self.on_canvas],
+            'inputs': [parts.photo, parts.source, parts.on_canvas],
+            'outputs': [parts.editor, parts.on_canvas],
             **hidden,
         }
         forget = {
             'fn': lambda: (None, gr.Radio(visible=False)),
-            'outputs': [self.proposal, self.thing],
+            'outputs': [parts.proposal, parts.thing],
             **hidden,
         }
-        self.photo.change(**forget).then(**canvas).then(**look)
-        self.source.change(
+        parts.photo.change(**forget).then(**canvas).then(**look)
+        parts.source.change(
             lambda source: [gr.Group(visible=source == kind) for kind in (UPLOAD, PAINT, PROPOSE)],
-            self.source,
-            [self.uploading, self.painting, self.proposing],
+            parts.source,
+            [parts.uploading, parts.painting, parts.proposing],
             **hidden,
         ).then(**canvas).then(**look)
-        for part in (self.mask, self.several, self.resize, self.values, self.thing):
+        for part in (parts.mask, parts.several, parts.resize, parts.values, parts.thing):
             part.change(**look)
         if self.examples:
-            self.dataset.click(
+            parts.dataset.click(
                 lambda index: (*self.examples[index], UPLOAD, False),
-                self.dataset,
-                [self.photo, self.mask, self.source, self.several],
+                parts.dataset,
+                [parts.photo, parts.mask, parts.source, parts.several],
                 **hidden,
             )
-        self.find.click(
+        parts.find.click(
             self.find_things,
-            self.photo,
-            [self.proposal, self.thing, self.note, self.find],
+            parts.photo,
+            [parts.proposal, parts.thing, parts.note, parts.find],
             concurrency_limit=None,
             **hidden,
         )
-        chosen = [self.model, self.overview, self.max_change, self.region, self.L, self.strategy]
-        self.refine.click(
+        parts.refine.click(
             self.run,
-            [*given, *chosen],
+            [*parts.given, *parts.chosen],
             [
-                *(self.status, self.refine, self.cancel, self.slider, self.zoom),
-                *(self.details, self.probability, *self.downloads.values()),
+                *(parts.status, parts.refine, parts.cancel, parts.slider, parts.zoom),
+                *(parts.details, parts.probability, *parts.downloads.values()),
             ],
             concurrency_limit=None,  # the queue limits it
             trigger_mode='once',
             **hidden,
-        )
-        self.cancel.click(self.give_up, queue=False, **hidden)
+        ).then(None, js=SHOW_RESULT, **hidden)
+        parts.cancel.click(self.give_up, queue=False, **hidden)
         self.blocks.unload(self.give_up)
 
     def give_up(self, request: gr.Request) -> None:
@@ -520,14 +295,14 @@ class Page:
             button: gr.DownloadButton(
                 value=str(files[kind]) if kind in files else None, visible=kind in files
             )
-            for kind, button in self.downloads.items()
+            for kind, button in self.parts.downloads.items()
         }
         return {
             **self.changes(said('fine', f'Refined: {told}.') + ''.join(notes)),
-            self.details: gr.Column(visible=True),
-            self.slider: shown,
-            self.zoom: zoomed,
-            self.probability: gr.Image(soft, visible=soft is not None),
+            self.parts.details: gr.Column(visible=True),
+            self.parts.slider: shown,
+            self.parts.zoom: zoomed,
+            self.parts.probability: gr.Image(soft, visible=soft is not None),
             **buttons,
         }
 
@@ -538,10 +313,11 @@ class Page:
 
     def changes(self, status: str | None = None, busy: bool = False) -> dict:
         """The status, and the buttons of a page that is busy or not."""
+        label = 'Refining ...' if busy else 'Refine'
         return {
-            self.status: gr.skip() if status is None else status,
-            self.refine: gr.Button('Refining ...' if busy else 'Refine', interactive=not busy),
-            self.cancel: gr.Button(visible=busy),
+            self.parts.status: gr.skip() if status is None else status,
+            self.parts.refine: gr.Button(label, interactive=not busy),
+            self.parts.cancel: gr.Button(visible=busy),
         }
 
 
