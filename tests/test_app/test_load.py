@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from mmseg_cascadepsp.files.samples import load_sample
+from mmseg_cascadepsp.files.writing import write_png
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder
 
 #: REQUESTS=500 tries longer.
@@ -231,23 +232,26 @@ def test_many_clients(server, cases):
     'TIMINGS' not in os.environ, reason='TIMINGS=1, on a machine without other work'
 )
 @pytest.mark.parametrize('side', [224, 512, 1024, 2048])
-def test_a_request_costs_little_more_than_the_call(plain_server, refiner, side):
-    """At most 50 ms up to 512 x 512. Larger ones are told."""
+def test_a_request_costs_little_more_than_the_call(plain_server, refiner, side, tmp_path):
+    """At most 50 ms beyond a call that reads the same files and writes the mask as PNG."""
     fast = refiner.with_settings(L=224, steps='global')
     sample = load_sample('coffee', shipped_folder('demo') / 'masks')
     image = cv2.resize(sample.image, (side, side))
     mask = cv2.resize(sample.coarse.view(np.uint8) * 255, (side, side)) // 128 * 255
+    photo, coarse = tmp_path / 'photo.png', tmp_path / 'mask.png'
+    photo.write_bytes(png(image))
+    coarse.write_bytes(png(mask))
     body = form(image=png(image), mask=png(mask), L='224', fast='true')
     overheads, count = [], 40 if side < 1000 else 10
     for number in range(count + 1):
         if number == 1:  # what is made once is made
             spent, overheads = plain_server.seconds(), []
         before, start = time.process_time(), time.monotonic()
-        fast.refine(image, mask)
+        write_png(tmp_path / 'refined.png', fast.refine(photo, coarse) > 127)
         alone, bare = time.process_time() - before, time.monotonic() - start
         start = time.monotonic()
         assert plain_server.ask('/v1/refine', body)[0].status == 200
         overheads.append(time.monotonic() - start - bare)
     median, spent = statistics.median(overheads), (plain_server.seconds() - spent) / count - alone
     print(f'{side}: median overhead {median * 1000:.1f} ms, processor {spent * 1000:.1f} ms')
-    assert median < 0.05 or side > 512
+    assert median < 0.05
