@@ -97,6 +97,14 @@ class Browser:
 
         wait_for(clicked)
 
+    def write(self, css, text):
+        """Write into the field ``css`` in place of what it holds, and leave it."""
+        from selenium.webdriver.common.keys import Keys
+
+        field = wait_for(lambda: self.find(css).is_displayed() and self.find(css))
+        field.send_keys(Keys.CONTROL, 'a')
+        field.send_keys(text, Keys.TAB)
+
     def upload(self, css, path, there):
         """Hand a file to the upload in ``css`` until it is ``there``: what is given while the page
         is drawn anew gets lost.
