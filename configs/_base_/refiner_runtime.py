@@ -1,5 +1,5 @@
 # The runtime of a refiner's training: pictures of all outputs in TensorBoard, and a guard that
-# stops it, with a reason, when it collapses.
+# stops it, with a reason, when its loss is not finite.
 _base_ = './default_runtime.py'
 default_hooks = dict(
     pictures=dict(type='CascadePicturesHook', interval=800),

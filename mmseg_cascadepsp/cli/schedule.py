@@ -25,8 +25,7 @@ def set_iterations(cfg: Mapping, iters: int) -> None:
     The moments of learning rates (warm-up, milestones, ends) and of hooks keep their shares of the
     training. Averages of weights reach back over the same share. Intervals of validation,
     checkpoints, logs and pictures shrink in the same way. They do not grow, so that a longer
-    training has no more to lose when it is stopped. The guard against a collapse begins where it
-    did, since a new network needs a few hundred iterations however long it is trained.
+    training has no more to lose when it is stopped.
 
     Args:
         cfg: The config of a training by iterations, changed in place.
@@ -64,9 +63,8 @@ def set_iterations(cfg: Mapping, iters: int) -> None:
         _scale(one, MOMENTS, share)
         if 'end' in one:  # two iterations at least, or a warm-up divides by 0
             one['end'] = max(one['end'], one.get('begin', 0) + 2)
-    hooks = [*(cfg.get('default_hooks') or {}).items(), *enumerate(cfg.get('custom_hooks') or ())]
-    for name, hook in hooks:
-        if hook is None or name == 'guard' or hook.get('by_epoch'):
+    for hook in (*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ())):
+        if hook is None or hook.get('by_epoch'):
             continue
         _shrink(hook, 'interval', share)
         _scale(hook, HOOK_MOMENTS, share)

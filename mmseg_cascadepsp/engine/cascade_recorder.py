@@ -32,8 +32,8 @@ class CascadeRecorder:
         model = model.module if is_model_wrapper(model) else model
         if not isinstance(model, CascadePSP):
             raise InvalidValueError(
-                f'model: CollapseGuardHook and CascadePicturesHook are for CascadePSP, got '
-                f'{type(model).__name__}; remove them from default_hooks'
+                f'model: CascadePicturesHook is for CascadePSP, got {type(model).__name__}; '
+                'remove it from default_hooks'
             )
         self.model = model
         #: Normalised images (B, 3, H, W) of the recorded iteration. None before.

@@ -66,5 +66,5 @@ def test_recorded_is_what_was_trained_on(tmp_path):
 
 
 def test_other_models_are_refused():
-    with pytest.raises(ValueError, match='are for CascadePSP, got Conv2d'):
+    with pytest.raises(ValueError, match='is for CascadePSP, got Conv2d'):
         CascadeRecorder(torch.nn.Conv2d(1, 1, 1))
