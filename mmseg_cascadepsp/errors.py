@@ -88,6 +88,15 @@ class MissingPackageError(UserError, ImportError):
     """
 
 
+class DeviceMemoryError(UserError, RuntimeError):
+    """A GPU has too little memory for what was asked for.
+
+    Example:
+        >>> issubclass(DeviceMemoryError, RuntimeError)
+        True
+    """
+
+
 class BusyError(UserError, RuntimeError):
     """There is too much to do at the moment.
 

@@ -79,12 +79,14 @@ def test_the_core_knows_torch_numpy_and_opencv_alone():
     standard = {
         'abc',
         'collections',
+        'contextlib',
         'copy',
         'dataclasses',
         'functools',
         'math',
         'numbers',
         'os',
+        're',
         'typing',
     }
     for path in sorted((PACKAGE / 'cascade').glob('*.py')):

@@ -205,6 +205,7 @@ class Refiner:
             InvalidValueError: Wrong shapes, a mask of another size than the image, NaN or values
                 out of range, what can be read in two ways, or ``L`` below 66.
             FileError: A file cannot be read.
+            DeviceMemoryError: The GPU has too little memory for ``L``. It says which should fit.
 
         Example:
             See the class.

@@ -19,6 +19,7 @@ from mmseg_cascadepsp.apis import Refiner
 from mmseg_cascadepsp.apis.inputs import read_inputs
 from mmseg_cascadepsp.errors import (
     BusyError,
+    DeviceMemoryError,
     InvalidValueError,
     TimeLimitError,
     UserError,
@@ -228,6 +229,8 @@ async def _problem(request: Request, error: Exception) -> Response:
         elif isinstance(error, BusyError):
             status, argument = HTTPStatus.SERVICE_UNAVAILABLE, None
             headers['Retry-After'] = str(error.retry_after)
+        elif isinstance(error, DeviceMemoryError):
+            status, headers['Retry-After'] = HTTPStatus.SERVICE_UNAVAILABLE, '60'
         elif isinstance(error, TimeLimitError):
             status, argument = HTTPStatus.GATEWAY_TIMEOUT, None
     elif isinstance(error, RequestValidationError):

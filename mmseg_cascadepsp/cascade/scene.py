@@ -16,6 +16,7 @@ from mmseg_cascadepsp.errors import InvalidValueError
 from .components import Component, check_labels, divide
 from .fusion import Fusion, SceneResult
 from .geometry import Box
+from .memory import told_memory
 from .network import Network, Progress
 from .settings import CascadeSettings, FusionSettings
 from .single import refine
@@ -90,7 +91,7 @@ def refine_regions(
         return image[(..., *component.box.slices)], torch.from_numpy(component.mask)[None]
 
     parts = [part(index) for index in alone]
-    with torch.no_grad():
+    with torch.no_grad(), told_memory(network, settings.L, fusion.batch_size):
         for index, probability in global_probabilities(
             network, parts, settings, fusion.min_size, fusion.batch_size, fusion.bucket
         ):

@@ -8,6 +8,7 @@ from torch import Tensor
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
 from .geometry import Box, resize_longer_side
+from .memory import told_memory
 from .network import Network, Progress
 from .regions import MIN_SIDE, are_small, object_regions
 from .settings import CascadeSettings
@@ -37,6 +38,7 @@ def refine(
     Raises:
         InvalidValueError: Wrong shapes.
         InvalidTypeError: Wrong dtypes.
+        DeviceMemoryError: The device has too little memory for ``L``.
 
     Example:
         See :class:`~mmseg_cascadepsp.cascade.Network`.
@@ -44,7 +46,7 @@ def refine(
     settings = settings or network.defaults
     check_threads()
     _check_inputs(image, mask)
-    with torch.no_grad():
+    with torch.no_grad(), told_memory(network, settings.L, settings.batch_size):
         size, as_object = tuple(image.shape[-2:]), settings.region == 'object'
         if as_object or (settings.region == 'auto' and max(size) > settings.L):
             hard = mask if mask.dtype == torch.bool else mask > 0
