@@ -3,8 +3,11 @@
     pip install --no-deps --target /tmp/package segmentation-refinement==0.6
     PYTHONPATH=/tmp/package python benchmarks/against_package.py
     PYTHONPATH=/tmp/package python benchmarks/against_package.py --parts one --sizes 448 --L 448
+    PYTHONPATH=/tmp/package python benchmarks/against_package.py --device cuda --parts one \\
+        --sizes 1024 2048 4096 --measured-to 4096 --modes full
 
-Runs go turn about. Look at the ratios, since seconds change from machine to machine. The parts:
+Runs go turn about, and wait for the GPU. Each line has seconds and photos a second. Look at the
+ratios, since seconds change from machine to machine. The parts:
 
 one       one object: sizes, fast and full, the variants MODEL:PRECISION:CROPS. Above --measured-to
           seconds are computed, from those of the Global step, of one crop, and the number of
@@ -206,7 +209,8 @@ def refiners(variants, package: Package, device: str) -> dict[str, Refiner]:
 def line(size: str, name: str, runs: Runs, reference: Runs | None, note: str = '') -> None:
     ratio = ratios(reference, runs) if reference else ' ' * 6
     print(
-        f'{size:>12}  {name:20}{runs.median:9.2f} s  {ratio:24}{str(runs.memory):>12}  {note}',
+        f'{size:>12}  {name:20}{runs.median:9.3f} s {1 / runs.median:8.2f}/s  {ratio:24}'
+        f'{str(runs.memory):>12}  {note}',
         flush=True,
     )
 
