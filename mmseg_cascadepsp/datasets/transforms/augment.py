@@ -142,13 +142,15 @@ class ColorJitter(BaseTransform):
         image = results['img'].astype(np.float32)
         for kind in np.random.permutation(3):
             factor = np.random.uniform(1 - self.ranges[kind], 1 + self.ranges[kind])
-            if kind == 0:
-                image *= factor
+            if kind == 2:  # one product of matrices for the blend with the grey picture
+                blend = factor * np.eye(3, dtype=np.float32) + (1 - factor) * self.LUMA
+                image = cv2.transform(image, blend)
             else:
-                grey = (image @ self.LUMA)[..., None]
-                image = image * factor + (grey.mean() if kind == 1 else grey) * (1 - factor)
+                mean = float(np.dot(cv2.mean(image)[:3], self.LUMA)) if kind == 1 else 0.0
+                image *= factor
+                image += mean * (1 - factor)
             np.clip(image, 0, 255, out=image)
         if np.random.rand() < self.grey:
-            image = np.repeat((image @ self.LUMA)[..., None], 3, axis=2)
+            image = cv2.transform(image, np.repeat(self.LUMA[None], 3, axis=0))
         results['img'] = image.astype(np.uint8)
         return results
