@@ -27,7 +27,7 @@ from mmseg_cascadepsp.app.jobs import JobQueue
 from mmseg_cascadepsp.app.limits import Limits
 from mmseg_cascadepsp.app.listening import PatientProtocol, listen
 from mmseg_cascadepsp.app.server import create_app
-from mmseg_cascadepsp.errors import FileError
+from mmseg_cascadepsp.errors import DeviceMemoryError, FileError
 from tests.test_app.test_jobs import Counting, large_pair
 
 MULTIPART = {'Content-Type': 'multipart/form-data; boundary=x'}
@@ -314,8 +314,9 @@ def test_a_fault_of_the_server_is_told_without_its_inside(client, pair, monkeypa
     monkeypatch.setattr(Refiner, 'refine', lambda *_: 1 // 0)
     detail = problem_of(client.post('/v1/refine', files=pair), 500)
     assert 'division' not in detail
-    monkeypatch.setattr(Refiner, 'refine', lambda *_: (_ for _ in ()).throw(MemoryError('none')))
-    assert 'memory' in problem_of(client.post('/v1/refine', files=pair), 503)
+    for error in (MemoryError('none'), DeviceMemoryError('the GPU lacks memory.')):
+        monkeypatch.setattr(Refiner, 'refine', lambda *_, e=error: (_ for _ in ()).throw(e))
+        assert 'memory' in problem_of(client.post('/v1/refine', files=pair), 503)
 
 
 def test_the_documentation_loads_nothing_from_elsewhere(client):
