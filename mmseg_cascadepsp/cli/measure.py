@@ -10,8 +10,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from mmseg_cascadepsp.errors import InvalidValueError, one_line
 
 from .options import (
@@ -140,7 +138,7 @@ def load_simulations(names: str) -> dict:
             raise InvalidValueError(f'--simulate knows {", ".join(transforms)}, got {name!r}.')
 
     def simulate(transform, truth, name):
-        results = dict(img_path=name, gt_seg_map=truth.astype(np.uint8) * 255)
+        results = dict(img_path=name, gt_seg_map=truth.astype('uint8') * 255)
         return transform(results)['coarse_mask'] > 127
 
     return {kind: partial(simulate, transforms[kind]) for kind in kinds}

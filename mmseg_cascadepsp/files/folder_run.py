@@ -2,6 +2,7 @@
 several.
 """
 
+import atexit
 import errno
 import os
 import tempfile
@@ -157,7 +158,14 @@ def join_processes() -> tuple[int, int]:
     if not torch.distributed.is_initialized():
         # Names and numbers are exchanged, at the end, when some have waited long.
         torch.distributed.init_process_group('gloo', timeout=timedelta(days=30))
+        atexit.register(_leave_processes)
     return processes()
+
+
+def _leave_processes() -> None:
+    """End the threads of the group before the interpreter ends, which might abort with them."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def processes() -> tuple[int, int]:

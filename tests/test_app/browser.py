@@ -16,18 +16,18 @@ FLAGS = (
 
 
 class Server:
-    """An application at a free port of this machine, in a thread."""
+    """An application at a port of this machine, a free one by default, in a thread."""
 
-    def __init__(self, app):
+    def __init__(self, app, port=0):
         uvicorn = pytest.importorskip('uvicorn')
         self._server = uvicorn.Server(
-            uvicorn.Config(app, host='127.0.0.1', port=0, log_level='warning')
+            uvicorn.Config(app, host='127.0.0.1', port=port, log_level='warning')
         )
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         wait_for(lambda: self._server.started)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f'http://127.0.0.1:{port}/'
+        self.port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f'http://127.0.0.1:{self.port}/'
 
     def stop(self):
         self._server.should_exit = self._server.force_exit = True

@@ -223,6 +223,40 @@ def test_what_is_no_picture_is_told(browser, files, tmp_path):
     assert '/tmp' not in browser.text('#note')
 
 
+def test_two_browsers_at_once(server, browser, sample, files, tmp_path, refiner):
+    (tmp_path / 'other').mkdir()
+    other = Browser(server.url, tmp_path / 'other')
+    mirrored = sample.image[:, ::-1], sample.coarse[:, ::-1]
+    give(browser, *files)
+    give(other, write(tmp_path, other=mirrored[0]), write(tmp_path, coarse=mirrored[1]))
+    for each in (browser, other):
+        wait_for(lambda each=each: each.find('#understood img'))
+        each.click('#refine')
+    for each, pair in ((browser, (sample.image, sample.coarse)), (other, mirrored)):
+        each.wait_for_text('#status', 'Refined')
+        expected = refiner.refine(*map(np.ascontiguousarray, pair)) > 127
+        np.testing.assert_array_equal(pixels(each.download('mask')) > 127, expected)
+    other.close()
+
+
+def test_the_server_is_started_again_under_an_open_page(gate, sample, files, tmp_path, refiner):
+    with JobQueue(4) as queue:
+        first = Server(app_of({'tiny': Refiner(gate)}, queue))
+        browser = Browser(first.url, tmp_path)
+        give(browser, *files)
+        wait_for(lambda: browser.find('#understood img'))
+        first.stop()
+    with JobQueue(4) as queue:
+        again = Server(app_of({'tiny': Refiner(gate)}, queue), port=first.port)
+        assert 'no longer has image.png, it was started again' in browser.refine()
+        browser.open(again.url)
+        give(browser, *files)
+        wait_for(lambda: browser.find('#understood img'))
+        assert 'Refined' in browser.refine()
+        again.stop()
+    browser.close()
+
+
 def test_cancel_and_a_second_click(browser, files, gate):
     give(browser, *files)
     wait_for(lambda: browser.find('#understood img'))

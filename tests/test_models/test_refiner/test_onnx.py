@@ -126,9 +126,7 @@ def test_file_is_a_plain_graph_with_what_a_cascade_needs(refiner, tiny_onnx):
         photo = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
         mean, std = (torch.tensor(json.loads(facts[key])) for key in ('mean', 'std'))
         normalised = ((photo.movedim(1, -1) - mean) / std).movedim(-1, 1)
-        torch.testing.assert_close(
-            normalised, refiner.network.model.data_preprocessor.normalize(photo)
-        )
+        torch.testing.assert_close(normalised, refiner.network.model.normalize(photo))
         torch.testing.assert_close(OnnxRefiner(tiny_onnx).normalize(photo), normalised)
 
 
@@ -149,9 +147,9 @@ def test_passes_run_no_further_than_needed(tiny_onnx, strides, runs, monkeypatch
 def test_it_stays_on_the_cpu_where_its_segmentor_is_moved(tiny_onnx):
     model = OnnxRefiner(tiny_onnx)
     photo = torch.full((1, 3, 16, 16), 90, dtype=torch.uint8)
-    expected = model.data_preprocessor.normalize(photo)
+    expected = model.normalize(photo)
     torch.nn.ModuleList([model]).to('meta')
-    assert torch.equal(model.data_preprocessor.normalize(photo), expected)
+    assert torch.equal(model.normalize(photo), expected)
 
 
 @pytest.mark.slow
