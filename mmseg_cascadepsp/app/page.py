@@ -183,12 +183,12 @@ class Page:
         if form.photo is None:
             raise InvalidValueError('there is no photo yet: choose one, or one of the examples.')
         photo = Path(form.photo)
-        gone = [path for path in (photo, form.mask) if path and not Path(path).exists()]
-        if gone:  # with the server that it was given to
-            raise InvalidValueError(
-                f'the server no longer has {Path(gone[0]).name}, it was started again: choose '
-                'photo and mask once more.'
-            )
+        mask = form.mask if form.source == UPLOAD else None
+        for path in filter(None, (form.photo, mask)):
+            if not Path(path).exists():  # the server was started again, or an hour has gone by
+                raise InvalidValueError(
+                    f'the server no longer has {Path(path).name}: choose photo and mask once more.'
+                )
         check_pixels('image', photo, self.limits)
         if form.source == UPLOAD:
             if form.mask is None:

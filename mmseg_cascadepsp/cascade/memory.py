@@ -8,10 +8,9 @@ import torch
 
 from mmseg_cascadepsp.errors import DeviceMemoryError
 
+from .geometry import MIN_L
 from .network import Network
 
-#: Smallest L of a cascade.
-_SMALLEST = 66
 #: Share of the estimated L that is advised: what was needed when it failed is not all of it.
 _SHARE = 0.9
 _UNITS = {'bytes': 1, 'KiB': 2**10, 'MiB': 2**20, 'GiB': 2**30, 'TiB': 2**40}
@@ -26,7 +25,7 @@ def fitting_L(L: int, needed: int, available: int) -> int:
         available: Bytes that there are.
 
     Returns:
-        A multiple of ten below ``L``, or 66, the smallest.
+        A multiple of ten below ``L``, or the smallest L that there is.
 
     Example:
         >>> from mmseg_cascadepsp.cascade.memory import fitting_L
@@ -34,7 +33,7 @@ def fitting_L(L: int, needed: int, available: int) -> int:
         400
     """
     share = min(1, available / max(needed, 1)) ** 0.5
-    return max(_SMALLEST, int(_SHARE * share * L) // 10 * 10)
+    return max(MIN_L, int(_SHARE * share * L) // 10 * 10)
 
 
 @contextmanager

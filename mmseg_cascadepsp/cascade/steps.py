@@ -52,15 +52,7 @@ def padded_cascade(
         ``final``.
 
     Example:
-        >>> class Unchanged(Network):
-        ...     def normalize(self, image):
-        ...         return image.float()
-        ...
-        ...     def for_image(self, image):
-        ...         return lambda masks, strides: {s: masks[:, :1] * 9 for s in strides}
-        >>> image, mask = torch.zeros(1, 3, 30, 50), torch.ones(1, 1, 30, 50)
-        >>> padded_cascade(Unchanged(), image, mask, CascadeSettings(), final=[1])[1].shape
-        torch.Size([1, 1, 30, 50])
+        See :func:`local_step`.
     """
     height, width = image.shape[-2:]
     strides = network.strides
@@ -131,17 +123,7 @@ def global_step(
         stride -> (1, 1, H', W') float32 probability on the CPU, at the size the network saw.
 
     Example:
-        >>> class Unchanged(Network):
-        ...     def normalize(self, image):
-        ...         return image.float()
-        ...
-        ...     def for_image(self, image):
-        ...         return lambda masks, strides: {s: masks[:, :1] * 9 for s in strides}
-        >>> image = torch.zeros(3, 150, 200, dtype=torch.uint8)
-        >>> mask = torch.ones(1, 150, 200, dtype=torch.bool)
-        >>> coarse = global_step(Unchanged(), image, mask, CascadeSettings(L=100), final=(4, 1))
-        >>> {stride: tuple(value.shape) for stride, value in coarse.items()}
-        {4: (1, 1, 75, 100), 1: (1, 1, 75, 100)}
+        See :func:`local_step`.
     """
     smallest = settings.L if settings.enlarge else 1
     return run_global(network, *_resized(image, mask, smallest, settings.L), settings, final=final)
@@ -375,9 +357,13 @@ def local_step(
         ...     def for_image(self, image):
         ...         return lambda masks, strides: {s: masks[:, :1] * 9 for s in strides}
         >>> image = torch.zeros(3, 100, 300, dtype=torch.uint8)
-        >>> coarse = {stride: torch.zeros(1, 1, 50, 150) for stride in (4, 1)}
-        >>> coarse[1][..., 75:] = 1
-        >>> refined = local_step(Unchanged(), image, coarse, CascadeSettings(L=100))[1]
+        >>> mask = torch.zeros(1, 100, 300, dtype=torch.bool)
+        >>> mask[..., 150:] = True
+        >>> settings = CascadeSettings(L=100)
+        >>> coarse = global_step(Unchanged(), image, mask, settings, final=(4, 1))
+        >>> {stride: tuple(value.shape) for stride, value in coarse.items()}
+        {4: (1, 1, 33, 100), 1: (1, 1, 33, 100)}
+        >>> refined = local_step(Unchanged(), image, coarse, settings)[1]
         >>> refined[0, 0, 50, [0, 100, 200, 299]].round().tolist()
         [0.0, 0.0, 1.0, 1.0]
     """

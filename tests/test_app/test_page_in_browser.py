@@ -248,7 +248,7 @@ def test_the_server_is_started_again_under_an_open_page(gate, sample, files, tmp
         first.stop()
     with JobQueue(4) as queue:
         again = Server(app_of({'tiny': Refiner(gate)}, queue), port=first.port)
-        assert 'no longer has image.png, it was started again' in browser.refine()
+        assert 'no longer has image.png: choose photo and mask once more' in browser.refine()
         browser.open(again.url)
         give(browser, *files)
         wait_for(lambda: browser.find('#understood img'))

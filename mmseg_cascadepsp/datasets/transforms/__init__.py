@@ -2,19 +2,18 @@
 
 from ..transforms.augment import ColorJitter, RandomZoomCrop
 from ..transforms.clutter import ClutterInterior, PasteOccluder
+from ..transforms.coarse import (
+    AverageCoarseMasks,
+    CopyTrueMask,
+    LoseParts,
+    SimulateOutputStride,
+    SimulatePromptable,
+)
 from ..transforms.compose import PasteObject
 from ..transforms.loading import LoadMasks, LoadPhoto, PackRefinementInputs
 from ..transforms.objects import PickObject, fill_void
 from ..transforms.original import KeepOriginalImage, PackRefinedInputs
-from ..transforms.perturb import (
-    AverageCoarseMasks,
-    CopyTrueMask,
-    LoseParts,
-    PerturbMask,
-    SimulateOutputStride,
-    SimulatePromptable,
-    perturb_mask,
-)
+from ..transforms.perturb import PerturbMask, perturb_mask
 
 __all__ = [
     'AverageCoarseMasks',
