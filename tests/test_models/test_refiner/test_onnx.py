@@ -126,7 +126,7 @@ def test_file_is_a_plain_graph_with_what_a_cascade_needs(refiner, tiny_onnx):
         photo = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
         mean, std = (torch.tensor(json.loads(facts[key])) for key in ('mean', 'std'))
         normalised = ((photo.movedim(1, -1) - mean) / std).movedim(-1, 1)
-        torch.testing.assert_close(normalised, refiner.network.model.normalize(photo))
+        torch.testing.assert_close(normalised, refiner.network.normalize(photo))
         torch.testing.assert_close(OnnxRefiner(tiny_onnx).normalize(photo), normalised)
 
 
