@@ -233,11 +233,11 @@ def draw_fusion():
 def draw_lite():
     """What lite adds to the paper's cascade, one after the other."""
     sample, refiner = load('astronaut'), Refiner('lite', device='cpu')
-    plain = dict(overview=0, guided_filter=False, remove_detached=False)
+    plain = dict(overview=0, guided_filter=False, tidy=False)
     masks = {
         'coarse': sample.coarse,
         "the paper's cascade": refined(sample, refiner, **plain),
-        'with the overview': refined(sample, refiner, guided_filter=False, remove_detached=False),
+        'with the overview': refined(sample, refiner, guided_filter=False, tidy=False),
         'with the guided filter, too': refined(sample, refiner),
     }
     panels = [

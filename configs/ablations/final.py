@@ -3,9 +3,7 @@
 # more, as in the paper. benchmarks/ablations.py trains and measures all; nothing is validated in
 # between.
 _base_ = '../cascadepsp_lite.py'
-model = dict(
-    guided_filter=None, overview=None, remove_detached=False, test_cfg=dict(enlarge=False)
-)
+model = dict(guided_filter=None, overview=None, tidy=False, test_cfg=dict(enlarge=False))
 max_iters = 1000
 param_scheduler = [
     dict(type='LinearLR', by_epoch=False, start_factor=0.05, end=100),

@@ -29,6 +29,7 @@ from mmseg_cascadepsp.cascade.changes import (
     change_of,
     reason_to_keep,
     sureness_of,
+    without_specks,
 )
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.files.label_ids import told_mask
@@ -242,6 +243,10 @@ class Refiner:
                 progress,
             )
             found = probability.mul_(255).to(torch.uint8).numpy()
+        if settings.tidy:
+            new = found > 127
+            specks = without_specks(mask, new) != new
+            found[specks] = 255 - found[specks]
         kept = ''
         if settings.compat is None:
             kept = reason_to_keep(mask, found > 127, settings.max_change)

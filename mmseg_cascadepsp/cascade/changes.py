@@ -114,7 +114,8 @@ def _farthest(pixels: np.ndarray, mask: np.ndarray) -> float:
 def without_specks(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Take away tiny pieces and fill tiny holes that the old mask does not have.
 
-    They are tiny below 0.05 % of the object's area, or below 8 pixels.
+    They are tiny below 0.05 % of the object's area, or below 8 pixels. What is left of a tiny or
+    thin part of the old mask stays, a splinter of a larger one does not.
 
     Args:
         old: The old mask, ``(h, w)`` bool.
@@ -145,12 +146,18 @@ def _holes(mask: np.ndarray) -> np.ndarray:
 
 
 def _small(mask: np.ndarray, connectivity: int, limit: float, known: np.ndarray) -> np.ndarray:
-    """The connected parts below ``limit`` pixels that have none of what is known, bool."""
+    """The connected parts below ``limit`` pixels, bool, but for the largest of a known part."""
     _, places, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=connectivity
     )
     areas = stats[:, cv2.CC_STAT_AREA]
     small = areas < limit
     small[0] = False
-    small[np.unique(places[known & mask])] = False
+    if small.any():
+        count, parts = cv2.connectedComponents(known.astype(np.uint8), connectivity=connectivity)
+        both = known & mask
+        largest = np.zeros(count, areas.dtype)
+        np.maximum.at(largest, parts[both], areas[places[both]])
+        stays = both & (areas[places] == largest[parts])
+        small[places[stays]] = False
     return small[places]

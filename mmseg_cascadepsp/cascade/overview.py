@@ -12,6 +12,9 @@ MIN_OVERVIEW = 224
 #: Half the width, as a share of the longer side, of the strips in which an overview that disagrees
 #: with the mask gives way: edges and thin parts are for passes that see every pixel.
 STRIP = 0.01
+#: Least share of the object that an overview must want to change outside of the strips. Smaller
+#: errors are seen as well by the passes at full size, which know the photo better.
+LEAST_CHANGE = 0.03
 
 
 def look_over(network: Network, image: Tensor, mask: Tensor, share: float) -> Tensor:
@@ -28,7 +31,8 @@ def look_over(network: Network, image: Tensor, mask: Tensor, share: float) -> Te
 
     Returns:
         (B, 1, H, W) in [-1, 1], of the image's size: the mask, and where the overview differs
-        from it by more than strips of :data:`STRIP`, the overview's finest probability.
+        from it by more than strips of :data:`STRIP`, the overview's finest probability. If that
+        is less than :data:`LEAST_CHANGE` of the object, the mask.
 
     Example:
         >>> class Unchanged(Network):
@@ -53,6 +57,11 @@ def look_over(network: Network, image: Tensor, mask: Tensor, share: float) -> Te
     radius = max(round(STRIP * max(size)), 1)
     agree = ((seen - coarse).abs() <= 1).to(seen)
     differ = _dilate(1 - _dilate(agree, radius), radius + 1)
+    changed, dims = differ * ((seen > 0) != (coarse > 0)), (1, 2, 3)
+    matters = changed.sum(dims, keepdim=True) >= LEAST_CHANGE * (coarse > 0).sum(
+        dims, keepdim=True
+    )
+    differ = differ * matters
     seen, differ = (
         F.interpolate(part, size=(height, width), mode='bilinear', align_corners=False)
         for part in (seen, differ)

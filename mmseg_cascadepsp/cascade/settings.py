@@ -114,8 +114,10 @@ class CascadeSettings:
         overview: Share of ``L`` at which the Global step first looks over the whole image, which
             mends errors of the coarse mask that are larger than those at its boundary. None, as
             the paper: no overview. There is none either where it would see less than 224 pixels.
-        remove_detached: Whether connected components of the result that do not touch the coarse
-            mask are removed.
+        tidy: Whether to undo what the network says against the coarse mask far from its boundary:
+            connected components that do not touch it are removed, holes that open deep inside it
+            are filled. :meth:`Refiner.refine <mmseg_cascadepsp.Refiner.refine>` removes specks
+            (pieces and holes below 0.05 % of the object), too.
         guided_filter: Filter that the finest probability goes through in the end. None: none, as
             the paper.
         max_change: Share of an object, 1 - IoU of the coarse and the refined mask, from 0 to 1,
@@ -145,7 +147,7 @@ class CascadeSettings:
     levels: int = 1
     batch_size: int = 1
     overview: float | None = None
-    remove_detached: bool = False
+    tidy: bool = False
     guided_filter: GuidedFilter | None = None
     max_change: float | None = None
     compat: str | None = None
@@ -165,7 +167,7 @@ class CascadeSettings:
                 region='photo',
                 crop_filter='release',
                 overview=None,
-                remove_detached=False,
+                tidy=False,
                 guided_filter=None,
             )
             for name, value in implied.items():
@@ -177,7 +179,7 @@ class CascadeSettings:
             )
         for name in ('levels', 'batch_size'):
             check_integer(name, getattr(self, name), 1)
-        for name in ('enlarge', 'remove_detached'):
+        for name in ('enlarge', 'tidy'):
             _flag(name, getattr(self, name))
         if self.overview is not None:
             _within('overview', self.overview, 0, 1)

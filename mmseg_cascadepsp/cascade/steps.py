@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .crops import adaptive_crops, boundary_cells
-from .detached import remove_detached
 from .geometry import (
     Box,
     Crop,
@@ -27,6 +26,7 @@ from .network import Network, Progress
 from .overview import MIN_OVERVIEW, look_over
 from .passes import run_cascade
 from .settings import CascadeSettings
+from .tidy import fill_deep_holes, remove_detached
 
 
 def padded_cascade(
@@ -43,7 +43,7 @@ def padded_cascade(
         network: Runs the passes.
         image: (B, 3, H, W), normalised. It is padded with 0.
         mask: Coarse mask, (B, 1, H, W) in [-1, 1], on any device. It is padded with -1.
-        settings: Of them ``overview`` and ``remove_detached`` are read.
+        settings: Of them ``overview`` and ``tidy`` are read.
         given, final: See :func:`run_cascade`. ``given`` is padded with -1. With it there is no
             overview, since the Global step has looked over the image already.
 
@@ -58,15 +58,17 @@ def padded_cascade(
     strides = network.strides
     image, mask = pad(image), pad(mask.to(image.device), -1.0)
     given = {stride: pad(value.to(image.device), -1.0) for stride, value in (given or {}).items()}
-    coarse, share = mask, settings.overview
+    coarse, share, is_whole = mask, settings.overview, not given
     several = len(strides) > 1
     if several and share and not given and share * max(image.shape[-2:]) >= MIN_OVERVIEW:
         # Half and half: where the two agree the mask stays sure, elsewhere it leaves it open.
         mask = (mask + look_over(network, image, mask, share)) / 2
         given = {strides[0]: mask}
     outputs = run_cascade(network.for_image(image), mask, strides, given, final)[-1]
-    if several and settings.remove_detached:
+    if several and settings.tidy:
         outputs = remove_detached(outputs, coarse)
+        if is_whole:  # a crop does not tell how deep a hole lies in the object
+            outputs = fill_deep_holes(outputs, coarse)
     return {
         stride: logits[..., :height, :width].float().sigmoid()
         for stride, logits in outputs.items()

@@ -383,3 +383,19 @@ def test_the_report_tells_the_change_and_what_was_kept(refiner, photo, mask):
     assert (free.refine(photo, mask) == result).all()
     empty, report = refiner.refine(photo, mask & False, return_report=True)
     assert not empty.any() and report.change.iou == 1
+
+
+def test_a_refined_mask_has_no_specks(monkeypatch):
+    photo, mask = np.zeros((96, 96, 3), np.uint8), np.zeros((96, 96), bool)
+    mask[20:80, 20:80] = True
+    says = mask * 0.9 + 0.05
+    says[3, 3], says[50, 22] = 0.8, 0.3
+    monkeypatch.setattr(
+        'mmseg_cascadepsp.cascade.refine', lambda *_: torch.from_numpy(says).float()
+    )
+    for tidy in (True, False):
+        refiner = Refiner('lite').with_settings(tidy=tidy)
+        found = refiner.refine(photo, mask)
+        assert ((found > 127) == (mask if tidy else says > 0.5)).all()
+    report = refiner.with_settings(tidy=True).refine(photo, mask, return_report=True)[1]
+    assert report.change.iou == 1 and report.change.parts == (1, 1)

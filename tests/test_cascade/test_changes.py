@@ -40,6 +40,17 @@ def test_specks_go_and_what_was_there_stays():
     assert without_specks(old, new)[75, 110]
 
 
+def test_splinters_go_and_what_is_left_of_a_thin_part_stays():
+    old = disc(50, 60, 20)
+    old[10, 10:40] = True  # thin
+    new = disc(50, 60, 15)
+    new[50, 78] = True  # a splinter of the disc
+    new[10, 20:23] = new[10, 30] = True  # what is left of the thin part, in two
+    expected = disc(50, 60, 15)
+    expected[10, 20:23] = True
+    assert (without_specks(old, new) == expected).all()
+
+
 @settings(max_examples=50, deadline=None)
 @given(*[arrays(bool, (9, 11)) for _ in range(2)])
 def test_a_mask_without_specks_has_none_and_is_not_empty(old, new):

@@ -13,6 +13,6 @@ model = dict(
     # The model card has its scores with and without.
     guided_filter=dict(),
     overview=0.5,
-    remove_detached=True,
+    tidy=True,
     test_cfg=dict(enlarge=True, crop_filter='boundary'),
 )

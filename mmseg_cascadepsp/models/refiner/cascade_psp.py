@@ -62,7 +62,8 @@ class CascadePSP(BaseSegmentor):
             applied to the result. None, as in the paper, means no filter.
         overview: Scale at which the Global step first refines a smaller image. None, as in the
             paper, skips this.
-        remove_detached: Whether to remove connected components that do not touch the coarse mask.
+        tidy: Whether to undo what the network says against the coarse mask far from its boundary,
+            see :class:`~mmseg_cascadepsp.cascade.CascadeSettings`.
             The paper keeps them.
         train_cfg: Not used.
         test_cfg: Settings of MMEngine's test. They are fields of
@@ -93,7 +94,7 @@ class CascadePSP(BaseSegmentor):
         data_preprocessor: dict | None = None,
         guided_filter: dict | None = None,
         overview: float | None = None,
-        remove_detached: bool = False,
+        tidy: bool = False,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
@@ -102,7 +103,7 @@ class CascadePSP(BaseSegmentor):
         self.backbone = MODELS.build(backbone)
         self.decode_head = MODELS.build(decode_head)
         self.guided_filter = None if guided_filter is None else GuidedFilter(**guided_filter)
-        self.overview, self.remove_detached = overview, remove_detached
+        self.overview, self.tidy = overview, tidy
         self.train_cfg = train_cfg
         self.test_cfg = dict(test_cfg or {})
         refuse_renamed(self.test_cfg, 'test_cfg')
@@ -121,7 +122,7 @@ class CascadePSP(BaseSegmentor):
         return CascadeSettings(
             guided_filter=self.guided_filter,
             overview=self.overview,
-            remove_detached=self.remove_detached,
+            tidy=self.tidy,
         )
 
     @property

@@ -54,7 +54,7 @@ def export_network(network: Network, target: str | os.PathLike, name: str) -> No
     (B, 1, H, W) of each stride.
 
     The metadata hold what the cascade needs besides. ``strides``, ``mean``, ``std``,
-    ``guided_filter``, ``overview`` and ``remove_detached`` are JSON. ``name`` is the name of the
+    ``guided_filter``, ``overview`` and ``tidy`` are JSON. ``name`` is the name of the
     refiner, and ``mmseg_cascadepsp`` the version of this package.
 
     The file is written only if its logits agree with those of the model at several sizes.
@@ -96,7 +96,7 @@ def export_network(network: Network, target: str | os.PathLike, name: str) -> No
         'std': json.dumps(model.data_preprocessor.std.flatten().tolist()),
         'guided_filter': json.dumps(settings.guided_filter and asdict(settings.guided_filter)),
         'overview': json.dumps(settings.overview),
-        'remove_detached': json.dumps(settings.remove_detached),
+        'tidy': json.dumps(settings.tidy),
         'mmseg_cascadepsp': __version__,
     }
     content = _to_onnx(_trace(PortableNetwork(model)), model.cascade_strides, facts)
@@ -222,12 +222,13 @@ class OnnxRefiner(nn.Module, Network):
         self.strides = tuple(json.loads(facts['strides']))
         guided_filter = json.loads(facts.get('guided_filter', 'null'))
         overview = json.loads(facts.get('overview', 'null'))
-        # Older files remove detached components if they have an overview.
-        detached = json.loads(facts.get('remove_detached', json.dumps(overview is not None)))
+        # Older files have another name for it, or none, and are tidied if they have an overview.
+        older = facts.get('remove_detached', json.dumps(overview is not None))
+        tidy = json.loads(facts.get('tidy', older))
         self.defaults = CascadeSettings(
             guided_filter=guided_filter and GuidedFilter(**guided_filter),
             overview=overview,
-            remove_detached=detached,
+            tidy=tidy,
         )
         for key in ('mean', 'std'):
             value = torch.tensor(json.loads(facts[key]))[:, None, None]
