@@ -3,7 +3,7 @@
 import argparse
 
 PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
-_CASCADE = ('guided_filter', 'overview', 'region')
+_CASCADE = ('guided_filter', 'overview', 'region', 'crops', 'max_change')
 
 
 def add_refiner_options(group: argparse._ArgumentGroup, **model) -> None:
@@ -87,7 +87,7 @@ def mask_values(text: str) -> str | tuple[int, ...]:
 
 
 def add_cascade_options(group: argparse._ArgumentGroup) -> None:
-    """Add settings of the cascade that most commands have."""
+    """Add settings of the cascade."""
     steps = group.add_mutually_exclusive_group()
     steps.add_argument(
         '--fast',
@@ -128,24 +128,35 @@ def add_cascade_options(group: argparse._ArgumentGroup) -> None:
         help='look over the whole photo at this share of L first, to mend larger errors; 0: stay '
         'closer to the given mask (default: as the model says; lite: 0.5)',
     )
+    group.add_argument(
+        '--crops',
+        choices=('uniform', 'adaptive'),
+        help="crops of the Local step: the paper's grid, or as few as cover the boundary, several "
+        'times quicker on large photos (default: uniform)',
+    )
+    group.add_argument(
+        '--max-change',
+        type=float,
+        metavar='SHARE',
+        help='keep a mask of which more than this share would change (1 - IoU), and say so '
+        '(default: no bound)',
+    )
 
 
-def cascade_settings(args: argparse.Namespace, *more: str) -> dict:
+def cascade_settings(args: argparse.Namespace) -> dict:
     """The settings that a command line gives.
 
     Args:
         args: With the options of :func:`add_cascade_options`.
-        more: Names of further settings that it may have.
 
     Example:
-        >>> args = argparse.Namespace(
-        ...     fast=True, L=500, guided_filter=None, region='object', overview=None
-        ... )
-        >>> cascade_settings(args)
-        {'region': 'object', 'steps': 'global', 'L': 500}
+        >>> parser = argparse.ArgumentParser()
+        >>> add_cascade_options(parser.add_argument_group())
+        >>> cascade_settings(parser.parse_args(['--fast', '--region', 'object']))
+        {'region': 'object', 'steps': 'global', 'L': 900}
     """
     from mmseg_cascadepsp.cascade import call_settings
 
-    given = {name: getattr(args, name) for name in (*_CASCADE, *more)}
+    given = {name: getattr(args, name) for name in _CASCADE}
     given = {name: value for name, value in given.items() if value is not None}
     return given | call_settings(args.fast, args.L)

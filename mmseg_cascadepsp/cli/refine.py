@@ -82,20 +82,6 @@ def build_parser() -> argparse.ArgumentParser:
     how = parser.add_argument_group('how masks are refined')
     add_cascade_options(how)
     how.add_argument(
-        '--crops',
-        default='uniform',
-        choices=('uniform', 'adaptive'),
-        help="crops of the Local step: the paper's grid, or as few as cover the boundary, several "
-        'times quicker on large photos (default: uniform)',
-    )
-    how.add_argument(
-        '--max-change',
-        type=float,
-        metavar='SHARE',
-        help='keep a mask of which more than this share would change (1 - IoU), and say so '
-        '(default: no bound)',
-    )
-    how.add_argument(
         '--windowed',
         action='store_const',
         const=True,
@@ -163,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
 
     names = ('model', 'checkpoint', 'device', 'precision')
     refiner = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    refiner |= cascade_settings(args, 'crops', 'max_change')
+    refiner |= cascade_settings(args)
 
     def make():
         import_package()

@@ -6,6 +6,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmseg_cascadepsp.evaluation import binary_iou
 from mmseg_cascadepsp.evaluation.baselines import BASELINES
@@ -284,3 +285,15 @@ def test_a_row_for_each_photo_the_worst_first(tool, data, photo, capsys):
         assert row['IoU_before'] == pytest.approx(before)
     assert tool.main([f'--root={data}', '--name=x']) == 1
     assert '--name is for --images' in capsys.readouterr().err
+
+
+def test_a_bound_of_changes(tool, data, monkeypatch, capsys):
+    """No mask may change at all, so that none gains or loses."""
+    monkeypatch.setattr(
+        'mmseg_cascadepsp.cascade.refine', lambda *_: torch.from_numpy(np.eye(100, 150)).float()
+    )
+    rows = data / 'rows.json'
+    with pytest.warns(UserWarning, match='more than max_change=0 allows'):
+        assert tool.main([*folders_of(data), '--max-change=0', f'--json={rows}']) == 0
+    row = json.loads(rows.read_text())[0]
+    assert row['IoU'] == row['IoU_before'] and row['harmed_0.5'] == 0
