@@ -8,6 +8,7 @@ import torch
 
 from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, OnePhoto, refine_regions
 from mmseg_cascadepsp.cascade.changes import Change, change_of, sureness_of, without_specks
+from mmseg_cascadepsp.cascade.edges import ACCURATE, is_accurate
 from mmseg_cascadepsp.cascade.regions import (
     MIN_SIDE,
     SHARE_OF_MANY,
@@ -169,7 +170,10 @@ def _refine_masks(
         index = chosen[place]
         box, probability = _around(regions)
         mask = without_specks(olds[index].inside(box), probability > 0.5)
-        _judge(entries[index][1], olds[index], mask, box, probability, options, size)
+        accurate = refiner.cascade.keep_accurate and is_accurate(
+            image[box.slices], olds[index].inside(box), mask
+        )
+        _judge(entries[index][1], olds[index], mask, box, probability, options, size, accurate)
         if entries[index][1].status == 'refined':
             news[index] = cut_out(mask, box.top, box.left)
             inner = news[index].box.relative_to(box).slices
@@ -209,6 +213,7 @@ def _judge(
     probability: np.ndarray,
     options: AnnotationOptions,
     size: tuple[int, int],
+    accurate: bool,
 ) -> None:
     """Whether a new mask is taken, written into the result."""
     before = old.inside(box)
@@ -226,6 +231,8 @@ def _judge(
         result.reason = 'the refiner is unsure'
     elif sure * (1 - change.iou) < options.min_gain and (mask != before).any():
         result.reason = 'the refiner expects hardly any gain'
+    elif accurate:
+        result.reason = ACCURATE
     else:
         return
     result.status = 'kept'

@@ -31,6 +31,7 @@ from mmseg_cascadepsp.cascade.changes import (
     sureness_of,
     without_specks,
 )
+from mmseg_cascadepsp.cascade.edges import ACCURATE, is_accurate
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.files.label_ids import told_mask
 from mmseg_cascadepsp.files.mask_values import Reading
@@ -196,8 +197,9 @@ class Refiner:
         Returns:
             uint8 ``(H, W)``: 255 times the probability, rounded down. An empty mask comes back
             empty and a full one full, without running the network. A mask that would come back
-            empty, or change by more than the setting ``max_change``, stays as it was (not with
-            ``compat='release'``). With ``return_report`` the result and a
+            empty, or change by more than the setting ``max_change``, or lies on the photo's edges
+            already (``keep_accurate``), stays as it was (not with ``compat='release'``). With
+            ``return_report`` the result and a
             :class:`~mmseg_cascadepsp.cascade.changes.RefinementReport`. Without, there is a
             warning when a mask stays as it was. Of a list of masks, a list of these.
 
@@ -250,6 +252,8 @@ class Refiner:
         kept = ''
         if settings.compat is None:
             kept = reason_to_keep(mask, found > 127, settings.max_change)
+            if not kept and settings.keep_accurate and is_accurate(image, mask, found > 127):
+                kept = f'{ACCURATE} (keep_accurate=False refines it)'
         return given if kept else found, found, kept
 
     def refine_semantic(

@@ -53,7 +53,7 @@ class PhotoForm(BaseModel):
 
     def changes(self) -> dict[str, Any]:
         """Settings of the cascade that differ from the model's."""
-        names = {'crops', 'overview', 'guided_filter', 'region', 'max_change'}
+        names = {'crops', 'overview', 'guided_filter', 'region', 'max_change', 'keep_accurate'}
         given = self.model_dump(include=names, exclude_none=True)
         return given | call_settings(self.fast, self.L)
 
@@ -71,6 +71,10 @@ class RefineForm(PhotoForm):
     max_change: Annotated[
         float | None,
         Field(ge=0, le=1, description='A mask of which more would change stays as it was.'),
+    ] = None
+    keep_accurate: Annotated[
+        bool | None,
+        Field(description="Whether a mask that lies on the photo's edges stays as it was."),
     ] = None
     resize_mask: Annotated[
         bool, Field(description='Whether a mask of another size is brought to the photo.')

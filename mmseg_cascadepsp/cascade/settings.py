@@ -123,6 +123,8 @@ class CascadeSettings:
         max_change: Share of an object, 1 - IoU of the coarse and the refined mask, from 0 to 1,
             above which the mask stays as it was. None: no bound. :meth:`Refiner.refine
             <mmseg_cascadepsp.Refiner.refine>` and folder runs read it. Label maps do not.
+        keep_accurate: Whether a mask whose boundary lies on the photo's edges already stays as it
+            was, since every boundary that is redrawn loses a little. Read where ``max_change`` is.
         compat: ``'release'``: as the authors' package to the pixel. It stands for
             ``steps='both'`` unless others are given, ``region='photo'``,
             ``crop_filter='release'``, and neither overview, removal nor filter. None: the paper.
@@ -150,6 +152,7 @@ class CascadeSettings:
     tidy: bool = False
     guided_filter: GuidedFilter | None = None
     max_change: float | None = None
+    keep_accurate: bool = True
     compat: str | None = None
 
     def __post_init__(self) -> None:
@@ -179,7 +182,7 @@ class CascadeSettings:
             )
         for name in ('levels', 'batch_size'):
             check_integer(name, getattr(self, name), 1)
-        for name in ('enlarge', 'tidy'):
+        for name in ('enlarge', 'tidy', 'keep_accurate'):
             _flag(name, getattr(self, name))
         if self.overview is not None:
             _within('overview', self.overview, 0, 1)

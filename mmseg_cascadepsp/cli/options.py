@@ -3,7 +3,7 @@
 import argparse
 
 PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
-_CASCADE = ('guided_filter', 'overview', 'region', 'crops', 'max_change')
+_CASCADE = ('guided_filter', 'overview', 'region', 'crops', 'max_change', 'keep_accurate')
 
 
 def add_refiner_options(group: argparse._ArgumentGroup, **model) -> None:
@@ -140,6 +140,12 @@ def add_cascade_options(group: argparse._ArgumentGroup) -> None:
         metavar='SHARE',
         help='keep a mask of which more than this share would change (1 - IoU), and say so '
         '(default: no bound)',
+    )
+    group.add_argument(
+        '--keep-accurate',
+        action=argparse.BooleanOptionalAction,
+        help="keep a mask whose boundary lies on the photo's edges already, and say so (default: "
+        'yes)',
     )
 
 

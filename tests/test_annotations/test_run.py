@@ -164,8 +164,22 @@ def test_where_hardly_any_gain_is_expected(tmp_path):
     _write(tmp_path, [disc(40, 50, 20)], [nearly])
     [item] = _refine(tmp_path).objects
     assert item.status == 'kept' and 'hardly any gain' in item.reason and item.proposal
-    [item] = _refine(tmp_path, min_gain=0, overwrite=True).objects
+    refiner = ToyRefiner()
+    refiner.cascade = refiner.cascade.replace(keep_accurate=False)
+    [item] = _refine(tmp_path, refiner, min_gain=0, overwrite=True).objects
     assert item.status == 'refined' and _masks(tmp_path)[0].sum() == nearly.sum() - 1
+
+
+def test_outlines_that_lie_on_the_edges_stay(tmp_path):
+    """Of two objects the first one's outline is that of the photo, but for a pixel."""
+    truths = [disc(40, 30, 20), disc(40, 90, 20)]
+    nearly = truths[0].copy()
+    nearly[40, 51] = True
+    _write(tmp_path, truths, [nearly, np.roll(truths[1], 4, axis=1)])
+    items = _refine(tmp_path, min_gain=0).objects
+    assert [item.status for item in items] == ['kept', 'refined']
+    assert items[0].reason == "its boundary lies on the photo's edges already"
+    assert (_masks(tmp_path)[0] == nearly).all() and (_masks(tmp_path)[1] == truths[1]).all()
 
 
 def test_small_empty_and_full_objects_stay(tmp_path):

@@ -15,7 +15,9 @@ from mmseg_cascadepsp.apis import Refiner, build_model
 from mmseg_cascadepsp.cascade import CascadeSettings, Network
 from mmseg_cascadepsp.evaluation.functional import binary_iou
 from mmseg_cascadepsp.files.masks import read_mask
+from mmseg_cascadepsp.files.samples import load_sample
 from mmseg_cascadepsp.models import CascadePSP
+from mmseg_cascadepsp.models.refiner.zoo import shipped_folder
 from tests.rounding import assert_same_probability
 
 TRUE_MASKS = Path(__file__).resolve().parents[2] / 'demo' / 'masks' / 'true'
@@ -399,3 +401,20 @@ def test_a_refined_mask_has_no_specks(monkeypatch):
         assert ((found > 127) == (mask if tidy else says > 0.5)).all()
     report = refiner.with_settings(tidy=True).refine(photo, mask, return_report=True)[1]
     assert report.change.iou == 1 and report.change.parts == (1, 1)
+
+
+def test_an_accurate_mask_stays_as_it_was():
+    photo = load_sample('coffee', shipped_folder('demo') / 'masks')
+    refiner = Refiner('lite', L=300)
+    with pytest.warns(UserWarning, match="lies on the photo's edges already"):
+        assert (refiner.refine(photo.image, photo.true) == photo.true * 255).all()
+    kept = refiner.refine(photo.image, photo.true, return_report=True)[1].kept
+    assert 'keep_accurate=False' in kept
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        for settings in ({'keep_accurate': False}, {'compat': 'release'}):
+            redrawn = refiner.with_settings(**settings).refine(photo.image, photo.true)
+            assert ((redrawn > 127) != photo.true).any()
+        coarse = refiner.refine(photo.image, photo.coarse)
+    again, report = refiner.refine(photo.image, coarse > 127, return_report=True)
+    assert report.kept and ((again > 127) == (coarse > 127)).all()  # a second run does no harm
