@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmseg_cascadepsp.kernels import FEW_KERNELS
 
-from .options import add_ray_option, add_refiner_options
+from .options import add_keep_option, add_ray_option, add_refiner_options
 from .running import command_digest, import_package, parser_of
 
 EPILOG = """\
@@ -100,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='PIXELS',
         help='objects with a shorter longer side stay (default: 8)',
     )
+    add_keep_option(how)
     how.add_argument('--dry-run', action='store_true', help='read everything, refine nothing')
     refiner = parser.add_argument_group('the refiner')
     add_refiner_options(refiner)
@@ -148,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in ('out', 'images', 'report', 'truth', 'dry_run', 'overwrite')
     }
     options |= {'asked': asked, 'console': Console(stderr=True, soft_wrap=True)}
-    names = ('model', 'checkpoint', 'device', 'precision', 'L', 'region')
+    names = ('model', 'checkpoint', 'device', 'precision', 'L', 'region', 'keep_accurate')
     refiner = {name: getattr(args, name) for name in names}
     try:
         if args.ray is not None:

@@ -141,9 +141,15 @@ def add_cascade_options(group: argparse._ArgumentGroup) -> None:
         help='keep a mask of which more than this share would change (1 - IoU), and say so '
         '(default: no bound)',
     )
+    add_keep_option(group)
+
+
+def add_keep_option(group: argparse._ArgumentGroup) -> None:
+    """Add ``--keep-accurate``."""
     group.add_argument(
         '--keep-accurate',
         action=argparse.BooleanOptionalAction,
+        default=True,
         help="keep a mask whose boundary lies on the photo's edges already, and say so (default: "
         'yes)',
     )
@@ -159,7 +165,7 @@ def cascade_settings(args: argparse.Namespace) -> dict:
         >>> parser = argparse.ArgumentParser()
         >>> add_cascade_options(parser.add_argument_group())
         >>> cascade_settings(parser.parse_args(['--fast', '--region', 'object']))
-        {'region': 'object', 'steps': 'global', 'L': 900}
+        {'region': 'object', 'keep_accurate': True, 'steps': 'global', 'L': 900}
     """
     from mmseg_cascadepsp.cascade import call_settings
 
