@@ -64,7 +64,7 @@ class CascadePSP(BaseSegmentor):
             paper, skips this.
         tidy: Whether to undo what the network says against the coarse mask far from its boundary,
             see :class:`~mmseg_cascadepsp.cascade.CascadeSettings`.
-            The paper keeps them.
+            The paper does not.
         train_cfg: Not used.
         test_cfg: Settings of MMEngine's test. They are fields of
             :class:`mmseg_cascadepsp.cascade.CascadeSettings`, such as ``L`` and ``steps``, and
