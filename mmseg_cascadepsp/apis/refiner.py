@@ -253,7 +253,7 @@ class Refiner:
         if settings.compat is None:
             kept = reason_to_keep(mask, found > 127, settings.max_change)
             if not kept and settings.keep_accurate and is_accurate(image, mask, found > 127):
-                kept = f'{ACCURATE} (keep_accurate=False refines it)'
+                kept = f'{ACCURATE} (refined with keep_accurate=False, --no-keep-accurate)'
         return given if kept else found, found, kept
 
     def refine_semantic(

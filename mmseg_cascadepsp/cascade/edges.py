@@ -9,6 +9,8 @@ ACCURATE = "its boundary lies on the photo's edges already"
 LEAST_CONTRAST = 1.15
 #: ... and least share of the refined boundary's.
 LEAST_SHARE = 0.74
+#: Share of the object, 1 - IoU, above which a change is no matter of edges: a limb is missing.
+MOST_CHANGE = 0.25
 #: Added to differences of grey levels, so that flat photos have a contrast of 1.
 NOISE = 0.5
 #: How far from the boundary the photo's edges are compared with those on it, pixels.
@@ -35,6 +37,8 @@ def is_accurate(image: np.ndarray, old: np.ndarray, new: np.ndarray) -> bool:
         >>> is_accurate(image, mask, mask), is_accurate(image, np.roll(mask, 3), mask)
         (True, False)
     """
+    if np.count_nonzero(old & new) < (1 - MOST_CHANGE) * np.count_nonzero(old | new):
+        return False
     contrast = edge_contrast(image, old)
     return contrast >= LEAST_CONTRAST and contrast >= LEAST_SHARE * edge_contrast(image, new)
 

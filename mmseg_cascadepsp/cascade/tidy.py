@@ -93,7 +93,9 @@ def _deep_holes(ground: np.ndarray, old: np.ndarray) -> np.ndarray:
     for other in (labels[ground & ~old], labels[[0, -1]], labels[:, [0, -1]]):
         deep[other] = False  # no hole, or not wholly inside
     if deep.any():
-        depth = cv2.distanceTransform(old.astype(np.uint8), cv2.DIST_L2, 5).ravel()
+        # The border counts as boundary, whether the image was padded there or not.
+        inside = np.pad(old.astype(np.uint8), 1)
+        depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1].ravel()
         means = np.bincount(labels.ravel(), depth, count) / np.bincount(labels.ravel())
         deep &= means > DEEP * np.sqrt(np.count_nonzero(old))
     return deep[labels]

@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     options |= {'asked': asked, 'console': Console(stderr=True, soft_wrap=True)}
     names = ('model', 'checkpoint', 'device', 'precision', 'L', 'region', 'keep_accurate')
-    refiner = {name: getattr(args, name) for name in names}
+    refiner = {name: value for name in names if (value := getattr(args, name)) is not None}
     try:
         if args.ray is not None:
             gpus = int((args.device or '').startswith('cuda'))

@@ -149,7 +149,6 @@ def add_keep_option(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--keep-accurate',
         action=argparse.BooleanOptionalAction,
-        default=True,
         help="keep a mask whose boundary lies on the photo's edges already, and say so (default: "
         'yes)',
     )
@@ -165,7 +164,7 @@ def cascade_settings(args: argparse.Namespace) -> dict:
         >>> parser = argparse.ArgumentParser()
         >>> add_cascade_options(parser.add_argument_group())
         >>> cascade_settings(parser.parse_args(['--fast', '--region', 'object']))
-        {'region': 'object', 'keep_accurate': True, 'steps': 'global', 'L': 900}
+        {'region': 'object', 'steps': 'global', 'L': 900}
     """
     from mmseg_cascadepsp.cascade import call_settings
 

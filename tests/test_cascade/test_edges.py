@@ -53,7 +53,7 @@ def test_contrast_is_what_it_says(height, width, seed):
 def test_a_boundary_on_the_edges_is_told_from_one_beside_them(blur):
     image, mask = scene(blur=blur)
     assert is_accurate(image, mask, mask)
-    wrong = [np.roll(mask, 3, axis=1), scene(radius=23)[1], scene(radius=17)[1]]
+    wrong = [np.roll(mask, 3, axis=1), scene(radius=22)[1], scene(radius=18)[1]]
     assert not any(is_accurate(image, one, mask) for one in wrong)
     assert all(is_accurate(image, mask, one) for one in wrong)  # the refiner harmed it
 
@@ -73,3 +73,13 @@ def test_the_border_of_the_photo_is_no_boundary():
     assert edge_contrast(image[:, :50], mask[:, :50]) == pytest.approx(
         edge_contrast(image, mask), rel=0.15
     )
+
+
+def test_what_lacks_a_large_part_is_refined_however_sharp_the_rest():
+    image, mask = scene()
+    other = mask[:, 20:80]
+    image, truth = np.hstack([image[:, 20:80]] * 2), np.hstack([other] * 2)
+    lacks = truth.copy()
+    lacks[:, 60:] = False
+    assert edge_contrast(image, lacks) == pytest.approx(edge_contrast(image, truth), rel=0.1)
+    assert is_accurate(image, truth, truth) and not is_accurate(image, lacks, truth)

@@ -136,3 +136,20 @@ def test_the_global_step_fills_deep_holes_and_crops_do_not(tidy, given_):
     if tidy and not given_:
         expected[..., 28:36, 28:36] = True
     assert torch.equal(found > 0.5, expected)
+
+
+@pytest.mark.parametrize('height', [63, 64])  # with a row of padding, and without
+def test_a_hole_near_the_border_is_as_deep_with_padding(height):
+    mask = -torch.ones(1, 1, height, 64)
+    mask[..., 20:, 8:56] = 1
+    says = mask.clone()
+    says[..., height - 9 : height - 3, 28:36] = -1
+
+    def network(image, masks, strides):
+        padded = -torch.ones_like(masks[:, :1])
+        padded[..., :height, :64] = says
+        return dict.fromkeys(strides, padded * 9)
+
+    run = CascadeSettings(tidy=True)
+    found = padded_cascade(Toy(network, None), torch.zeros(1, 3, height, 64), mask, run)[1]
+    assert torch.equal(found > 0.5, says > 0)

@@ -51,7 +51,7 @@ class StandIn:
     """Takes the place of Refiner: the true disc, as soft as a probability."""
 
     def __init__(self, model, checkpoint, device, precision, **settings):
-        assert settings == {'steps': 'global', 'L': 300, 'keep_accurate': True}
+        assert settings == {'steps': 'global', 'L': 300}
 
     def refine(self, image, mask):
         assert image.dtype == np.uint8 and mask.dtype == bool

@@ -14,6 +14,9 @@ import torch
 from PIL import Image
 
 from mmseg_cascadepsp.apis import Refiner, build_model
+from mmseg_cascadepsp.cascade import CascadeSettings
+from mmseg_cascadepsp.cli import refine as refine_command
+from mmseg_cascadepsp.cli.options import cascade_settings
 from mmseg_cascadepsp.cli.running import run
 from mmseg_cascadepsp.files import read_image, read_labels, read_mask, write_image, write_png
 
@@ -363,3 +366,9 @@ def test_a_cut_out_needs_no_mask(model, inputs, tmp_path, capsys):
     assert 'has no transparent part' in capsys.readouterr().err
     assert refine.main([inputs[0], *model]) == 1
     assert 'give the folder of its masks' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('flags', 'expected'), [([], True), (['--no-keep-accurate'], False)])
+def test_masks_that_lie_on_edges_are_refined_if_asked(flags, expected):
+    args = refine_command.build_parser().parse_args(['a.jpg', 'b.png', *flags])
+    assert CascadeSettings(**cascade_settings(args)).keep_accurate is expected
