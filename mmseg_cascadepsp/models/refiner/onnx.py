@@ -222,9 +222,7 @@ class OnnxRefiner(nn.Module, Network):
         self.strides = tuple(json.loads(facts['strides']))
         guided_filter = json.loads(facts.get('guided_filter', 'null'))
         overview = json.loads(facts.get('overview', 'null'))
-        # Older files have another name for it, or none, and are tidied if they have an overview.
-        older = facts.get('remove_detached', json.dumps(overview is not None))
-        tidy = json.loads(facts.get('tidy', older))
+        tidy = json.loads(facts.get('tidy', json.dumps(overview is not None)))
         self.defaults = CascadeSettings(
             guided_filter=guided_filter and GuidedFilter(**guided_filter),
             overview=overview,
