@@ -245,6 +245,7 @@ class Refiner:
                 progress,
             )
             found = probability.mul_(255).to(torch.uint8).numpy()
+            del probability  # a float of every pixel of a large photo
         if settings.tidy:
             new = found > 127
             specks = without_specks(mask, new) != new

@@ -131,11 +131,17 @@ def without_specks(old: np.ndarray, new: np.ndarray) -> np.ndarray:
         True
     """
     result = new.copy()
+    if not new.any():
+        return result
+    left, top, width, height = cv2.boundingRect((old | new).view(np.uint8))
+    window = slice(top, top + height), slice(left, left + width)
+    old, seen = old[window], result[window]
     limit = max(SPECK_PIXELS, SPECK_SHARE * np.count_nonzero(new))
-    pieces = _small(new, 8, limit, old)
-    if (new & ~pieces).any():  # they are not all that there is
-        result &= ~pieces
-    return result | _small(_holes(result), 4, limit, _holes(old))
+    pieces = _small(seen, 8, limit, old)
+    if (seen & ~pieces).any():  # they are not all that there is
+        seen &= ~pieces
+    seen |= _small(_holes(seen), 4, limit, _holes(old))
+    return result
 
 
 def _holes(mask: np.ndarray) -> np.ndarray:
@@ -148,16 +154,17 @@ def _holes(mask: np.ndarray) -> np.ndarray:
 def _small(mask: np.ndarray, connectivity: int, limit: float, known: np.ndarray) -> np.ndarray:
     """The connected parts below ``limit`` pixels, bool, but for the largest of a known part."""
     _, places, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=connectivity
+        mask.view(np.uint8), connectivity=connectivity
     )
     areas = stats[:, cv2.CC_STAT_AREA]
     small = areas < limit
     small[0] = False
-    if small.any():
-        count, parts = cv2.connectedComponents(known.astype(np.uint8), connectivity=connectivity)
+    touched = small[places] & known
+    if touched.any():
+        count, parts = cv2.connectedComponents(known.view(np.uint8), connectivity=connectivity)
         both = known & mask
         largest = np.zeros(count, areas.dtype)
         np.maximum.at(largest, parts[both], areas[places[both]])
-        stays = both & (areas[places] == largest[parts])
-        small[places[stays]] = False
+        own = places[touched]
+        small[own[areas[own] == largest[parts[touched]]]] = False
     return small[places]

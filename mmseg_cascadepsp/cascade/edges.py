@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from .geometry import strips
+
 #: Why a mask that is accurate stays as it was.
 ACCURATE = "its boundary lies on the photo's edges already"
 #: Least contrast of a boundary that lies on edges, see :func:`edge_contrast` ...
@@ -61,28 +63,40 @@ def edge_contrast(image: np.ndarray, mask: np.ndarray) -> float:
         True
     """
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    window = tuple(
-        slice(max(start - MARGIN, 0), start + length + MARGIN)
-        for start, length in ((top, height), (left, width))
-    )
-    inside = mask[window].astype(np.uint8)
+    columns = slice(max(left - MARGIN, 0), left + width + MARGIN)
+    sums = np.zeros((2, 2))
+    bottom = min(top + height + REACH, len(mask))
+    for first, last in strips(max(top - REACH, 0), bottom, columns.stop - columns.start):
+        rows = slice(max(first - MARGIN, 0), last + MARGIN)
+        here = slice(first - rows.start, last - rows.start)
+        sums += _edges(image[rows, columns], mask[rows, columns].astype(np.uint8), here)
+    (on, count), (beside, others) = sums
+    if not count or not others:
+        return 1.0
+    return float((on / count + NOISE) / (beside / others + NOISE))
+
+
+def _edges(image: np.ndarray, mask: np.ndarray, rows: slice) -> np.ndarray:
+    """Sum of the gradients on the boundary and its pixels, and the same of those beside it."""
     square = np.ones((3, 3), np.uint8)
     # What lies outside of the photo is neither inside nor outside of the mask.
     smaller, larger = (
-        [change(inside, square, iterations=count) for count in (1, 2, REACH)]
+        [change(mask, square, iterations=count)[rows] for count in (1, 2, REACH)]
         for change in (cv2.erode, cv2.dilate)
     )
     on = larger[0] != smaller[0]
     beside = (larger[2] != larger[1]) | (smaller[2] != smaller[1])
-    if not on.any() or not beside.any():
-        return 1.0
-    smooth = cv2.GaussianBlur(image[window], (0, 0), 0.8)
-    return (_mean_gradient(smooth, on) + NOISE) / (_mean_gradient(smooth, beside) + NOISE)
+    smooth = cv2.GaussianBlur(image, (0, 0), 0.8)
+    return np.array([_gradients(smooth, pixels, rows.start) for pixels in (on, beside)])
 
 
-def _mean_gradient(image: np.ndarray, pixels: np.ndarray) -> float:
-    """Mean length of the gradient of all colours, in grey levels per pixel."""
+def _gradients(image: np.ndarray, pixels: np.ndarray, top: int) -> tuple[float, int]:
+    """Sum of the lengths of the gradients of all colours, in grey levels per pixel, and count.
+
+    ``pixels`` begin ``top`` rows below the image's first.
+    """
     y, x = np.nonzero(pixels)
+    y += top
     total = np.zeros(len(y), np.float32)
     for rows, columns in ((1, 0), (0, 1)):
         ends = [
@@ -93,4 +107,4 @@ def _mean_gradient(image: np.ndarray, pixels: np.ndarray) -> float:
             for step in (-1, 1)
         ]
         total += ((ends[1] - ends[0]) ** 2).sum(-1) / 4
-    return float(np.sqrt(total).mean())
+    return float(np.sqrt(total).sum(dtype=np.float64)), len(y)

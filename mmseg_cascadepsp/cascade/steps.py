@@ -26,7 +26,7 @@ from .network import Network, Progress
 from .overview import MIN_OVERVIEW, look_over
 from .passes import run_cascade
 from .settings import CascadeSettings
-from .tidy import fill_deep_holes, remove_detached
+from .tidy import tidy
 
 
 def padded_cascade(
@@ -66,9 +66,7 @@ def padded_cascade(
         given = {strides[0]: mask}
     outputs = run_cascade(network.for_image(image), mask, strides, given, final)[-1]
     if several and settings.tidy:
-        outputs = remove_detached(outputs, coarse)
-        if is_whole:  # a crop does not tell how deep a hole lies in the object
-            outputs = fill_deep_holes(outputs, coarse)
+        outputs = tidy(outputs, coarse, is_whole)
     return {
         stride: logits[..., :height, :width].float().sigmoid()
         for stride, logits in outputs.items()

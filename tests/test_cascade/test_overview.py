@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mmseg_cascadepsp.cascade import CascadeSettings, mask_channels, padded_cascade, run_cascade
 from mmseg_cascadepsp.cascade import steps as steps_module
 from mmseg_cascadepsp.cascade.overview import look_over
-from mmseg_cascadepsp.cascade.tidy import fill_deep_holes, remove_detached
+from mmseg_cascadepsp.cascade.tidy import tidy
 
 from . import toy_refiner
 from .toy_refiner import Toy, refine
@@ -55,7 +55,7 @@ def test_it_gives_half_of_the_mask_and_takes_the_place_of_the_first_pass():
     second = toy_refiner.refine_pass(image, mixed.expand(-1, 3, -1, -1), (8, 4))
     given_ = {stride: torch.tanh(logits) for stride, logits in second.items()}
     third = toy_refiner.refine_pass(image, mask_channels(mixed, given_), (8, 4, 1))
-    third = fill_deep_holes(remove_detached(third, mask), mask)
+    third = tidy(third, mask)
 
     calls = []
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_cascadepsp.cascade import CascadeSettings, padded_cascade
-from mmseg_cascadepsp.cascade.tidy import fill_deep_holes, remove_detached
+from mmseg_cascadepsp.cascade.tidy import tidy as tidied
 
 from .toy_refiner import Toy
 
@@ -37,7 +37,7 @@ def test_what_does_not_touch_the_mask_goes(height, width, seed):
         1: torch.from_numpy(smooth)[None, None],
     }
     mask = torch.from_numpy(random.choice([-1.0, 1.0], (height, width), p=[0.95, 0.05]))
-    found = remove_detached(logits, mask[None, None])
+    found = tidied(logits, mask[None, None], is_whole=False)
     own = mask.numpy() > 0
     around = reached(smooth > -3, own)
     kept = reached((smooth > 0) & around, own)
@@ -55,8 +55,8 @@ def test_a_mask_that_was_shrunk_to_a_hint_is_still_touched():
     for hint in (-0.8, -0.99):
         mask = torch.full((1, 1, 20, 20), -1.0)
         mask[..., 5, 3] = hint
-        assert torch.equal(remove_detached({1: logits}, mask)[1], logits)
-    gone = remove_detached({1: logits}, -torch.ones(1, 1, 20, 20))[1]
+        assert torch.equal(tidied({1: logits}, mask)[1], logits)
+    gone = tidied({1: logits}, -torch.ones(1, 1, 20, 20))[1]
     assert gone.max() <= -6
 
 
@@ -98,6 +98,7 @@ def test_holes_are_filled_where_they_are_deep(height, width, seed):
     old = np.zeros((height, width), bool)
     top, left = random.randint(height), random.randint(width)
     old[top : top + random.randint(1, 20), left : left + random.randint(1, 20)] = True
+    new = reached(new, old)  # what does not touch the mask goes first
     logits = np.where(new, 3.0, -2.0).astype(np.float32)
     ground = np.argwhere(~old)
     expected = logits.copy()
@@ -113,7 +114,7 @@ def test_holes_are_filled_where_they_are_deep(height, width, seed):
             expected[place] = 2
     mask = torch.from_numpy(np.where(old, 1.0, -1.0))[None, None]
     outputs = {1: torch.from_numpy(logits)[None, None], 4: torch.ones(1, 1, height, width)}
-    found = fill_deep_holes(outputs, mask)
+    found = tidied(outputs, mask)
     np.testing.assert_array_equal(found[1][0, 0], expected)
     assert (found[4] == 1).all()
 
