@@ -8,7 +8,7 @@ import torch
 
 from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, OnePhoto, refine_regions
 from mmseg_cascadepsp.cascade.changes import Change, change_of, sureness_of, without_specks
-from mmseg_cascadepsp.cascade.edges import ACCURATE, is_accurate
+from mmseg_cascadepsp.cascade.edges import ACCURATE, accurate_parts
 from mmseg_cascadepsp.cascade.regions import (
     MIN_SIDE,
     SHARE_OF_MANY,
@@ -169,10 +169,15 @@ def _refine_masks(
     for place, regions in probabilities(refiner, image, [olds[i] for i in chosen]):
         index = chosen[place]
         box, probability = _around(regions)
-        mask = without_specks(olds[index].inside(box), probability > 0.5)
-        accurate = refiner.cascade.keep_accurate and is_accurate(
-            image[box.slices], olds[index].inside(box), mask
-        )
+        before = olds[index].inside(box)
+        mask, accurate = probability > 0.5, False
+        if refiner.cascade.tidy:
+            mask = without_specks(before, mask)
+        if refiner.cascade.keep_accurate:
+            stays = accurate_parts(image[box.slices], before, mask)
+            accurate = bool(stays.all())
+            if not accurate:
+                mask = np.where(stays, before, mask)
         _judge(entries[index][1], olds[index], mask, box, probability, options, size, accurate)
         if entries[index][1].status == 'refined':
             news[index] = cut_out(mask, box.top, box.left)

@@ -31,7 +31,7 @@ from mmseg_cascadepsp.cascade.changes import (
     sureness_of,
     without_specks,
 )
-from mmseg_cascadepsp.cascade.edges import ACCURATE, is_accurate
+from mmseg_cascadepsp.cascade.edges import ACCURATE, accurate_parts
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 from mmseg_cascadepsp.files.label_ids import told_mask
 from mmseg_cascadepsp.files.mask_values import Reading
@@ -252,9 +252,13 @@ class Refiner:
             found[specks] = 255 - found[specks]
         kept = ''
         if settings.compat is None:
-            kept = reason_to_keep(mask, found > 127, settings.max_change)
-            if not kept and settings.keep_accurate and is_accurate(image, mask, found > 127):
-                kept = f'{ACCURATE} (refined with keep_accurate=False, --no-keep-accurate)'
+            if settings.keep_accurate:
+                stays = accurate_parts(image, mask, found > 127)
+                if stays.all():
+                    kept = f'{ACCURATE} (refined with keep_accurate=False, --no-keep-accurate)'
+                else:
+                    np.copyto(found, given, where=stays)
+            kept = kept or reason_to_keep(mask, found > 127, settings.max_change)
         return given if kept else found, found, kept
 
     def refine_semantic(

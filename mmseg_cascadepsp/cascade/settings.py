@@ -124,8 +124,9 @@ class CascadeSettings:
             above which the mask stays as it was. None: no bound. :meth:`Refiner.refine
             <mmseg_cascadepsp.Refiner.refine>` and folder runs read it. Label maps do not.
         keep_accurate: Whether a mask whose boundary lies on the photo's edges already stays as it
-            was, since every boundary that is redrawn loses a little. Read where ``max_change`` is,
-            and by sets of annotations. Photos that are refined by rows are not asked.
+            was, but for gross errors, since every boundary that is redrawn loses a little. Read
+            where ``max_change`` is, and by sets of annotations. Photos that are refined by rows
+            are not asked.
         compat: ``'release'``: as the authors' package to the pixel. It stands for
             ``steps='both'`` unless others are given, ``region='photo'``,
             ``crop_filter='release'``, and neither overview, tidying, filter nor masks that stay.

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_cascadepsp.cascade import geometry
-from mmseg_cascadepsp.cascade.edges import edge_contrast, is_accurate
+from mmseg_cascadepsp.cascade.edges import accurate_parts, edge_contrast
 
 
 def scene(radius=20, blur=0.7, size=(80, 100)):
@@ -52,22 +52,28 @@ def test_contrast_is_what_it_says(height, width, seed):
         assert edge_contrast(image, mask) == pytest.approx(expected, rel=1e-3)
 
 
+def stays(image, old, new):
+    """'all', 'part' or 'none' of the old mask."""
+    parts = accurate_parts(image, old, new)
+    return 'all' if parts.all() else 'part' if parts.any() else 'none'
+
+
 @pytest.mark.parametrize('blur', [0.5, 1])
 def test_a_boundary_on_the_edges_is_told_from_one_beside_them(blur):
     image, mask = scene(blur=blur)
-    assert is_accurate(image, mask, mask)
-    wrong = [np.roll(mask, 3, axis=1), scene(radius=22)[1], scene(radius=18)[1]]
-    assert not any(is_accurate(image, one, mask) for one in wrong)
-    assert all(is_accurate(image, mask, one) for one in wrong)  # the refiner harmed it
+    assert stays(image, mask, mask) == 'all'
+    for wrong in (np.roll(mask, 3, axis=1), scene(radius=22)[1], scene(radius=18)[1]):
+        assert stays(image, wrong, mask) == 'none'
+        assert stays(image, mask, wrong) == 'all'  # the refiner harmed it
 
 
 def test_where_the_photo_has_no_edges_nothing_is_accurate():
     image, mask = scene()
     noise = np.random.RandomState(0).randint(0, 256, image.shape).astype(np.uint8)
     for photo in (noise, np.full_like(image, 90)):
-        assert not is_accurate(photo, mask, mask)
-        assert not is_accurate(photo, mask, np.roll(mask, 5))
+        assert stays(photo, mask, mask) == stays(photo, mask, np.roll(mask, 5)) == 'none'
     assert edge_contrast(image, np.ones_like(mask)) == edge_contrast(image, ~mask & mask) == 1
+    assert stays(image, ~mask & mask, ~mask & mask) == 'none'
 
 
 def test_the_border_of_the_photo_is_no_boundary():
@@ -78,6 +84,42 @@ def test_the_border_of_the_photo_is_no_boundary():
     )
 
 
+def with_limb(reach=40, row=36):
+    """A body with an arm of ``reach`` pixels, and the body alone."""
+    whole, body = np.zeros((2, 120, 160), np.uint8)
+    for mask in (whole, body):
+        cv2.rectangle(mask, (30, 20), (80, 100), 1, -1)
+    cv2.rectangle(whole, (80, row), (80 + reach, row + 24), 1, -1)
+    noise = np.random.RandomState(0).normal(0, 4, (*whole.shape, 3))
+    sharp = np.where(whole[..., None] > 0, (150.0, 120, 60), (70, 100, 110))
+    image = (cv2.GaussianBlur(sharp, (0, 0), 0.7) + noise).clip(0, 255).astype(np.uint8)
+    return image, whole > 0, body > 0
+
+
+def test_one_gross_error_is_mended_and_the_rest_stays():
+    image, whole, body = with_limb()
+    ragged = whole.copy()
+    ragged[20:101, 30:32] = False  # the refiner's own outline is worse
+    parts = accurate_parts(image, body, ragged)
+    merged = np.where(parts, body, ragged)
+    assert (merged != whole).sum() < 8 and (body != whole).sum() > 900
+    # Too much, in the place of too little.
+    image, _, _ = with_limb(reach=0)
+    parts = accurate_parts(image, whole, body)
+    assert (np.where(parts, whole, body) != body).sum() < 8
+
+
+def test_a_gross_error_of_the_refiner_is_none_of_the_mask():
+    image, whole, body = with_limb()
+    assert stays(image, whole, body) == 'all'  # it lost the arm
+    image, _, _ = with_limb(reach=0)
+    assert stays(image, body, whole) == 'all'  # it saw one
+    ring = body.copy()
+    ring[40:80, 45:65] = False
+    image[ring != body] = (70, 100, 110)
+    assert stays(image, ring, body) == 'all'  # it filled a hole
+
+
 def test_what_lacks_a_large_part_is_refined_however_sharp_the_rest():
     image, mask = scene()
     other = mask[:, 20:80]
@@ -85,4 +127,11 @@ def test_what_lacks_a_large_part_is_refined_however_sharp_the_rest():
     lacks = truth.copy()
     lacks[:, 60:] = False
     assert edge_contrast(image, lacks) == pytest.approx(edge_contrast(image, truth), rel=0.1)
-    assert is_accurate(image, truth, truth) and not is_accurate(image, lacks, truth)
+    assert stays(image, truth, truth) == 'all'
+    assert (np.where(accurate_parts(image, lacks, truth), lacks, truth) == truth).all()
+
+
+def test_a_small_object_that_would_change_much_stays_only_where_it_is_clearly_better():
+    image, mask = scene(radius=5)
+    assert stays(image, mask, np.roll(mask, 2, axis=1)) == 'all'
+    assert stays(image, np.roll(mask, 2, axis=1), mask) == 'none'
