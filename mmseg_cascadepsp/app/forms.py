@@ -1,5 +1,6 @@
 """The forms that requests over HTTP fill in."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from mmseg_cascadepsp.cascade import call_settings
@@ -141,7 +142,7 @@ class SemanticForm(PhotoForm):
     def arguments(self) -> dict[str, Any]:
         """Those of :meth:`mmseg_cascadepsp.Refiner.refine_semantic`."""
         stuff: str | list = self.stuff
-        if ',' in stuff or stuff.strip().isdigit():
+        if ',' in stuff or isinstance(_id_or_name(stuff), int):
             stuff = [_id_or_name(value) for value in _listed(stuff)]
         return {
             'strategy': self.strategy,
@@ -160,4 +161,5 @@ def _listed(text: str) -> list[str]:
 
 
 def _id_or_name(text: str) -> int | str:
-    return int(text) if text.strip().isdigit() else text.strip()
+    # No longer one is an id, and int() takes neither '²' nor more than 4300 digits.
+    return int(text) if re.fullmatch(r'\s*[0-9]{1,18}\s*', text) else text.strip()

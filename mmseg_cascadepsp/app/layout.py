@@ -1,12 +1,15 @@
 """What is on the page, without what it does."""
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mmseg_cascadepsp.apis import Refiner
+from mmseg_cascadepsp.cascade.changes import RefinementReport
+from mmseg_cascadepsp.cascade.edges import ACCURATE
 
 from . import extra, work
 from .forms import MAX_L, MIN_L
@@ -15,6 +18,26 @@ with extra():
     import gradio as gr
 
 UPLOAD, PAINT, PROPOSE = 'upload a file', 'paint it', 'let it be proposed'
+#: Labels that sentences name.
+SEVERAL = 'several classes (a label map)'
+RESIZE = 'stretch it to the photo if it has another size'
+MASK_VALUES = 'What is object in the mask'
+MAX_CHANGE = 'How far it may change, in per cent of it'
+KEEP_ACCURATE = 'leave a mask as it is that is right already'
+#: What sentences for Python and the command advise, and what it is on the page.
+ADVICE = (
+    (r'say resize_mask=True \(--resize-mask\)', f'tick "{RESIZE}"'),
+    (r', and ignore=\d+ \(--ignore \d+\) if \d+ is void', ''),
+    (
+        r"mask_values='?([\w.]+)'? \(--mask-values [^)]*\)",
+        rf'\1 under "{MASK_VALUES}" in Settings',
+    ),
+    (
+        r"say exif='ignore' \(--exif ignore\)(, and 'apply' if not)?",
+        'turn one of them, so that both are upright',
+    ),
+    (r'(as a label map[^;]*; |a label map \(an id[^;]*\): )', rf'\1choose "{SEVERAL}", or '),
+)
 #: Files that nobody fetched are deleted after so many seconds; they are looked for as often.
 KEPT = 3600
 #: On a narrow screen the result lies below the settings.
@@ -29,9 +52,9 @@ STYLE = """
 .said.wrong{border-color:#d33;background:#d3332218}
 .said.note{border-color:#d80;background:#d8800018}
 .said.fine{border-color:#0aa3cc;background:#0aa3cc18}
-.said progress{width:100%;height:.6em;accent-color:#0aa3cc}
+.said progress{width:100%;height:.6em;accent-color:#0aa3cc}.said+.said{margin-top:.6em}
 #mask{border:0;outline:0}#mask *{outline-offset:-2px}
-#refine{min-height:3rem;font-size:1.05rem}
+#refine,#cancel{min-height:3rem;font-size:1.05rem}
 """
 
 
@@ -45,6 +68,46 @@ def said(kind: str, text: str, share: float | None = None) -> str:
     bar = '' if share is None else f'<progress value="{share:.3f}"></progress>'
     role = 'alert' if kind == 'wrong' else 'status'
     return f'<div class="said {kind}" role="{role}">{html.escape(text)}{bar}</div>'
+
+
+def on_page(sentence: str) -> str:
+    """A sentence whose advice names what is on the page.
+
+    Example:
+        >>> on_page('resize it, or say resize_mask=True (--resize-mask).')
+        'resize it, or tick "stretch it to the photo if it has another size".'
+    """
+    for elsewhere, here in ADVICE:
+        sentence = re.sub(elsewhere, here, sentence)
+    return sentence
+
+
+def why_kept(report: RefinementReport) -> str:
+    """Why a mask stays as it was, and what to do about it.
+
+    Args:
+        report: Of a mask that does.
+
+    Example:
+        >>> from mmseg_cascadepsp.cascade.changes import Change
+        >>> print(why_kept(RefinementReport(Change(0.6, 9.0, (1, 1), 1.0), 'it would change')))
+        40% of it would change, more than allowed. For the change all the same, raise "How far it \
+may change, in per cent of it" in Settings and refine again.
+    """
+    if report.kept.startswith(ACCURATE):
+        return (
+            f'{ACCURATE}. If a part of it is wrong all the same, such as a lost hand, switch off '
+            f'"{KEEP_ACCURATE}" in Settings and refine again.'
+        )
+    if not report.change.parts[1]:
+        return (
+            'nothing of the object would be left. See below whether it is the mask of an object '
+            'in this photo.'
+        )
+    return (
+        f'{1 - report.change.iou:.0%} of it would change, more than allowed. For the change all '
+        f'the same, raise "{MAX_CHANGE}" in Settings and refine again.'
+    )
 
 
 class Form(NamedTuple):
@@ -96,7 +159,7 @@ class Parts:
     def chosen(self) -> list:
         """The settings."""
         return [
-            *(self.model, self.overview, self.max_change),
+            *(self.model, self.overview, self.max_change, self.keep_accurate),
             *(self.region, self.L, self.strategy),
         ]
 
@@ -131,17 +194,16 @@ class Parts:
                 elem_id='mask',
             )
             self.several = gr.Radio(
-                [('one object', False), ('several classes (a label map)', True)],
+                [('one object', False), (SEVERAL, True)],
                 value=False,
                 label='What it shows',
                 elem_id='several',
             )
-            self.resize = gr.Checkbox(
-                label='stretch it to the photo if it has another size', elem_id='resize'
-            )
+            self.resize = gr.Checkbox(label=RESIZE, elem_id='resize')
         with gr.Group(visible=False) as self.painting:
+            gr.Markdown('Paint over the object, or draw a closed line around it.', padding=True)
             self.editor = gr.ImageEditor(
-                label='paint over the object, or draw a closed line around it',
+                label='painted',
                 type='numpy',
                 sources=(),
                 transforms=(),
@@ -172,6 +234,7 @@ class Parts:
 
     def _lay_out_settings(self, refiners: Mapping[str, Refiner]) -> None:
         names = list(refiners)
+        first = refiners[names[0]].cascade
         with gr.Accordion('Settings', open=False, elem_id='settings'):
             self.model = gr.Dropdown(
                 names, value=names[0], label='Model', visible=len(names) > 1, elem_id='model'
@@ -185,11 +248,20 @@ class Parts:
             self.max_change = gr.Slider(
                 1,
                 100,
-                value=100,
+                value=100 if first.max_change is None else max(1, round(100 * first.max_change)),
                 step=1,
-                label='How far it may change, in per cent of it',
+                label=MAX_CHANGE,
                 info='a mask that would change more stays as it was',
                 elem_id='max_change',
+            )
+            self.keep_accurate = gr.Checkbox(
+                value=first.keep_accurate,
+                label=KEEP_ACCURATE,
+                info="An outline that lies on the photo's edges already stays as it was, since it "
+                'loses a little when it is drawn anew. Switch it off for an outline that is right '
+                'but for one gross error, such as a lost hand. Classes of a label map are always '
+                'refined.',
+                elem_id='keep_accurate',
             )
             self.region = gr.Radio(
                 [
@@ -197,14 +269,14 @@ class Parts:
                     ('always closely', 'object'),
                     ('never: the whole photo', 'photo'),
                 ],
-                value='auto',
+                value=first.region,
                 label='Small objects are looked at',
                 elem_id='region',
             )
             self.L = gr.Slider(
                 MIN_L,
                 MAX_L,
-                value=next(iter(refiners.values())).cascade.L,
+                value=first.L,
                 step=4,
                 label='L: how much of the photo is seen at once, in pixels',
                 info='less needs less memory; the paper has 900',
@@ -220,8 +292,8 @@ class Parts:
                 elem_id='strategy',
             )
             self.values = gr.Textbox(
-                label='mask_values: what is object in the mask',
-                info="where the mask's values don't say it: numbers such as 3, 5, or soft",
+                label=MASK_VALUES,
+                info="where its values don't say it: numbers such as 3, 5, or soft",
                 elem_id='values',
             )
 

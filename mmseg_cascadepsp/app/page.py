@@ -1,6 +1,7 @@
 """The page to try it on: a photo and its mask in, the refined mask out, all on this machine."""
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
@@ -19,8 +20,21 @@ from mmseg_cascadepsp.models.refiner.zoo import shipped_folder
 
 from . import extra, work
 from .jobs import Job, JobQueue
-from .layout import KEPT, PAINT, PROPOSE, SHOW_RESULT, STYLE, UPLOAD, Form, Parts, said
+from .layout import (
+    KEPT,
+    PAINT,
+    PROPOSE,
+    SHOW_RESULT,
+    STYLE,
+    UPLOAD,
+    Form,
+    Parts,
+    on_page,
+    said,
+    why_kept,
+)
 from .limits import Limits, check_pixels, path_of
+from .server import told_fault
 
 with extra():
     import gradio as gr
@@ -57,11 +71,11 @@ class Contained:
 
 
 def sentence_of(error: BaseException | str, *paths: str | None) -> str:
-    """What is wrong, with files called as the user calls them, not as the server does."""
+    """What is wrong and how to mend it, with files and settings called as the user sees them."""
     text = error if isinstance(error, str) else one_line(error)
     for path in filter(None, paths):
         text = text.replace(f'{Path(path).parent}/', '')
-    return text
+    return on_page(text)
 
 
 def progress(job: Job) -> str:
@@ -146,7 +160,7 @@ class Page:
             self.run,
             [*parts.given, *parts.chosen],
             [
-                *(parts.status, parts.refine, parts.cancel, parts.slider, parts.zoom),
+                *(parts.note, parts.status, parts.refine, parts.cancel, parts.slider, parts.zoom),
                 *(parts.details, parts.probability, *parts.downloads.values()),
             ],
             concurrency_limit=None,  # the queue limits it
@@ -259,39 +273,54 @@ class Page:
 
     async def run(self, request: gr.Request, *values):
         """Refine, and tell how far it is."""
-        *given, model, overview, max_change, region, L, strategy = values
-        form, session = Form(*given), request.session_hash
+        count = len(self.parts.given)
+        form, session = Form(*values[:count]), request.session_hash
         paths = form.photo, form.mask
         if session in self.running:  # a second click, however it came
             yield self.changes(busy=True)
             return
-        settings = {'region': region, 'L': int(L)}
-        if max_change < 100:
-            settings['max_change'] = max_change / 100
-        if overview >= 0:
-            settings['overview'] = overview or None
-        choices = work.Choices(settings, strategy)
         with tempfile.TemporaryDirectory(dir=self.folder.name) as folder:
-            call = partial(
-                self._work,
-                form=form,
-                refiner=self.refiners[model],
-                choices=choices,
-                folder=folder,
-            )
             try:
+                refiner, choices = self.chosen(*values[count:])
+                call = partial(
+                    self._work, form=form, refiner=refiner, choices=choices, folder=folder
+                )
                 job = self.running[session] = self.queue.submit(call)
                 while not job.wait(0):
-                    yield self.changes(said('fine', progress(job), job.share), busy=True)
+                    yield self.changes(said('fine', progress(job), job.share), busy=True, note='')
                     await asyncio.sleep(TICK)
                 yield self.outcome(*job.result(), job.warnings, paths)
             except CancelledError:
                 yield self.changes(said('note', 'Cancelled.'))
             except UserError as error:
-                yield self.changes(said('wrong', sentence_of(error, *paths)))
+                # Once: what is wrong with the input stands above the button already.
+                yield self.changes('', note=said('wrong', sentence_of(error, *paths)))
+            except Exception as error:  # or the page would wait for ever
+                logging.getLogger('uvicorn.error').error('on the page:', exc_info=error)
+                yield self.changes('', note=said('wrong', told_fault(error)))
             finally:
                 if job := self.running.pop(session, None):
                     job.cancel()
+
+    def chosen(
+        self, model, overview, max_change, keep_accurate, region, L, strategy
+    ) -> tuple[Refiner, work.Choices]:
+        """The refiner and the settings that are chosen.
+
+        Raises:
+            InvalidValueError: A number is missing.
+        """
+        if max_change is None or L is None:
+            raise InvalidValueError('Settings lack a number: fill in the empty field.')
+        settings = {
+            'max_change': max_change / 100 if max_change < 100 else None,
+            'keep_accurate': keep_accurate,
+            'region': region,
+            'L': int(L),
+        }
+        if overview >= 0:
+            settings['overview'] = overview or None
+        return self.refiners[model], work.Choices(settings, strategy)
 
     def outcome(self, told, pictures, files, warned, paths) -> dict:
         """What a page shows of a result."""
@@ -304,7 +333,7 @@ class Page:
             for kind, button in self.parts.downloads.items()
         }
         return {
-            **self.changes(said('fine', f'Refined: {told}.') + ''.join(notes)),
+            **self.changes(told + ''.join(notes), note=''),
             self.parts.details: gr.Column(visible=True),
             self.parts.slider: shown,
             self.parts.zoom: zoomed,
@@ -315,13 +344,19 @@ class Page:
     def _work(self, job: Job, form, refiner, choices, folder):
         """In the queue's thread: from files to files."""
         result = work.refine(job, refiner, self.read(form), choices)
-        return result.told, work.pictures(result), work.write(result, Path(folder))
+        told = said('fine', f'Refined: {result.told} ({result.seconds:.1f} s).')
+        if result.report is not None:
+            told = said('note', f'The mask stays as it was: {why_kept(result.report)}')
+        return told, work.pictures(result), work.write(result, Path(folder))
 
-    def changes(self, status: str | None = None, busy: bool = False) -> dict:
-        """The status, and the buttons of a page that is busy or not."""
+    def changes(
+        self, status: str | None = None, busy: bool = False, note: str | None = None
+    ) -> dict:
+        """The status, the note, and the buttons of a page that is busy or not."""
         label = 'Refining ...' if busy else 'Refine'
         return {
             self.parts.status: gr.skip() if status is None else status,
+            self.parts.note: gr.skip() if note is None else note,
             self.parts.refine: gr.Button(label, interactive=not busy),
             self.parts.cancel: gr.Button(visible=busy),
         }

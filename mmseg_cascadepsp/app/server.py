@@ -218,7 +218,7 @@ async def _ended(request: Request, job: Job) -> Response:
 async def _problem(request: Request, error: Exception) -> Response:
     """Any error as a problem document (RFC 9457), with the name of the argument in it."""
     status, headers, argument = HTTPStatus.INTERNAL_SERVER_ERROR, {}, None
-    detail = 'the server failed at this request, and its log says how.'
+    detail = told_fault(error)
     if isinstance(error, UserError):
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         detail = _without_folder(str(error), request)
@@ -244,12 +244,23 @@ async def _problem(request: Request, error: Exception) -> Response:
         headers |= error.headers or {}
     elif isinstance(error, MemoryError | OSError):
         status = HTTPStatus.SERVICE_UNAVAILABLE
-        detail = f'the server lacks memory or room for this request: {one_line(error)}.'
         headers['Retry-After'] = '60'
     problem = {'title': status.phrase, 'status': status.value, 'detail': detail}
     if argument is not None:
         problem['argument'] = argument
     return Response(json.dumps(problem), status, headers, PROBLEM)
+
+
+def told_fault(error: Exception) -> str:
+    """What clients are told of an error that they cannot mend.
+
+    Example:
+        >>> told_fault(ZeroDivisionError())
+        'the server failed at this request, and its log says how.'
+    """
+    if isinstance(error, MemoryError | OSError):
+        return f'the server lacks memory or room for this request: {one_line(error)}.'
+    return 'the server failed at this request, and its log says how.'
 
 
 def _without_folder(text: str, request: Request) -> str:

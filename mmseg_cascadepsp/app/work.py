@@ -10,9 +10,9 @@ import numpy as np
 
 from mmseg_cascadepsp.apis import Refiner, find_config
 from mmseg_cascadepsp.apis.inputs import read_inputs
-from mmseg_cascadepsp.cascade.changes import change_of
+from mmseg_cascadepsp.cascade.changes import RefinementReport
 from mmseg_cascadepsp.errors import InvalidValueError
-from mmseg_cascadepsp.files.arrays import check_size, resized_mask
+from mmseg_cascadepsp.files.arrays import check_size, resized_labels, resized_mask
 from mmseg_cascadepsp.files.label_ids import VOID
 from mmseg_cascadepsp.files.mask_values import Reading
 from mmseg_cascadepsp.files.masks import read_labels
@@ -81,12 +81,16 @@ class Result:
         probability: uint8 ``(H, W)``, as :meth:`~mmseg_cascadepsp.Refiner.refine` gives it; None
             for label maps.
         told: What changed, in words.
+        seconds: That it took.
+        report: Of a mask that stays as it was.
     """
 
     given: Given
     mask: np.ndarray
     probability: np.ndarray | None
     told: str
+    seconds: float
+    report: RefinementReport | None = None
 
 
 def read_given(
@@ -109,8 +113,7 @@ def read_given(
         return Given(photo.stem, image, masks[0])
     image, labels = read_image(photo), read_labels(mask)
     if resize:
-        size = image.shape[1::-1]
-        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        labels = resized_labels(labels, image.shape[:2], f'mask {mask}')
     check_size(f'mask {mask}', labels.shape, f'image {photo}', image.shape[:2])
     return Given(photo.stem, image, labels)
 
@@ -206,7 +209,7 @@ def refine(job: Job, refiner: Refiner, given: Given, choices: Choices) -> Result
         UserError: See :meth:`~mmseg_cascadepsp.Refiner.refine`.
     """
     refiner = job.watch(refiner.with_settings(**choices.settings))
-    start = time.perf_counter()
+    start, report = time.perf_counter(), None
     if given.palette is not None:
         labels = refiner.refine_semantic(
             given.image,
@@ -219,16 +222,18 @@ def refine(job: Job, refiner: Refiner, given: Given, choices: Choices) -> Result
         told = f'{share:.1%} of the pixels have another class now'
         probability, mask = None, labels
     else:
-        probability = refiner.refine(given.image, given.mask)
-        mask = probability > 127
-        change = change_of(given.mask, mask)
+        probability, report = refiner.refine(given.image, given.mask, return_report=True)
+        mask, change = probability > 127, report.change
         told = (
             f'{1 - change.iou:.1%} of the mask changed, at most {change.shift:.0f} pixels from '
             'its old boundary'
         )
-        if change.iou == 1:
+        if not given.mask.any() or given.mask.all():
+            told = f'nothing has changed, since the mask is {"full" if mask.all() else "empty"}'
+        elif change.iou == 1:
             told = 'nothing has changed'
-    return Result(given, mask, probability, f'{told} ({time.perf_counter() - start:.1f} s)')
+    kept = report if report is not None and report.kept else None
+    return Result(given, mask, probability, told, time.perf_counter() - start, kept)
 
 
 def preview(given: Given, longer: int = 700) -> np.ndarray:

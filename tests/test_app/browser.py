@@ -1,6 +1,7 @@
 """A real browser, cut off from every machine but this one."""
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -130,12 +131,12 @@ class Browser:
         wait_for(
             lambda: (
                 self.text('#status') != before
-                and ('Refined' in self.text('#status') or self.all('#status .wrong'))
+                and (self.all('#note .wrong') or re.search('Refined|stays', self.text('#status')))
                 and self.text('#refine') == 'Refine'
             ),
             seconds,
         )
-        return self.text('#status')
+        return (self.text('#note') + self.text('#status')).strip()
 
     def download(self, kind):
         """The file behind a button."""

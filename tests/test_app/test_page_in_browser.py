@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip('gradio')
@@ -21,9 +22,10 @@ pytest.importorskip('selenium')
 from mmseg_cascadepsp.apis import Refiner  # noqa: E402
 from mmseg_cascadepsp.app import work  # noqa: E402
 from mmseg_cascadepsp.app.jobs import JobQueue  # noqa: E402
+from mmseg_cascadepsp.app.layout import KEEP_ACCURATE  # noqa: E402
 from mmseg_cascadepsp.app.page import mount_page  # noqa: E402
 from mmseg_cascadepsp.app.server import create_app  # noqa: E402
-from mmseg_cascadepsp.cascade import Network  # noqa: E402
+from mmseg_cascadepsp.cascade import CascadeSettings, Network  # noqa: E402
 from mmseg_cascadepsp.files.masks import read_labels  # noqa: E402
 from mmseg_cascadepsp.files.samples import load_sample  # noqa: E402
 from mmseg_cascadepsp.models.refiner.zoo import shipped_folder  # noqa: E402
@@ -124,6 +126,11 @@ def give(browser, photo, mask=None):
         browser.upload(place, path, partial(browser.all, shown))
 
 
+def give_another(browser, mask):
+    browser.click('#mask button[aria-label="Clear"]')
+    give(browser, None, mask)
+
+
 def pixels(path):
     return np.asarray(Image.open(path))
 
@@ -185,8 +192,13 @@ def test_a_wrong_pair_is_told_in_the_sentence_of_everywhere(browser, sample, fil
         '200 x 300; resize the mask to the image'
     )
     browser.wait_for_text('#note', sentence)
-    assert sentence in browser.refine()
-    assert browser.all('#status .wrong')
+    assert 'tick "stretch it' in browser.text('#note')
+    assert browser.refine().count(sentence) == 1
+    assert browser.text('body').count(sentence) == 1
+    give_another(browser, files[1])
+    wait_for(lambda: browser.find('#understood img'))
+    assert sentence not in browser.text('body')
+    assert 'Refined' in browser.refine()
 
 
 def test_a_smaller_mask_is_stretched_if_asked(browser, sample, files, tmp_path, refiner):
@@ -213,6 +225,45 @@ def test_several_classes(browser, sample, files, tmp_path, refiner):
     expected = refiner.refine_semantic(sample.image, labels.astype(np.int32))
     np.testing.assert_array_equal(got, expected)
     assert not browser.all('#get-cut-out')
+
+
+class Widening(Network):
+    """Finds objects wider than their masks."""
+
+    defaults = CascadeSettings(L=224)
+
+    def normalize(self, image):
+        return image.float()
+
+    def for_image(self, image):
+        return lambda masks, strides: dict.fromkeys(
+            strides, 9 * torch.nn.functional.max_pool2d(masks[:, :1], 9, 1, 4)
+        )
+
+
+def test_a_mask_that_is_right_stays_unless_told_otherwise(tmp_path):
+    photo, mask = np.full((200, 300, 3), 40, np.uint8), np.zeros((200, 300), bool)
+    mask[50:150, 60:240] = True
+    photo[mask] = 200
+    refiner = Refiner(Widening())
+    with JobQueue(4) as queue:
+        server = Server(app_of({'widening': refiner}, queue))
+        browser = Browser(server.url, tmp_path)
+        give(browser, write(tmp_path, image=photo), write(tmp_path, mask=mask))
+        wait_for(lambda: browser.find('#understood img'))
+        told = browser.refine()
+        assert told.startswith("The mask stays as it was: its boundary lies on the photo's edges")
+        assert KEEP_ACCURATE in told and 'keep_accurate' not in told and '--' not in told
+        np.testing.assert_array_equal(pixels(browser.download('mask')) > 0, mask)
+        browser.click('#settings button')
+        browser.click('#keep_accurate label', KEEP_ACCURATE)
+        assert browser.refine().startswith('Refined')
+        (tmp_path / 'image_mask.png').unlink()
+        expected = refiner.with_settings(keep_accurate=False).refine(photo, mask) > 127
+        assert (expected != mask).any()
+        np.testing.assert_array_equal(pixels(browser.download('mask')) > 0, expected)
+        browser.close()
+        server.stop()
 
 
 def test_what_is_no_picture_is_told(browser, files, tmp_path):

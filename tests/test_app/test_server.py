@@ -177,6 +177,15 @@ def test_stuff_and_classes_are_lists(client, pair, labels):
     assert 'sea' in detail
 
 
+@pytest.mark.parametrize('key', ['stuff', 'background'])
+@pytest.mark.parametrize('text', ['²', '1' * 5000])
+def test_digits_that_are_no_id_are_a_name(client, pair, labels, key, text):
+    files = {'image': pair['image'], 'labels': ('l', png(labels))}
+    form = {'strategy': 'semantic', 'classes': 'cat,sky,dog,tree', key: text}
+    response = client.post('/v1/refine_semantic', files=files, data=form)
+    assert text in problem_of(response, 422, key)
+
+
 @pytest.mark.parametrize(
     ('change', 'form', 'argument', 'words'),
     [
