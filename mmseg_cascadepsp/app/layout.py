@@ -54,6 +54,7 @@ STYLE = """
 .said.fine{border-color:#0aa3cc;background:#0aa3cc18}
 .said progress{width:100%;height:.6em;accent-color:#0aa3cc}.said+.said{margin-top:.6em}
 #mask{border:0;outline:0}#mask *{outline-offset:-2px}
+.gradio-container :is(input,button,a):focus-visible{outline:2px solid #0aa3cc!important;outline-offset:1px}
 #refine,#cancel{min-height:3rem;font-size:1.05rem}
 """
 

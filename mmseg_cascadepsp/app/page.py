@@ -305,13 +305,7 @@ class Page:
     def chosen(
         self, model, overview, max_change, keep_accurate, region, L, strategy
     ) -> tuple[Refiner, work.Choices]:
-        """The refiner and the settings that are chosen.
-
-        Raises:
-            InvalidValueError: A number is missing.
-        """
-        if max_change is None or L is None:
-            raise InvalidValueError('Settings lack a number: fill in the empty field.')
+        """The refiner and the settings that are chosen."""
         settings = {
             'max_change': max_change / 100 if max_change < 100 else None,
             'keep_accurate': keep_accurate,

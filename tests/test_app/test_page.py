@@ -119,11 +119,3 @@ def test_a_fault_of_the_server_leaves_a_page_to_go_on_with(page, files, monkeypa
     assert words in note and not status
     note, status = outcome(page, *files)
     assert not note and 'stays' in status
-
-
-@pytest.mark.parametrize('index', [2, 5])
-def test_a_number_that_was_deleted_is_asked_for(page, files, index):
-    settings = [*SETTINGS]
-    settings[index] = None
-    note, _ = outcome(page, *files, settings)
-    assert 'Settings lack a number' in note
