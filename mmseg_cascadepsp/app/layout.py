@@ -54,7 +54,7 @@ STYLE = """
 .said.fine{border-color:#0aa3cc;background:#0aa3cc18}
 .said progress{width:100%;height:.6em;accent-color:#0aa3cc}.said+.said{margin-top:.6em}
 #mask{border:0;outline:0}#mask *{outline-offset:-2px}
-.gradio-container :is(input,button,a):focus-visible{outline:2px solid #0aa3cc!important;outline-offset:1px}
+:is(input,button,a):focus-visible{outline:2px solid #0aa3cc!important}
 #refine,#cancel{min-height:3rem;font-size:1.05rem}
 """
 
@@ -97,7 +97,7 @@ may change, in per cent of it" in Settings and refine again.
     """
     if report.kept.startswith(ACCURATE):
         return (
-            f'{ACCURATE}. If a part of it is wrong all the same, such as a lost hand, switch off '
+            f'{ACCURATE}. If a small part of it is wrong, such as a lost finger, switch off '
             f'"{KEEP_ACCURATE}" in Settings and refine again.'
         )
     if not report.change.parts[1]:
@@ -258,10 +258,10 @@ class Parts:
             self.keep_accurate = gr.Checkbox(
                 value=first.keep_accurate,
                 label=KEEP_ACCURATE,
-                info="An outline that lies on the photo's edges already stays as it was, since it "
-                'loses a little when it is drawn anew. Switch it off for an outline that is right '
-                'but for one gross error, such as a lost hand. Classes of a label map are always '
-                'refined.',
+                info="An outline that lies on the photo's edges already would lose a little if it "
+                'were drawn anew. It stays as it was, but for gross errors such as a lost arm. '
+                'Switch this off to mend a smaller one, such as a lost finger. Classes of a label '
+                'map are always refined.',
                 elem_id='keep_accurate',
             )
             self.region = gr.Radio(
