@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+import numpy as np
+
 from mmseg_cascadepsp.errors import InvalidValueError
 from mmseg_cascadepsp.files.opening import open_header
 
@@ -19,6 +21,9 @@ with extra():
 
 #: Seconds that the next piece of a request may take.
 PATIENCE = 60
+#: Pixels times classes of a label map. Each class is looked for in all pixels, and may be held as
+#: a mask of its own.
+MAX_CLASS_PIXELS = 4 * 10**9
 
 
 @dataclass(frozen=True)
@@ -145,4 +150,28 @@ def check_pixels(name: str, path: Path, limits: Limits) -> None:
         raise TooLargeError(
             f'{name} has {width} x {height} pixels, and {limits.max_pixels / 1e6:g} megapixels '
             'are the limit; shrink it, or start the server with a larger --max-megapixels.'
+        )
+
+
+def check_classes(name: str, labels: np.ndarray) -> None:
+    """Look at how many classes a label map has, which a small file may have in large numbers.
+
+    Args:
+        name: What it is, for the message.
+        labels: ``(H, W)``, integers.
+
+    Raises:
+        TooLargeError: It has too many for its size.
+
+    Example:
+        >>> check_classes('labels', np.arange(100).reshape(10, 10))  # says nothing
+    """
+    most = MAX_CLASS_PIXELS // labels.size
+    if int(labels.max()) - int(labels.min()) < most:
+        return
+    count = len(np.unique(labels))
+    if count > most:
+        raise TooLargeError(
+            f'{name} holds {count} classes, and at its size {most} are the limit; is it a map of '
+            'classes? Shrink photo and map, or take classes together.'
         )

@@ -34,7 +34,7 @@ from . import extra
 from .batches import Kind
 from .forms import ARGUMENTS, PhotoForm, RefineForm, SemanticForm
 from .jobs import Job, JobQueue
-from .limits import BodyLimit, Limits, TooLargeError, keep
+from .limits import BodyLimit, Limits, TooLargeError, check_classes, keep
 
 with extra():
     from fastapi import FastAPI, Form, Request, Response, UploadFile
@@ -61,7 +61,7 @@ _ANSWERS: dict[str, Any] = {
         **{
             status: {'description': text, 'content': {PROBLEM: {}}}
             for status, text in {
-                413: 'More bytes or pixels than the limit.',
+                413: 'More bytes, pixels or classes than the limit.',
                 422: 'An argument cannot be used; `detail` says why, `argument` names it.',
                 503: 'Too many requests wait; `Retry-After` says when to try again.',
                 504: 'The refinement takes longer than the limit.',
@@ -185,6 +185,7 @@ def create_app(
 
         def call(job: Job, image: Path, labels: Path) -> Response:
             pixels, ids = read_image(image, form.exif), read_labels(labels)
+            check_classes('labels', ids)
             refined = job.watch(refiner).refine_semantic(pixels, ids, **arguments)
             if output == 'labels':
                 return _png(refined)

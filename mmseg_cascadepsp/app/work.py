@@ -27,6 +27,7 @@ from mmseg_cascadepsp.visualization import (
 )
 
 from .jobs import Job
+from .limits import check_classes
 
 #: Longer side of what is painted on, in pixels.
 PAINTED_SIDE = 640
@@ -112,6 +113,7 @@ def read_given(
         image, masks = read_inputs(photo, mask, reading, resize_mask=resize)
         return Given(photo.stem, image, masks[0])
     image, labels = read_image(photo), read_labels(mask)
+    check_classes(f'mask {mask}', labels)
     if resize:
         labels = resized_labels(labels, image.shape[:2], f'mask {mask}')
     check_size(f'mask {mask}', labels.shape, f'image {photo}', image.shape[:2])

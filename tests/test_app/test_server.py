@@ -252,6 +252,16 @@ def test_too_many_pixels_are_refused_before_they_are_unpacked(client, pair, name
     assert '1001 x 1000 pixels' in detail and '--max-megapixels' in detail
 
 
+def test_more_classes_than_can_be_held_are_refused(client, monkeypatch):
+    monkeypatch.setattr(Refiner, 'refine_semantic', lambda *_, **__: pytest.fail('refined'))
+    labels = png(np.tile(np.arange(5000, dtype=np.uint16), (200, 1)))  # a mask of 1 MB for each
+    assert len(labels) < 50000
+    files = {'image': ('a', png(np.zeros((200, 5000, 3), np.uint8))), 'labels': ('b', labels)}
+    form = {'strategy': 'semantic', 'background': '0'}
+    detail = problem_of(client.post('/v1/refine_semantic', files=files, data=form), 413, 'labels')
+    assert '5000 classes, and at its size 4000' in detail
+
+
 def test_too_many_bytes_are_refused_whether_declared_or_not(client, pair):
     files = {**pair, 'image': ('a', bytes(10**6))}
     detail = problem_of(client.post('/v1/refine', files=files), 413)
