@@ -17,7 +17,7 @@ train_pipeline = [
     dict(type='LoadMasks'),
     # Zooms from a whole small photo to the enlarged detail that the Local step sees.
     dict(type='RandomZoomCrop', size=crop_size, zoom=(0.5, 2.0), min_share=0.02),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='FlipPair', prob=0.5),
     dict(type='ColorJitter', brightness=0.3, contrast=0.3, saturation=0.3, grey=0.1),
     dict(
         type='RandomChoice',

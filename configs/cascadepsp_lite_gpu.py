@@ -16,7 +16,7 @@ crops = [
     dict(type='LoadPhoto'),
     dict(type='LoadMasks'),
     dict(type='RandomZoomCrop', size=crop_size, zoom=(0.5, 2.6), min_share=0.02),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='FlipPair', prob=0.5),
 ]
 blobs = dict(type='SimulateOutputStride', stride=(4, 56), displacement=0.9, noise=0.4)
 closer = dict(type='SimulateOutputStride', stride=(3, 24), displacement=0.7, noise=0.35)

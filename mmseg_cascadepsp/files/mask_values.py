@@ -157,6 +157,9 @@ def _distinct(values: np.ndarray) -> np.ndarray | None:
                 found = np.minimum(found, np.uint64(2**63 - 1))
             return found.astype(np.int64)
         values = values.astype(np.uint16)
+    low, high = values.min(), values.max()
+    if ((values == low) | (values == high)).all():  # as in most masks
+        return np.unique([low, high]).astype(np.int64)
     # A histogram, because sorting millions of pixels takes many times as long.
     values = np.ascontiguousarray(values).reshape(1, -1)
     size = 1 << 8 * values.dtype.itemsize

@@ -23,7 +23,7 @@ from mmseg_cascadepsp.errors import (
     MissingFileError,
 )
 
-from .pillow_faults import TOLD, like, load, png_chunks, told_of
+from .pillow_faults import TOLD, like, load, mark, png_chunks, told_of
 from .sources import open_npy
 
 SUFFIXES = {
@@ -136,9 +136,9 @@ def open_picture(path: str | os.PathLike, exif: str | None = None) -> Iterator[I
             size = f'{picture.width} x {picture.height} pixels'
             if picture.width * picture.height > MAX_PIXELS:
                 raise InvalidValueError(f'{size} exceed the limit of {MAX_PIXELS}')
-            told = told_of(picture)
+            told, marked = told_of(picture), mark(picture)
             turn = picture.getexif().get(ORIENTATION, 1)
-            loaded, told = load(path, picture, told)
+            loaded, told = load(path, picture, told, marked)
             if loaded is picture:  # whose pixels Pillow has turned itself if it is a TIFF
                 left = picture.getexif().get(ORIENTATION, 1)
                 undo = UNTURN.get(turn) if turn != left else None

@@ -16,6 +16,8 @@ from mmseg_cascadepsp.errors import InvalidValueError
 from .sources import NODATA_TAG, check_white, nodata_of, open_source
 from .values import to_uint8
 
+MARK = 254
+"""Value of a row that Pillow has not written. In PNGs few last rows are of it alone."""
 TOLD = 'mmseg_cascadepsp'
 """In ``info`` of an opened picture: its :class:`Told`."""
 
@@ -79,13 +81,43 @@ def told_of(picture: Image.Image) -> Told:
     )
 
 
-def load(path: Path, picture: Image.Image, told: Told) -> tuple[Image.Image, Told]:
+def mark(picture: Image.Image) -> tuple[object, np.ndarray | int]:
+    """Fill the last row of the memory that a PNG is unpacked into, so that it tells whether it was
+    written.
+
+    Args:
+        picture: Opened by Pillow, its pixels not loaded.
+
+    Returns:
+        The memory, and what its last row reads as until it is written.
+
+    Example:
+        >>> mark(Image.new('L', (3, 2)))  # no PNG
+        (None, 0)
+    """
+    if picture.format != 'PNG':
+        return None, 0
+    bands = len(picture.getbands())
+    memory = Image.new(picture.mode, picture.size, None)
+    memory.paste((MARK,) * bands if bands > 1 else MARK, (0, picture.height - 1, *picture.size))
+    picture.im = memory.im
+    return memory.im, _last_row(memory)
+
+
+def _last_row(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.crop((0, picture.height - 1, *picture.size)))
+
+
+def load(
+    path: Path, picture: Image.Image, told: Told, marked: tuple[object, np.ndarray | int]
+) -> tuple[Image.Image, Told]:
     """Load the pixels of a picture, by Pillow where it reads them right.
 
     Args:
         path: The file.
         picture: Opened by Pillow.
         told: What :func:`told_of` gives of it.
+        marked: What :func:`mark` gives of it.
 
     Returns:
         ``picture``, or another one whose pixels are as they are stored, and what is known now.
@@ -99,13 +131,14 @@ def load(path: Path, picture: Image.Image, told: Told) -> tuple[Image.Image, Tol
         >>> path = Path(tempfile.mkdtemp(), 'a.png')
         >>> Image.new('L', (3, 2)).save(path)
         >>> with Image.open(path) as picture:
-        ...     load(path, picture, told_of(picture))[0].size
+        ...     load(path, picture, told_of(picture), mark(picture))[0].size
         (3, 2)
     """
     if not told.misread:
         picture.load()
     if picture.format == 'PNG':
-        _check_png(path, picture)
+        memory, row = marked
+        _check_png(path, picture, row if picture.im is memory else 0)
     hides = told.wide or picture.format in ('JPEG2000', 'PPM')  # which do not tell
     if told.misread or (hides and len(picture.getbands()) > 2 and _is_black(picture)):
         picture, wide = _own_reading(path, picture, told.misread)
@@ -230,13 +263,12 @@ def _check_segments(tags: Mapping) -> None:
         raise InvalidValueError(f'{len(found)} of {expected} parts of its pixels are there')
 
 
-def _check_png(path: Path, picture: Image.Image) -> None:
+def _check_png(path: Path, picture: Image.Image, blank: np.ndarray | int) -> None:
     """Refuse a PNG whose pixels fail their checksums, or whose data end too early. Pillow takes
-    both, and leaves the rows that are missing black.
+    both, and leaves the rows that are missing as they were: the last one ``blank``.
     """
     bands = len(picture.getbands())
-    last = np.asarray(picture.crop((0, picture.height - 1, *picture.size)))
-    count = bool(not last.any() or picture.info.get('interlace'))
+    count = bool((_last_row(picture) == blank).all() or picture.info.get('interlace'))
     with open(path, 'rb') as file:
         file.seek(16)
         width, height = (int.from_bytes(file.read(4), 'big') for _ in range(2))

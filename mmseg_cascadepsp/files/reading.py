@@ -115,5 +115,8 @@ def may_be_turned(image: str | os.PathLike, mask: str | os.PathLike) -> bool:
         >>> may_be_turned('missing.jpg', 'missing.png')
         False
     """
-    headers = [header_of(path) for path in (image, mask)]
-    return None not in headers and _turns_unseen(*headers)
+    photo = header_of(image)
+    if photo is None or photo[1] <= 1:
+        return False
+    header = header_of(mask)
+    return header is not None and _turns_unseen(photo, header)

@@ -129,6 +129,14 @@ def test_void_goes_to_the_nearest_label():
     assert (filled[12, 25:35] == 0).sum() == 10 and (filled[13, 25:35] == 7).all()
     # Only void is changed, and what is far from all labels stays void.
     np.testing.assert_array_equal(filled[labels != 255], labels[labels != 255])
+    # Scattered labels, compared with the distance to each of them.
+    scattered = np.full((20, 30), 255, np.uint8)
+    places = np.random.default_rng(0).choice(600, 12, replace=False)
+    scattered.flat[places] = range(12)
+    y, x = np.divmod(places, 30)
+    away = np.hypot(np.arange(20)[:, None, None] - y, np.arange(30)[:, None] - x)
+    taken = away[(*np.indices((20, 30)), fill_void(scattered, distance=99))]
+    assert (taken <= away.min(axis=-1) * 1.05 + 0.1).all()  # OpenCV's distances are nearly right
     far = np.full((60, 60), 255, np.uint8)
     far[0] = 4
     filled = fill_void(far, distance=8)

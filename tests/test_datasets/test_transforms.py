@@ -250,6 +250,21 @@ def test_min_share_looks_for_the_object():
     assert min(shares) >= 0.05
 
 
+@pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
+def test_flips_are_mmsegs_and_leave_the_photo_contiguous(direction):
+    image = np.random.randint(0, 256, (20, 30, 3), np.uint8)
+    found = []
+    for kind in ('RandomFlip', 'FlipPair'):
+        np.random.seed(0)
+        flip = TRANSFORMS.build(dict(type=kind, prob=0.5, direction=direction))
+        given = dict(img=image, gt_seg_map=image[..., 0], seg_fields=['gt_seg_map'])
+        found.append([flip(dict(given)) for _ in range(20)])
+    assert {results['flip'] for results in found[0]} == {True, False}
+    for expected, results in zip(*found, strict=True):
+        np.testing.assert_equal(results, expected)
+        assert results['img'].flags.c_contiguous
+
+
 def test_jitter_keeps_within_its_factors():
     image = np.full((4, 4, 3), (40, 80, 120), np.uint8)
     for _ in range(20):
@@ -329,6 +344,23 @@ def test_a_neighbour_that_the_crop_had_cut_brings_no_seam_along():
         np.random.seed(seed)
         results = PasteObject(1.0, neighbour=1)(dict(first, mix_results=[other]))
         assert results['img'].min() >= 180 and results['img'].max() <= 200
+
+
+@given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=40)
+def test_shifts_are_those_of_a_warp(seed, height, width):
+    np.random.seed(seed)
+    image = np.random.randint(0, 256, (height, width, 3), np.uint8)
+    found = PasteObject._shift(image, image[..., 0])
+    np.random.seed(seed)
+    np.random.randint(0, 256, (height, width, 3), np.uint8)
+    across, down = (int(x) for x in np.random.uniform(-0.5, 0.5, 2) * (width, height))
+    matrix = np.float32([[1, 0, across], [0, 1, down]])
+    replicated = cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    np.testing.assert_array_equal(found[0], replicated)
+    np.testing.assert_array_equal(
+        found[1], cv2.warpAffine(image[..., 0].copy(), matrix, (width, height))
+    )
 
 
 def test_a_composition_that_hides_the_object_is_dropped():

@@ -1,3 +1,4 @@
+import io
 import os
 import struct
 import subprocess
@@ -25,6 +26,7 @@ from mmseg_cascadepsp.files import (
     write_image,
     write_png,
 )
+from mmseg_cascadepsp.files.pillow_faults import png_chunks
 from mmseg_cascadepsp.files.rows import ImageRows, MaskRows
 
 RNG = np.random.default_rng(0)
@@ -732,6 +734,52 @@ def test_a_png_that_ends_between_two_rows_is_refused(tmp_path, kept):
     else:
         with pytest.raises(FileError, match=f'{37 * kept} of 888 bytes' if kept else 'truncated'):
             read_mask(tmp_path / 'a.png')
+
+
+def without_last_row(content):
+    """A PNG of Pillow's whose data end properly one row too early."""
+    file, data = io.BytesIO(content), b''
+    chunks = {kind: (file.tell(), length) for kind, length in png_chunks(file)}
+    assert list(chunks)[-2:] == [b'IDAT', b'IEND']
+    at, length = chunks[b'IDAT']
+    data = zlib.decompress(content[at : at + length])
+    data = zlib.compress(data[: len(data) // 8 * 7])
+    check = zlib.crc32(b'IDAT' + data).to_bytes(4, 'big')
+    head = content[: at - 8] + len(data).to_bytes(4, 'big') + b'IDAT'
+    return head + data + check + content[at + length + 4 :]
+
+
+def test_a_png_without_pixels_is_refused(tmp_path):
+    content = png_of(b'', *MASK.shape)
+    start = content.index(b'IDAT') - 4
+    (tmp_path / 'a.png').write_bytes(content[:start] + content[content.index(b'IEND') - 4 :])
+    with pytest.raises(FileError, match='a.png cannot be read as an image'):
+        read_mask(tmp_path / 'a.png')
+
+
+@pytest.mark.parametrize('last', [0, 1, 254, 255, 'mixed'])
+@pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16'])
+def test_a_png_without_its_last_row_is_refused_in_any_mode(tmp_path, mode, last):
+    values = RNG.integers(0, 256, (8, 9), np.uint8)
+    values[-1] = values[0] if last == 'mixed' else last
+    if mode == 'I;16':
+        picture = Image.fromarray(values.astype(np.uint16))
+    elif mode == '1':
+        picture = Image.fromarray(values > 127)
+    elif mode == 'P':
+        picture = Image.fromarray(values)
+        picture.putpalette(bytes(range(256)) * 3)
+    else:
+        bands = len(Image.new(mode, (1, 1)).getbands())
+        picture = Image.fromarray(values if bands == 1 else np.dstack([values] * bands), mode)
+    picture.save(tmp_path / 'a.png')
+    with opening.open_picture(tmp_path / 'a.png') as found:
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(picture))
+    content = (tmp_path / 'a.png').read_bytes()
+    (tmp_path / 'a.png').write_bytes(without_last_row(content))
+    with pytest.raises(FileError, match='bytes of its pixels are there'):
+        with opening.open_picture(tmp_path / 'a.png'):
+            pass
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (3, 2), (5, 9), (24, 36)])

@@ -7,7 +7,7 @@ train_pipeline = [
     dict(type='LoadPhoto'),
     dict(type='LoadMasks'),
     dict(type='RandomZoomCrop', size=crop_size),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='FlipPair', prob=0.5),
     dict(type='ColorJitter', brightness=0.2, contrast=0.05, saturation=0.05, grey=0.1),
     dict(type='PerturbMask', iou_target=(0.8, 1.0)),
     dict(type='PackRefinementInputs'),

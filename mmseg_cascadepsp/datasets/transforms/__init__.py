@@ -1,6 +1,6 @@
 """Transforms of pipelines: loading, augmenting, and making coarse masks from true ones."""
 
-from ..transforms.augment import ColorJitter, RandomZoomCrop
+from ..transforms.augment import ColorJitter, FlipPair, RandomZoomCrop
 from ..transforms.clutter import ClutterInterior, PasteOccluder
 from ..transforms.coarse import (
     AverageCoarseMasks,
@@ -20,6 +20,7 @@ __all__ = [
     'ClutterInterior',
     'ColorJitter',
     'CopyTrueMask',
+    'FlipPair',
     'KeepOriginalImage',
     'LoadMasks',
     'LoadPhoto',

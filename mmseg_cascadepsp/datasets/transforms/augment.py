@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import RandomFlip
 from mmseg.registry import TRANSFORMS
 
 
@@ -98,6 +99,33 @@ class RandomZoomCrop(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class FlipPair(RandomFlip):
+    """MMSeg's ``RandomFlip``, with the same samples, which leaves the photo contiguous.
+
+    MMSeg's leaves a view with negative strides. Whatever comes next copies it, at ten times the
+    cost of the flip itself.
+
+    Args:
+        kwargs: See :class:`mmseg.datasets.transforms.RandomFlip`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmseg_cascadepsp.datasets import FlipPair
+        >>> results = dict(img=np.eye(2, dtype=np.uint8))
+        >>> FlipPair(prob=1.0).transform(results)['img'].tolist()
+        [[0, 1], [1, 0]]
+    """
+
+    #: Directions of MMSeg -> codes of OpenCV.
+    CODES = dict(horizontal=1, vertical=0, diagonal=-1)
+
+    def _flip(self, results: dict) -> None:
+        image = results['img']
+        super()._flip(results)
+        results['img'] = cv2.flip(image, self.CODES[results['flip_direction']])
+
+
+@TRANSFORMS.register_module()
 class ColorJitter(BaseTransform):
     """Change brightness, contrast and saturation by random factors, in random order.
 
@@ -146,9 +174,10 @@ class ColorJitter(BaseTransform):
                 blend = factor * np.eye(3, dtype=np.float32) + (1 - factor) * self.LUMA
                 image = cv2.transform(image, blend)
             else:
-                mean = float(np.dot(cv2.mean(image)[:3], self.LUMA)) if kind == 1 else 0.0
+                mean = np.dot(cv2.mean(image)[:3], self.LUMA) if kind == 1 else 0.0
                 image *= factor
-                image += mean * (1 - factor)
+                if kind == 1:
+                    image += float(mean) * (1 - factor)
             np.clip(image, 0, 255, out=image)
         if np.random.rand() < self.grey:
             image = cv2.transform(image, np.repeat(self.LUMA[None], 3, axis=0))

@@ -17,8 +17,10 @@ def _recoloured(image: np.ndarray) -> np.ndarray:
     """Channels in another order, each with a contrast and a brightness of its own."""
     gain, offset = np.random.uniform(0.4, 1.2, 3), np.random.uniform(-60, 90, 3)
     levels = np.arange(256)[:, None] * gain + offset
-    table = levels.clip(0, 255).astype(np.uint8)[None]
-    return cv2.LUT(image[..., np.random.permutation(3)], table)
+    tables = levels.clip(0, 255).astype(np.uint8).T
+    planes = cv2.split(image)
+    order = np.random.permutation(3)
+    return cv2.merge([cv2.LUT(planes[i], table) for i, table in zip(order, tables, strict=True)])
 
 
 def _blend(image: np.ndarray, other: np.ndarray, opacity: np.ndarray) -> np.ndarray:
@@ -167,7 +169,7 @@ class PasteOccluder(BaseTransform):
             other = np.empty_like(image)
             other[:] = np.random.randint(0, 256, 3)
         results['img'] = _blend(image, other, opacity)
-        results['gt_seg_map'] = np.rint(mask * (1 - opacity)).astype(np.uint8)
+        results['gt_seg_map'] = cv2.convertScaleAbs(mask * (1 - opacity))
         return results
 
     def _line(self, mask: np.ndarray) -> np.ndarray:

@@ -298,13 +298,11 @@ class LoseParts(BaseTransform):
 
     def _draw(self, pieces: np.ndarray) -> np.ndarray:
         """Some of the connected components of a mask, bool ``(H, W)``."""
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(
-            pieces.astype(np.uint8), connectivity=4
-        )
+        count, labels = cv2.connectedComponents(pieces.astype(np.uint8), connectivity=4)
         drawn = np.random.random_sample(count) < self.part_prob
-        drawn &= stats[:, cv2.CC_STAT_AREA] >= self.min_area
+        drawn &= np.bincount(labels.ravel(), minlength=count) >= self.min_area
         drawn[0] = False
-        return drawn[labels]
+        return drawn.take(labels)
 
     def transform(self, results: dict) -> dict:
         """Change ``coarse_mask``.

@@ -99,7 +99,7 @@ class PasteObject(BaseTransform):
         else:
             image, alpha = self._cut_out(results['img'], results['gt_seg_map'])
             ground, truth = other['img'], 255 * alpha
-        truth = np.rint(truth).astype(np.uint8)
+        truth = cv2.convertScaleAbs(truth)  # rounds
         if self.min_share <= (truth > 127).mean() <= 1 - self.min_share:
             results['img'] = cv2.blendLinear(image, ground, alpha, 1 - alpha)
             results['gt_seg_map'] = truth
@@ -121,9 +121,10 @@ class PasteObject(BaseTransform):
         which the soft edge of a cut-out takes in.
         """
         height, width = mask.shape
-        shift = np.random.uniform(-0.5, 0.5, 2) * (width, height)
-        matrix = np.float32([[1, 0, int(shift[0])], [0, 1, int(shift[1])]])
+        across, down = (np.random.uniform(-0.5, 0.5, 2) * (width, height)).astype(int).tolist()
+        border = max(down, 0), max(-down, 0), max(across, 0), max(-across, 0)
+        kept = np.s_[border[1] : height - border[0], border[3] : width - border[2]]
         return (
-            cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE),
-            cv2.warpAffine(mask, matrix, (width, height)),
+            cv2.copyMakeBorder(image[kept], *border, cv2.BORDER_REPLICATE),
+            cv2.copyMakeBorder(mask[kept], *border, cv2.BORDER_CONSTANT, value=0),
         )

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, LoadImageFromFile
@@ -177,11 +178,16 @@ class PackRefinementInputs(PackSegInputs):
             ``inputs``: the photo, uint8 ``(3, H, W)``, colours in the order as read.
             ``data_samples``: ``gt_sem_seg`` and ``coarse_mask``, uint8 ``(1, H, W)``, 0 to 255.
         """
-        packed = super().transform(results)
-        sample = packed['data_samples']
-        if 'gt_sem_seg' in sample:
-            sample.gt_sem_seg.data = sample.gt_sem_seg.data.to(torch.uint8)
-        sample.coarse_mask = PixelData(
-            data=torch.from_numpy(np.ascontiguousarray(results['coarse_mask']))[None]
-        )
+        # MMSeg has nothing to copy where the planes lie one behind the other.
+        photo = np.stack(cv2.split(results['img'])).transpose(1, 2, 0)
+        given = dict(results, img=photo)
+        truth = given.pop('gt_seg_map', None)  # MMSeg would make it int64
+        packed = super().transform(given)
+        if truth is not None:
+            packed['data_samples'].gt_sem_seg = _packed(truth)
+        packed['data_samples'].coarse_mask = _packed(results['coarse_mask'])
         return packed
+
+
+def _packed(mask: np.ndarray) -> PixelData:
+    return PixelData(data=torch.from_numpy(np.ascontiguousarray(mask, np.uint8))[None])

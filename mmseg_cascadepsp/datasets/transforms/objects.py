@@ -35,9 +35,11 @@ def fill_void(labels: np.ndarray, void: int = 255, distance: float = 8.0) -> np.
     away, nearest = cv2.distanceTransformWithLabels(
         is_void.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    label_of = np.zeros(nearest.max() + 1, labels.dtype)
-    label_of[nearest[~is_void]] = labels[~is_void]
-    return np.where(is_void & (away <= distance), label_of[nearest], labels)
+    known = labels[~is_void]  # which OpenCV numbers row by row, from 1 on
+    near = is_void & (away <= distance)
+    filled = labels.copy()
+    filled[near] = known[nearest[near] - 1]
+    return filled
 
 
 @TRANSFORMS.register_module()
@@ -105,7 +107,7 @@ class PickObject(BaseTransform):
             labels = fill_void(labels, self.void, self.void_distance)
         present = [
             label
-            for label, area in zip(*np.unique(labels, return_counts=True), strict=True)
+            for label, area in enumerate(np.bincount(labels.ravel()))
             if area >= self.min_area
             and label not in self.exclude
             and (self.labels is None or label in self.labels)
@@ -121,8 +123,6 @@ class PickObject(BaseTransform):
 
     def _component(self, mask: np.ndarray) -> np.ndarray | None:
         """One component that is large enough, or None."""
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(
-            mask.astype(np.uint8), connectivity=8
-        )
-        large = np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= self.min_area) + 1
+        _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        large = np.flatnonzero(np.bincount(parts.ravel())[1:] >= self.min_area) + 1
         return parts == np.random.choice(large) if len(large) else None
