@@ -40,10 +40,18 @@ ADVICE = (
 )
 #: Files that nobody fetched are deleted after so many seconds; they are looked for as often.
 KEPT = 3600
-#: On a narrow screen the result lies below the settings.
+#: On a narrow screen the result lies below the settings. It has its height with its pictures.
 SHOW_RESULT = """() => {
-    if (document.querySelector('#status .fine'))
-        document.querySelector('#slider').scrollIntoView({behavior: 'smooth', block: 'nearest'});
+    if (!document.querySelector('#status .fine')) return;
+    const slider = document.querySelector('#slider');
+    let looks = 50;
+    const show = () => {
+        const loaded = [...slider.querySelectorAll('img')].filter(img => img.naturalWidth);
+        if (loaded.length > 1 || !looks--)
+            slider.scrollIntoView({behavior: 'smooth', block: 'nearest'});
+        else setTimeout(show, 100);
+    };
+    show();
 }"""
 STYLE = """
 .gradio-container{max-width:1500px!important;width:100%;margin:auto}

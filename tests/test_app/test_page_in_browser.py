@@ -159,6 +159,21 @@ def test_an_example_is_refined_with_two_clicks(browser, gate):
     assert 'Refined' in browser.refine()
 
 
+def test_on_a_narrow_screen_the_result_comes_into_view(server, files, tmp_path):
+    browser = Browser(server.url, tmp_path, (420, 900))
+    give(browser, *files)
+    wait_for(lambda: browser.find('#understood img'))
+    assert 'Refined' in browser.refine()
+    wait_for(
+        lambda: browser.driver.execute_script(
+            'const box = document.querySelector("#slider").getBoundingClientRect();'
+            'return box.height > 200 && box.bottom < innerHeight + 2;'
+        ),
+        20,
+    )
+    browser.close()
+
+
 def test_a_painted_mask_has_the_full_size_of_the_photo(browser, sample, tmp_path, refiner):
     photo = sample.image.repeat(2, axis=0).repeat(2, axis=1)  # the canvas holds a smaller one
     give(browser, write(tmp_path, image=photo))
