@@ -3,10 +3,9 @@
 import cv2
 import numpy as np
 
-from ..functional.checks import check_binary
+from mmseg_cascadepsp.cascade.changes import SPECK_SHARE
 
-SPECKLE_SHARE = 0.0005
-"""A piece or hole is a speckle if its area is below this share of the object's area."""
+from ..functional.checks import check_binary
 
 
 def count_speckles(pred: np.ndarray, target: np.ndarray) -> int:
@@ -39,7 +38,7 @@ def count_speckles(pred: np.ndarray, target: np.ndarray) -> int:
         2
     """
     pred, target = check_binary(pred, target)
-    limit = SPECKLE_SHARE * np.count_nonzero(target)
+    limit = SPECK_SHARE * np.count_nonzero(target)
     if limit <= 1:
         return 0
     x, y, w, h = cv2.boundingRect(pred)
