@@ -21,9 +21,9 @@ from .convert import (
 from .safe_tensors import is_safetensors, read_safetensors, write_weights
 
 SHIPPED = {
-    'cascadepsp_lite.pth': 'be231f098fc291281f8584cdfb013f764fac7f342d1613f9ea37784519087c41',
+    'cascadepsp_lite.pth': 'bd15a9fecfe912a57b0d968263aa46899733f51f964a848f2ddc24819772a1e0',
     'cascadepsp_lite.safetensors': (
-        'dce477e51319386cd649656628fc861fa25717fd7d0424bfd6b21e4da9427bae'
+        'c7a058257c6890e2bdb80730322a717b447a5fdfb3fc77e9ae38ea33761c2c8b'
     ),
     'deeplabv3plus_persons-cats-horses.pth': (
         'b295003b536f4e79a33405ad5f77677be28118b85752b2da92b438f22c5bdb73'
