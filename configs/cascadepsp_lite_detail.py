@@ -1,6 +1,6 @@
 # A further training of the small refiner, from the mean of the first three: photos enlarged up to
-# 2.6 times, compositions, and pixels at the boundary that weigh four times. The shipped weights
-# are the mean of this one's and of `cascadepsp_lite_half_open.py`'s.
+# 2.6 times, compositions, and pixels at the boundary that weigh four times. The mean
+# of this one's weights and of `cascadepsp_lite_half_open.py`'s is what the last one starts from.
 _base_ = './cascadepsp_lite_compositions.py'
 model = _base_.model
 model.decode_head.losses.s4[1].boundary_weight = 4.0

@@ -1,4 +1,4 @@
-# The small refiner on one GPU, in one training in place of the five that the shipped weights come
+# The small refiner on one GPU, in one training in place of the six that the shipped weights come
 # from: 512,000 crops in bfloat16, from ImageNet weights. docs/training.md has the command.
 _base_ = './cascadepsp_lite.py'  # before the import, by which MMEngine tells its newer configs
 import os  # noqa: E402

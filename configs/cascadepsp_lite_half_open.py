@@ -1,4 +1,4 @@
-# The last training of the small refiner, beside `cascadepsp_lite_detail.py`: two of five coarse
+# A training of the small refiner beside `cascadepsp_lite_detail.py`: two of five coarse
 # masks are the mean of two, as the overview leaves them, open where the two disagree.
 _base_ = './cascadepsp_lite_detail.py'
 model = _base_.model

@@ -35,7 +35,13 @@ def data(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'name, count, weight',
-    [('compositions', 9, 1), ('boundary', 6, 4), ('detail', 9, 4), ('half_open', 9, 3)],
+    [
+        ('compositions', 9, 1),
+        ('boundary', 6, 4),
+        ('detail', 9, 4),
+        ('half_open', 9, 3),
+        ('good_masks', 9, 3),
+    ],
 )
 def test_it_goes_on_from_the_shipped_weights(data, name, count, weight):
     cfg = Config.fromfile(f'configs/cascadepsp_lite_{name}.py')
