@@ -284,10 +284,11 @@ def test_the_overview_fills_what_a_mask_lacks():
     down, along = np.ogrid[: len(true), : len(true[0])]
     distance = np.hypot(down - np.median(rows), along - np.median(columns))
     coarse = true & (distance > np.sqrt(0.2 * true.sum() / np.pi))
-    iou = {
-        share: binary_iou(Refiner(overview=share).refine(photo, coarse, fast=True) > 127, true)
-        for share in (0.5, 0)
-    }
+    refiner = Refiner(keep_accurate=False)  # the outline is right elsewhere
+    iou = {}
+    for share in (0.5, 0):
+        found = refiner.with_settings(overview=share).refine(photo, coarse, fast=True)
+        iou[share] = binary_iou(found > 127, true)
     assert binary_iou(coarse, true) < 0.81 and iou[0.5] > iou[0] + 0.03, iou
 
 

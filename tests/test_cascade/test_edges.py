@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_cascadepsp.cascade import geometry
+from mmseg_cascadepsp.cascade import edges, geometry
 from mmseg_cascadepsp.cascade.edges import accurate_parts, edge_contrast
 
 
@@ -129,6 +129,27 @@ def test_what_lacks_a_large_part_is_refined_however_sharp_the_rest():
     assert edge_contrast(image, lacks) == pytest.approx(edge_contrast(image, truth), rel=0.1)
     assert stays(image, truth, truth) == 'all'
     assert (np.where(accurate_parts(image, lacks, truth), lacks, truth) == truth).all()
+
+
+@pytest.mark.parametrize(
+    ('before', 'after', 'shift', 'expected'),
+    [
+        (1.14, 1.14, 0, 'none'),  # no edges to speak of
+        (1.16, 1.16, 0, 'all'),
+        (1.4, 2.02, 0, 'none'),  # below 0.7 of the refined boundary's
+        (1.4, 1.98, 0, 'all'),
+        (1.8, 2.0, 2, 'all'),  # 0.7 + 0.8 * 0.24
+        (1.7, 2.0, 2, 'none'),
+    ],
+)
+def test_what_differs_much_is_given_up_for_less(monkeypatch, before, after, shift, expected):
+    image, mask = scene(radius=10)
+    moved = np.roll(mask, shift, axis=1)
+    iou = (mask & moved).sum() / (mask | moved).sum()
+    assert iou == pytest.approx(1 if not shift else 0.77, abs=0.01)
+    contrasts = iter((before, after))
+    monkeypatch.setattr(edges, 'edge_contrast', lambda *_: next(contrasts))
+    assert stays(image, mask, moved) == expected
 
 
 def test_a_small_object_that_would_change_much_stays_only_where_it_is_clearly_better():
