@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import ModuleType
 
@@ -88,15 +88,12 @@ def export_network(network: Network, target: str | os.PathLike, name: str) -> No
     for package in ('onnx', 'onnxruntime', 'onnxscript'):
         require(package)
     model = revert_sync_batchnorm(copy.deepcopy(model)).cpu().float().eval()
-    settings = network.defaults
     facts = {
         'name': Path(name).stem,  # without the folder of a config
         'strides': json.dumps(list(model.cascade_strides)),
         'mean': json.dumps(model.data_preprocessor.mean.flatten().tolist()),
         'std': json.dumps(model.data_preprocessor.std.flatten().tolist()),
-        'guided_filter': json.dumps(settings.guided_filter and asdict(settings.guided_filter)),
-        'overview': json.dumps(settings.overview),
-        'tidy': json.dumps(settings.tidy),
+        **{key: json.dumps(value) for key, value in asdict(network.defaults).items()},
         'mmseg_cascadepsp': __version__,
     }
     content = _to_onnx(_trace(PortableNetwork(model)), model.cascade_strides, facts)
@@ -220,14 +217,11 @@ class OnnxRefiner(nn.Module, Network):
         self._source = source
         self.name = facts['name']
         self.strides = tuple(json.loads(facts['strides']))
-        guided_filter = json.loads(facts.get('guided_filter', 'null'))
-        overview = json.loads(facts.get('overview', 'null'))
-        tidy = json.loads(facts.get('tidy', json.dumps(overview is not None)))
-        self.defaults = CascadeSettings(
-            guided_filter=guided_filter and GuidedFilter(**guided_filter),
-            overview=overview,
-            tidy=tidy,
-        )
+        names = [field.name for field in fields(CascadeSettings) if field.name in facts]
+        settings = {name: json.loads(facts[name]) for name in names}
+        if settings.get('guided_filter'):
+            settings['guided_filter'] = GuidedFilter(**settings['guided_filter'])
+        self.defaults = CascadeSettings(**settings)
         for key in ('mean', 'std'):
             value = torch.tensor(json.loads(facts[key]))[:, None, None]
             self.register_buffer(key, value)
