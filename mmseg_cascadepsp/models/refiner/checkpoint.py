@@ -144,7 +144,7 @@ def digest_of(path: str | os.PathLike, kind: str) -> str:
 
     Example:
         >>> digest_of(WEIGHTS / 'cascadepsp_lite.pth', 'sha256')[:8]
-        'be231f09'
+        'bd15a9fe'
     """
     digest = hashlib.new(kind, usedforsecurity=False)
     with open(path, 'rb') as file:

@@ -232,7 +232,7 @@ def test_the_digests_of_shipped_weights(monkeypatch):
     for name in files:
         check_file(WEIGHTS / name)
     monkeypatch.setitem(SHIPPED, 'cascadepsp_lite.pth', '0' * 64)
-    with pytest.raises(FileError, match='SHA-256 begins with be231f09, .*install the package'):
+    with pytest.raises(FileError, match='SHA-256 begins with bd15a9fe, .*install the package'):
         Refiner('lite')
 
 
