@@ -294,6 +294,11 @@ def test_a_bound_of_changes(tool, data, monkeypatch, capsys):
     )
     rows = data / 'rows.json'
     with pytest.warns(UserWarning, match='more than max_change=0 allows'):
-        assert tool.main([*folders_of(data), '--max-change=0', '--no-keep-accurate', f'--json={rows}']) == 0
+        assert (
+            tool.main(
+                [*folders_of(data), '--max-change=0', '--no-keep-accurate', f'--json={rows}']
+            )
+            == 0
+        )
     row = json.loads(rows.read_text())[0]
     assert row['IoU'] == row['IoU_before'] and row['harmed_0.5'] == 0
