@@ -217,7 +217,7 @@ class Refiner:
         photo, masks = read_inputs(image, mask, _reading(reading), alpha, resize_mask)
         network = OnePhoto(self.network) if len(masks) > 1 else self.network
         results: list[Refinement] = []
-        for each in masks:
+        for number, each in enumerate(masks, 1):
             result, sure, kept = self._refine(network, photo, each, settings)
             if return_report:
                 new = sure > 127
@@ -225,7 +225,8 @@ class Refiner:
                 results.append((result, RefinementReport(change, kept)))
                 continue
             if kept:
-                warnings.warn(f'{kept}: the mask stays as it was.', stacklevel=2)
+                which = f'mask {number} of {len(masks)}: ' if len(masks) > 1 else ''
+                warnings.warn(f'{which}{kept}: the mask stays as it was.', stacklevel=2)
             results.append(result)
         return results if isinstance(mask, list | tuple) else results[0]
 

@@ -409,6 +409,8 @@ def test_an_accurate_mask_stays_as_it_was():
     refiner = Refiner('lite', L=300)
     with pytest.warns(UserWarning, match="lies on the photo's edges already"):
         assert (refiner.refine(photo.image, photo.true) == photo.true * 255).all()
+    with pytest.warns(UserWarning, match='^mask 2 of 2: its boundary lies'):
+        refiner.refine(photo.image, [photo.coarse, photo.true])
     kept = refiner.refine(photo.image, photo.true, return_report=True)[1].kept
     assert 'keep_accurate=False' in kept
     with warnings.catch_warnings():
