@@ -99,7 +99,7 @@ def _means(planes: Tensor, window: int) -> Tensor:
     """Means over squares of ``2 * window + 1`` pixels, cut at the border, of (B, C, H, W)."""
     side = 2 * window + 1
     if planes.device.type == 'cpu' and planes.dtype == torch.float32 and not planes.requires_grad:
-        # Running sums: the time does not grow with the window, and is a tenth at 9 pixels.
+        # Running sums: the time does not grow with the window.
         def sums(plane: np.ndarray) -> np.ndarray:
             return cv2.boxFilter(
                 plane, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT

@@ -65,6 +65,16 @@ def test_on_the_full_grid_it_is_the_guided_filter(size):
     np.testing.assert_allclose(found, brute_force(image, value, 3, 0.02), atol=1e-4)
 
 
+@pytest.mark.parametrize('radius', [0.008, 0.05])
+def test_running_sums_give_what_pooling_gives(radius):
+    """Of fp32 on a CPU there are running sums, of all else pooling."""
+    image, value = (torch.from_numpy(part)[None] for part in example(120, 160))
+    guided = GuidedFilter(radius=radius)
+    pooled = guided(image, value[None])
+    summed = guided(image.float(), value[None].float())
+    torch.testing.assert_close(summed.double(), pooled, atol=1e-5, rtol=0)
+
+
 def test_the_smaller_grid_gives_nearly_the_same():
     image, value = example(120, 160)
     full = run(GuidedFilter(radius=0.05, cells=100), image, value)

@@ -102,8 +102,8 @@ class RandomZoomCrop(BaseTransform):
 class FlipPair(RandomFlip):
     """MMSeg's ``RandomFlip``, with the same samples, which leaves the photo contiguous.
 
-    MMSeg's leaves a view with negative strides. Whatever comes next copies it, at ten times the
-    cost of the flip itself.
+    MMSeg's leaves a view with negative strides. Whatever comes next copies it, which costs
+    more than the flip itself.
 
     Args:
         kwargs: See :class:`mmseg.datasets.transforms.RandomFlip`.
