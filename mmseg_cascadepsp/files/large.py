@@ -221,7 +221,7 @@ def _read_state(path: Path) -> dict | None:
 def _read_outputs(path: Path, strides: Sequence[int]) -> dict[int, Tensor] | None:
     """What :func:`global_outputs` gave the run before, or None if the file is damaged."""
     try:
-        with np.load(path) as stored:
+        with path.open('rb') as file, np.load(file) as stored:
             outputs = {stride: torch.from_numpy(stored[str(stride)]) for stride in strides}
     except Exception:  # of a damaged archive: BadZipFile, EOFError, KeyError, zlib.error and more
         return None

@@ -148,8 +148,8 @@ DAMAGES = {
     'cut': lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     'empty': lambda path: path.write_bytes(b''),
     'no archive': lambda path: path.write_bytes(b'global'),
-    'other outputs': lambda path: np.savez(path.open('wb'), **{'64': np.zeros((1, 1, 2, 2))}),
-    'other shapes': lambda path: np.savez(path.open('wb'), **{'1': np.zeros(3), '4': 0}),
+    'other outputs': lambda path: np.savez(path, **{'64': np.zeros((1, 1, 2, 2))}),
+    'other shapes': lambda path: np.savez(path, **{'1': np.zeros(3), '4': 0}),
     'flipped': lambda path: flip(path),
 }
 

@@ -91,7 +91,7 @@ def test_an_argument_chooses(tmp_path, door, values, reading, expected):
             assert (rows.is_empty, rows.is_full) == (not expected.any(), False)
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 @pytest.mark.parametrize('door', DOORS)
 @pytest.mark.parametrize('values', [(0, 1, 0), (0, 255, 0), (0, 200, 0), (0, 65535, 0)])
 def test_two_values_are_clear(tmp_path, door, values):
@@ -99,7 +99,7 @@ def test_two_values_are_clear(tmp_path, door, values):
     np.testing.assert_array_equal(through(door, levels(*values, dtype=kind), tmp_path), OBJECT)
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 @pytest.mark.parametrize('door', ['array', 'tif', 'tif by rows', 'npy'])
 @pytest.mark.parametrize('beyond', [1e-7, 0.01, 0.2])
 def test_floats_a_little_beyond_their_range_are_clipped(tmp_path, door, beyond):
@@ -127,7 +127,7 @@ def test_infinity_in_16_bits_is_refused(tmp_path, door, full):
         through(door, values, tmp_path)
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 @pytest.mark.parametrize('door', DOORS[:4])
 def test_a_cubic_overshoot_is_a_soft_mask(tmp_path, door):
     small = np.zeros((20, 30), np.float32)
@@ -140,7 +140,7 @@ def test_a_cubic_overshoot_is_a_soft_mask(tmp_path, door):
     np.testing.assert_array_equal(through(door, bits, tmp_path), bits > 127)
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 @pytest.mark.parametrize('door', DOORS)
 @pytest.mark.parametrize(
     'how', ['linear x2', 'area', 'mean of three', 'four times finer', 'JPEG', 'ramp']
@@ -194,21 +194,28 @@ def test_an_empty_mask_of_jpeg_is_empty_and_a_dark_one_is_told(tmp_path):
 
 @pytest.mark.parametrize('by_rows', [False, True])
 def test_no_data_of_gdal_is_told(tmp_path, by_rows):
-    read = MaskRows if by_rows else read_mask
+    path = tmp_path / 'a.tif'
+
+    def read(*reading):
+        if by_rows:
+            MaskRows(path, *reading).close()
+        else:
+            read_mask(path, *reading)
+
     tag = [(42113, 's', 0, '255', True)]
-    tifffile.imwrite(tmp_path / 'a.tif', levels(0, 0, 255), extratags=tag)
+    tifffile.imwrite(path, levels(0, 0, 255), extratags=tag)
     with pytest.raises(MaskValuesError, match='in its header that 255 is no data.*ignore=255'):
-        read(tmp_path / 'a.tif')
-    tifffile.imwrite(tmp_path / 'a.tif', levels(0, 1, 255), extratags=tag)
+        read()
+    tifffile.imwrite(path, levels(0, 1, 255), extratags=tag)
     with pytest.raises(MaskValuesError, match='255 is no data'):
-        read(tmp_path / 'a.tif')
-    read(tmp_path / 'a.tif', Reading(ignore=255))
+        read()
+    read(Reading(ignore=255))
     tag = [(42113, 's', 0, '0', True)]
-    tifffile.imwrite(tmp_path / 'a.tif', levels(0, 255, 0), extratags=tag)
-    read(tmp_path / 'a.tif')
+    tifffile.imwrite(path, levels(0, 255, 0), extratags=tag)
+    read()
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 @pytest.mark.parametrize('full', [1, 255])
 def test_floats_of_16_bits(full):
     values = np.where(OBJECT, full, 0.25 * full).astype(np.float16)

@@ -86,7 +86,7 @@ def test_photos_of_12_bits_are_told(tmp_path, channels):
         read_image(path)
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 @pytest.mark.parametrize('suffix', ['png', 'tif'])
 @pytest.mark.parametrize('channels', [1, 3, 4])
 def test_8_bits_stored_as_16_are_taken_as_8(tmp_path, suffix, channels):
@@ -100,7 +100,7 @@ def test_8_bits_stored_as_16_are_taken_as_8(tmp_path, suffix, channels):
     assert read_image(path).max() == (255 if channels == 4 else 0)
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 @pytest.mark.parametrize(('suffix', 'lost'), [('ppm', 0), ('jp2', 8)])
 def test_8_bits_stored_as_16_where_pillow_does_not_tell(tmp_path, suffix, lost):
     path = str(tmp_path / f'a.{suffix}')
@@ -263,7 +263,7 @@ def test_greys_alone_of_a_coloured_palette(tmp_path, stored, index):
     np.testing.assert_array_equal(read_mask(path), expected * 255)
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 @pytest.mark.parametrize('name', ['a.png', 'a.gif'])
 @pytest.mark.parametrize('palette', [[[255, 0, 0], [0, 255, 0]], [[0] * 3, [255] * 3]])
 def test_a_cut_out_with_a_palette_gives_its_alpha(tmp_path, name, palette):
@@ -388,7 +388,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 LAYOUTS = [{}, {'rowsperstrip': 7}, {'tile': (16, 32)}]
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 @pytest.mark.parametrize('planes', ['contig', 'separate'])
 @pytest.mark.parametrize('kind', [np.uint8, np.uint16])
 @pytest.mark.parametrize('order', '<>')
@@ -901,7 +901,8 @@ def test_the_orientation_of_a_png_is_told_without_its_pixels(tmp_path, monkeypat
     where = {'before': start, 'behind': rest.index(b'IEND') - 4}.get(place, len(rest))
     path = tmp_path / 'moved.png'
     path.write_bytes(rest[:where] + chunk + rest[where:])
-    expected = Image.open(path).getexif().get(0x0112, 1)
+    with Image.open(path) as image:
+        expected = image.getexif().get(0x0112, 1)
     assert expected == (1 if place == 'none' else 6)
     if place != 'behind':
         monkeypatch.setattr(ImageFile.ImageFile, 'load', lambda self: pytest.fail('unpacked'))

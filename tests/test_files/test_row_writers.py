@@ -80,7 +80,7 @@ def test_mapped_arrays_are_written_as_arrays_are(tmp_path, suffix):
 
 
 @pytest.mark.parametrize('side', [40_000, 70_000])
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning', 'error::RuntimeWarning')
 def test_size_and_note_of_a_huge_picture_need_no_pixels(tmp_path, side):
     write_result(tmp_path / 'a.png', PHOTO[..., 0], {'key': 'note'})
     header = b'IHDR' + struct.pack('>IIBBBBB', side, side, 8, 0, 0, 0, 0)
@@ -93,8 +93,8 @@ def test_size_and_note_of_a_huge_picture_need_no_pixels(tmp_path, side):
 
 def test_a_result_keeps_the_place_on_earth(tmp_path):
     tifffile.imwrite(tmp_path / 'a.tif', PHOTO, photometric='rgb', extratags=GEO)
-    geo = ImageRows(tmp_path / 'a.tif').geo
-    write_result(tmp_path / 'b.tif', PHOTO[..., 0], {'key': 'note'}, geo)
+    with ImageRows(tmp_path / 'a.tif') as photo:
+        write_result(tmp_path / 'b.tif', PHOTO[..., 0], {'key': 'note'}, photo.geo)
     with tifffile.TiffFile(tmp_path / 'b.tif') as file:
         found = {code: file.pages[0].tags[code].value for code, *_ in GEO}
     assert found == {code: value for code, _, _, value, _ in GEO}
