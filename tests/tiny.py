@@ -28,7 +28,7 @@ class Stub:
         """What is done with a mask."""
         return cv2.blur(mask, (9, 9))
 
-    def refine(self, image, mask, return_report=False):
+    def refine(self, image, mask, return_report=False, threshold=0.5):
         result = self.blur(image, mask)
         report = RefinementReport(change_of(mask > 127, result > 127))
         return (result, report) if return_report else result

@@ -7,7 +7,13 @@ import numpy as np
 import torch
 
 from mmseg_cascadepsp.cascade import Box, Component, FusionSettings, OnePhoto, refine_regions
-from mmseg_cascadepsp.cascade.changes import Change, change_of, sureness_of, without_specks
+from mmseg_cascadepsp.cascade.changes import (
+    Change,
+    change_of,
+    lost_object,
+    sureness_of,
+    without_specks,
+)
 from mmseg_cascadepsp.cascade.edges import ACCURATE, accurate_parts
 from mmseg_cascadepsp.cascade.regions import (
     MIN_SIDE,
@@ -224,13 +230,15 @@ def _judge(
     before = old.inside(box)
     sure = sureness_of(before, mask, probability)
     result.sureness = round(sure, 4)
+    lost = lost_object(np.count_nonzero(before), np.count_nonzero(mask))
     if not mask.any():
-        result.status, result.reason = 'kept', 'it would be lost altogether'
-        result.iou = 0.0
+        result.status, result.reason, result.iou = 'kept', lost, 0.0
         return
     new = cut_out(mask, box.top, box.left)
     change = _change(old, new, result.sureness)
-    if 1 - change.iou > options.max_change:
+    if lost:
+        result.reason = lost
+    elif 1 - change.iou > options.max_change:
         result.reason = 'it would change too much'
     elif sure < options.min_sureness:
         result.reason = 'the refiner is unsure'

@@ -33,6 +33,7 @@ from mmseg_cascadepsp.cascade.changes import (
 )
 from mmseg_cascadepsp.cascade.edges import ACCURATE, accurate_parts
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
+from mmseg_cascadepsp.files.arrays import check_threshold
 from mmseg_cascadepsp.files.label_ids import told_mask
 from mmseg_cascadepsp.files.mask_values import Reading
 from mmseg_cascadepsp.models.chain import Strategy, build_strategy, choose_strategy
@@ -168,6 +169,7 @@ class Refiner:
         *,
         resize_mask: bool = False,
         alpha: str = 'white',
+        threshold: float = 0.5,
         **reading: Any,
     ) -> Refinement | list[Refinement]:
         """Refine one mask of one image: Global step, then Local step (paper, section 3.2).
@@ -191,14 +193,18 @@ class Refiner:
                 give 512 x 512 for any photo.
             alpha: What becomes of transparent parts of ``image``: ``'white'``: they lie on white,
                 as in a viewer. ``'drop'``: they keep their colours.
+            threshold: Probability above which you will count a pixel as object, from 0 to below
+                1. Specks, and whether a mask stays as it was, are judged by it. The probability
+                comes back all the same.
             reading: Fields of :class:`~mmseg_cascadepsp.files.mask_values.Reading`, where image
                 and mask do not say it themselves: ``mask_values``, ``ignore``, ``exif``.
 
         Returns:
             uint8 ``(H, W)``: 255 times the probability, rounded down. An empty mask comes back
-            empty and a full one full, without running the network. A mask that would come back
-            empty, or change by more than the setting ``max_change``, or lies on the photo's edges
-            already (``keep_accurate``), stays as it was (not with ``compat='release'``). With
+            empty and a full one full, without running the network. A mask stays as it was
+            that would come back empty, or as an object below 100 pixels with less than 60 % of
+            them, or change by more than the setting ``max_change``, or that lies on the photo's
+            edges already (``keep_accurate``). With ``compat='release'`` none does. With
             ``return_report`` the result and a
             :class:`~mmseg_cascadepsp.cascade.changes.RefinementReport`. Without, there is a
             warning when a mask stays as it was. Of a list of masks, a list of these.
@@ -214,13 +220,14 @@ class Refiner:
             See the class.
         """
         settings = _changed(self.cascade, call_settings(fast, L))
+        check_threshold(threshold)
         photo, masks = read_inputs(image, mask, _reading(reading), alpha, resize_mask)
         network = OnePhoto(self.network) if len(masks) > 1 else self.network
         results: list[Refinement] = []
         for number, each in enumerate(masks, 1):
-            result, sure, kept = self._refine(network, photo, each, settings)
+            result, sure, kept = self._refine(network, photo, each, settings, threshold)
             if return_report:
-                new = sure > 127
+                new = sure > 255 * threshold
                 change = change_of(each, new, sureness_of(each, new, sure / 255))
                 results.append((result, RefinementReport(change, kept)))
                 continue
@@ -231,7 +238,12 @@ class Refiner:
         return results if isinstance(mask, list | tuple) else results[0]
 
     def _refine(
-        self, network: Network, image: np.ndarray, mask: np.ndarray, settings: CascadeSettings
+        self,
+        network: Network,
+        image: np.ndarray,
+        mask: np.ndarray,
+        settings: CascadeSettings,
+        threshold: float,
     ) -> tuple[np.ndarray, np.ndarray, str]:
         """What comes back of a mask, what the network says, and why the mask stays as it was."""
         given = mask.astype(np.uint8) * 255
@@ -247,19 +259,22 @@ class Refiner:
             )
             found = probability.mul_(255).to(torch.uint8).numpy()
             del probability  # a float of every pixel of a large photo
+        cut = int(255 * threshold)  # the largest value that is no object
         if settings.tidy:
-            new = found > 127
-            specks = without_specks(mask, new) != new
-            found[specks] = 255 - found[specks]
+            new = found > cut
+            tidy = without_specks(mask, new)
+            for specks, within in ((new & ~tidy, (0, cut)), (tidy & ~new, (cut + 1, 255))):
+                found[specks] = np.clip(255 - found[specks], *within)
+            del new, tidy
         kept = ''
         if settings.compat is None:
             if settings.keep_accurate:
-                stays = accurate_parts(image, mask, found > 127)
+                stays = accurate_parts(image, mask, found > cut)
                 if stays.all():
                     kept = f'{ACCURATE} (refined with keep_accurate=False, --no-keep-accurate)'
                 else:
                     np.copyto(found, given, where=stays)
-            kept = kept or reason_to_keep(mask, found > 127, settings.max_change)
+            kept = kept or reason_to_keep(mask, found > cut, settings.max_change)
         return given if kept else found, found, kept
 
     def refine_semantic(
@@ -402,6 +417,11 @@ def _changed(settings: CascadeSettings, changes: Mapping) -> CascadeSettings:
     if not changes:
         return settings
     changes = dict(changes)
+    if settings.compat is not None and changes.get('compat', settings.compat) is None:
+        raise InvalidValueError(
+            f'compat={settings.compat!r} has replaced the settings before it: make a new Refiner '
+            'in place of undoing it.'
+        )
     if changes.get('guided_filter') is True:
         changes['guided_filter'] = settings.guided_filter or GuidedFilter()
     elif changes.get('guided_filter') is False:

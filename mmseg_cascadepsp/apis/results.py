@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from mmseg_cascadepsp.errors import InvalidValueError
+from mmseg_cascadepsp.files.arrays import check_threshold
 from mmseg_cascadepsp.files.mask_values import Reading
 from mmseg_cascadepsp.files.row_writers import JPEG_SUFFIXES, write_result
 from mmseg_cascadepsp.files.writing import write_image
@@ -40,8 +41,8 @@ def save_mask(path: str | os.PathLike, refined: np.ndarray, threshold: float | N
             f'refined must be uint8 (H, W), as refine gives it, got {refined.dtype} of shape '
             f'{refined.shape}.'
         )
-    if threshold is not None and not 0 <= threshold < 1:
-        raise InvalidValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
+    if threshold is not None:
+        check_threshold(threshold)
     if str(path).lower().endswith(JPEG_SUFFIXES):
         raise InvalidValueError(
             f'path {path} is a JPEG, which blurs the boundary of a mask; use .png.'

@@ -168,7 +168,7 @@ def create_app(
 
         def call(job: Job, image: Path, mask: Path) -> Response:
             pixels, masks = read_inputs(image, mask, reading, resize_mask=form.resize_mask)
-            refined = job.watch(refiner).refine(pixels, masks[0])
+            refined = job.watch(refiner).refine(pixels, masks[0], threshold=form.threshold)
             if output == 'probability':
                 return _png(refined)
             refined = refined > 255 * form.threshold

@@ -10,6 +10,10 @@ import numpy as np
 SPECK_SHARE = 0.0005
 #: ... or below so many pixels.
 SPECK_PIXELS = 8
+#: Objects of fewer pixels are lost where the refiner leaves ...
+FEW_PIXELS = 100
+#: ... less than this share of them: it can hardly see them.
+LEAST_LEFT = 0.6
 
 
 class Change(NamedTuple):
@@ -80,6 +84,27 @@ def sureness_of(old: np.ndarray, new: np.ndarray, probability: np.ndarray) -> fl
     return float(np.abs(2 * probability[changed] - 1).mean()) if changed.any() else 1.0
 
 
+def lost_object(before: int, after: int) -> str:
+    """Why a mask stays as it was that would lose its object, or nothing.
+
+    Args:
+        before, after: Pixels of the coarse and the refined mask. ``before`` is not 0.
+
+    Example:
+        >>> lost_object(40, 0)
+        'the refiner would lose an object of 40 pixels altogether'
+        >>> lost_object(40, 20)
+        'the refiner would leave 20 of 40 pixels of an object'
+        >>> lost_object(400, 200)
+        ''
+    """
+    if not after:
+        return f'the refiner would lose an object of {before} pixels altogether'
+    if before < FEW_PIXELS and after < LEAST_LEFT * before:
+        return f'the refiner would leave {after} of {before} pixels of an object'
+    return ''
+
+
 def reason_to_keep(old: np.ndarray, new: np.ndarray, max_change: float | None = None) -> str:
     """Why a refined mask is not taken, or nothing.
 
@@ -91,10 +116,9 @@ def reason_to_keep(old: np.ndarray, new: np.ndarray, max_change: float | None = 
         >>> reason_to_keep(np.array([[1, 0]], bool), np.array([[1, 1]], bool), max_change=0.4)
         'it would change by 0.5, more than max_change=0.4 allows'
     """
-    if not new.any():
-        return f'the refiner would lose an object of {np.count_nonzero(old)} pixels altogether'
-    if max_change is None:
-        return ''
+    lost = lost_object(np.count_nonzero(old), np.count_nonzero(new))
+    if lost or max_change is None:
+        return lost
     change = 1 - np.count_nonzero(old & new) / np.count_nonzero(old | new)
     if change <= max_change:
         return ''

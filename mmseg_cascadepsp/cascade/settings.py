@@ -130,7 +130,7 @@ class CascadeSettings:
         compat: ``'release'``: as the authors' package to the pixel. It stands for
             ``steps='both'`` unless others are given, ``region='photo'``,
             ``crop_filter='release'``, and neither overview, tidying, filter nor masks that stay.
-            None: the paper.
+            It cannot be undone. None: the paper.
 
     Raises:
         InvalidTypeError: A setting is of another type.
@@ -168,6 +168,11 @@ class CascadeSettings:
         if self.compat == 'release':
             if self.crops == 'adaptive':
                 raise InvalidValueError("compat='release' knows crops='uniform' alone.")
+            if self.max_change is not None:
+                raise InvalidValueError(
+                    "compat='release' takes what the network says, so max_change must be None, "
+                    f'got {self.max_change!r}.'
+                )
             implied = dict(
                 steps='both' if self.steps == 'auto' else self.steps,
                 region='photo',

@@ -1,5 +1,6 @@
 """The border: what users hand in is checked here, once, and is sound behind it."""
 
+from numbers import Real
 from typing import Any
 
 import cv2
@@ -235,3 +236,19 @@ def check_size(
         f'{name} must have the size of the {photo}, {expected[0]} x {expected[1]} (H x W), got '
         f'{size[0]} x {size[1]}; {hint}.'
     )
+
+
+def check_threshold(value: float) -> None:
+    """Check a probability above which a pixel is object.
+
+    Raises:
+        InvalidTypeError: It is no number.
+        InvalidValueError: It is below 0, or 1 and more, which no probability is above.
+
+    Example:
+        >>> check_threshold(0.5)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidTypeError(f'threshold must be a number, got {value!r}.')
+    if not 0 <= value < 1:
+        raise InvalidValueError(f'threshold must be at least 0 and below 1, got {value}.')

@@ -362,8 +362,9 @@ class _Run:
                 self.bar.update(self.pairs, description=escape(pair.name))
                 start = time.perf_counter()
                 if self.job.is_windowed(pair):  # nothing else is in memory meanwhile
-                    results = self._attempt(pair, self._by_rows, pair)
+                    results, kept = None, self._attempt(pair, self._by_rows, pair)
                 else:
+                    kept = None
                     inputs = self._attempt(pair, (reading or self._read(reader, pair)).result)
                     reading = self._read(reader, following)
                     results = inputs and self._attempt(pair, self._refined, pair, inputs)
@@ -374,8 +375,8 @@ class _Run:
                     note, refined = results
                     writing = writer.submit(self.job.write, pair, note, refined)
                     written = pair, start, refined.kept, writing
-                elif results is not None:
-                    self._finished(pair, start)
+                elif kept is not None:
+                    self._finished(pair, start, kept)
                 reading = reading or self._read(reader, following)
             if written:
                 self._settle(*written)
@@ -391,11 +392,10 @@ class _Run:
         note = make_note(pair, self.settings, self.job.options)
         return note, self.job.refine(*inputs)
 
-    def _by_rows(self, pair: Pair) -> tuple:
-        """Nothing is left to be written."""
+    def _by_rows(self, pair: Pair) -> str:
+        """Nothing is left to be written. Why the mask stays as it was, or nothing."""
         note = make_note(pair, self.settings, self.job.options)
-        self.job.by_rows(pair, note, self._show_crops)
-        return ()
+        return self.job.by_rows(pair, note, self._show_crops)
 
     def _show_crops(self, done: int, total: int) -> None:
         self.bar.update(self.crops, completed=done, total=total, visible=done < total)

@@ -15,9 +15,10 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 
 from mmseg_cascadepsp.cascade import Progress
+from mmseg_cascadepsp.cascade.changes import FEW_PIXELS, lost_object
 from mmseg_cascadepsp.errors import FileError, InvalidValueError
 
-from .arrays import check_size
+from .arrays import check_size, check_threshold
 from .mask_values import Reading
 from .paths import atomic_open, hidden_name
 from .reading import check_pair
@@ -42,7 +43,7 @@ def refine_file(
     note: str = '',
     progress: Progress | None = None,
     **reading: Any,
-) -> None:
+) -> str:
     """Refine one photo by rows: memory depends on its width and on ``L``, not on its height.
 
     Photo and mask are read twice, from top to bottom. Rows that no crop changes any more are
@@ -65,6 +66,9 @@ def refine_file(
             :class:`~mmseg_cascadepsp.files.Reading`. ``resize_mask=True`` brings a smaller mask,
             which is read whole, to the size of the photo.
 
+    Returns:
+        Why the mask stays as it was: it would lose its object. Nothing where it was refined.
+
     Raises:
         FileError: A file cannot be read or written, another run is writing ``out``, or a TIFF is
             given without the extra ``huge``.
@@ -79,14 +83,14 @@ def refine_file(
         >>> np.save(folder / 'mask.npy', np.zeros((70, 90), bool))
         >>> paths = [folder / f'{name}.npy' for name in ('photo', 'mask', 'out')]
         >>> refine_file(Refiner('lite'), *paths)
+        ''
         >>> np.load(folder / 'out.npy').max()  # an empty mask stays empty
         np.uint8(0)
     """
     out = Path(out)
     check_format('out', out)  # before hours of work
     check_format('probability', probability or out)
-    if not 0 <= threshold < 1:
-        raise InvalidValueError(f'threshold must be at least 0 and below 1, got {threshold}.')
+    check_threshold(threshold)
     paths = [Path(path).resolve() for path in (image, mask, out, probability) if path is not None]
     if len(set(paths)) < len(paths):
         raise InvalidValueError(
@@ -122,14 +126,24 @@ def refine_file(
         if (folder / ROWS).stat().st_size < photo.shape[0] * photo.shape[1]:
             raise FileError(f'{folder / ROWS} has been cut short; refine {image} again.')
         values = np.memmap(folder / ROWS, np.uint8, 'r', shape=photo.shape)
-        if probability is not None:
-            write_result(probability, values, geo=photo.geo)
         cut = np.memmap(folder / MASK, np.uint8, 'w+', shape=photo.shape)
+        count, kept = 0, ''
         for start, stop in row_ranges(photo.shape):
-            cut[start:stop] = (values[start:stop] > 255 * threshold) * np.uint8(255)
+            rows = values[start:stop] > 255 * threshold
+            cut[start:stop] = rows * np.uint8(255)
+            count += np.count_nonzero(rows)
+        if count < FEW_PIXELS and not coarse.is_empty:
+            parts = [coarse.read(start, stop).sum() for start, stop in row_ranges(photo.shape)]
+            kept = lost_object(sum(map(int, parts)), count)
+        if kept:
+            for start, stop in row_ranges(photo.shape):
+                cut[start:stop] = coarse.read(start, stop) * np.uint8(255)
+        if probability is not None:
+            write_result(probability, cut if kept else values, geo=photo.geo)
         write_result(out, cut, {'mmseg_cascadepsp': note} if note else None, photo.geo)
         del values, cut  # some systems keep files that are mapped
         _clear(folder)  # before another run may begin
+    return kept
 
 
 @contextmanager

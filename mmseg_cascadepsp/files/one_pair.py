@@ -90,12 +90,10 @@ def refine_pair(
     check_outputs(pair, options)
     job = Job(refiner, options)
     if job.is_windowed(pair):
-        job.by_rows(pair, note, progress)
-    else:
-        refined = job.refine(*job.read(pair))
-        job.write(pair, note, refined)
-        return refined.kept
-    return ''
+        return job.by_rows(pair, note, progress)
+    refined = job.refine(*job.read(pair))
+    job.write(pair, note, refined)
+    return refined.kept
 
 
 class Refined(NamedTuple):
@@ -182,7 +180,9 @@ class Job:
             void = VOID if self.options.ignore is None else self.options.ignore
             labels = self.refiner.refine_semantic(image, coarse, ignore_index=void)
             return Refined(labels, '', *shown)
-        probability, report = self.refiner.refine(image, coarse, return_report=True)
+        probability, report = self.refiner.refine(
+            image, coarse, return_report=True, threshold=self.options.threshold
+        )
         return Refined(probability, report.kept, *shown)
 
     def write(self, pair: Pair, note: str, refined: Refined) -> None:
@@ -218,8 +218,8 @@ class Job:
             write_image(pair.extra('before_after'), picture)
         write_png(pair.target, labels, notes, palette)
 
-    def by_rows(self, pair: Pair, note: str, progress: Progress | None) -> None:
-        """Read, refine and write by rows."""
+    def by_rows(self, pair: Pair, note: str, progress: Progress | None) -> str:
+        """Read, refine and write by rows. Why the mask stays as it was, or nothing."""
         extras = self.options.extras
         pictures = sorted(set(extras) - {'probability'})
         if pictures:
@@ -227,7 +227,7 @@ class Job:
                 f'{pair.image} is refined by rows, without {" and ".join(pictures)}: leave them '
                 'out.'
             )
-        refine_file(
+        return refine_file(
             self.refiner,
             pair.image,
             pair.mask,

@@ -25,7 +25,14 @@ class MaskRefiner(Protocol):
     def cascade(self) -> CascadeSettings:
         """See :attr:`mmseg_cascadepsp.Refiner.cascade`."""
 
-    def refine(self, image: np.ndarray, mask: np.ndarray, *, return_report: bool = False):
+    def refine(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        *,
+        return_report: bool = False,
+        threshold: float = 0.5,
+    ):
         """See :meth:`mmseg_cascadepsp.Refiner.refine`."""
 
     def refine_semantic(

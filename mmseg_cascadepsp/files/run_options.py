@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from numbers import Real
 
 from mmseg_cascadepsp.errors import InvalidTypeError, InvalidValueError
 
+from .arrays import check_threshold
 from .mask_values import Reading
 
 EXTRAS = {'probability': '.png', 'overlay': '.jpg', 'before_after': '.jpg'}
@@ -57,12 +57,7 @@ class RunOptions:
         if isinstance(values, Collection) and not isinstance(values, str):
             object.__setattr__(self, 'mask_values', tuple(values))
         self.reading.told()  # raises errors of its arguments now
-        if isinstance(self.threshold, bool) or not isinstance(self.threshold, Real):
-            raise InvalidTypeError(f'threshold must be a number, got {self.threshold!r}.')
-        if not 0 <= self.threshold < 1:
-            raise InvalidValueError(
-                f'threshold must be at least 0 and below 1, got {self.threshold}.'
-            )
+        check_threshold(self.threshold)
         if isinstance(self.extras, str) or not isinstance(self.extras, Collection):
             raise InvalidTypeError(f'extras must be a collection of names, got {self.extras!r}.')
         object.__setattr__(self, 'extras', tuple(self.extras))

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -149,12 +150,15 @@ def test_an_object_that_would_change_much_is_kept_and_listed(tmp_path):
     assert _masks(tmp_path)[0].sum() == pytest.approx(disc(40, 50, 20).sum(), rel=0.02)
 
 
-@pytest.mark.parametrize('logit, reason', [(-9, 'lost altogether'), (0.01, 'unsure')])
+@pytest.mark.parametrize(
+    'logit, reason',
+    [(-9, r'lose an object of \d+ pixels altogether'), (0.01, 'unsure')],
+)
 def test_nothing_is_lost_and_the_unsure_stay(logit, reason, tmp_path):
     _write(tmp_path, objects(), list(map(coarse, objects())))
     refiner = ToyRefiner(Everywhere(logit))
     report = _refine(tmp_path, refiner, max_change=1)
-    assert len(report.of('kept')) == 3 and reason in report.objects[0].reason
+    assert len(report.of('kept')) == 3 and re.search(reason, report.objects[0].reason)
     assert (tmp_path / 'out.json').read_bytes() == (tmp_path / 'set.json').read_bytes()
 
 

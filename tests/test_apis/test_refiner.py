@@ -404,6 +404,53 @@ def test_a_refined_mask_has_no_specks(monkeypatch):
     assert report.change.iou == 1 and report.change.parts == (1, 1)
 
 
+def test_what_stays_is_judged_by_the_threshold(monkeypatch):
+    photo, mask = np.zeros((96, 96, 3), np.uint8), np.zeros((96, 96), bool)
+    mask[20:80, 20:80] = True
+    says = mask * 0.6 + 0.1
+    says[3, 3] = says[50, 50] = 0.35  # a speck for 0.3, a hole for 0.5
+    monkeypatch.setattr(
+        'mmseg_cascadepsp.cascade.refine', lambda *_: torch.from_numpy(says).float()
+    )
+    refiner = Refiner('lite', tidy=True, keep_accurate=False)
+    assert ((refiner.refine(photo, mask, threshold=0.3) > 255 * 0.3) == mask).all()
+    assert (refiner.refine(photo, mask, threshold=0.05) > 255 * 0.05).all()
+    for settings, reason in (({}, 'altogether'), ({'max_change': 0.5}, 'altogether')):
+        own = refiner.with_settings(**settings)
+        with pytest.warns(UserWarning, match=reason):
+            assert (own.refine(photo, mask, threshold=0.8) == mask * 255).all()
+    with pytest.warns(UserWarning, match='it would change by 0.609'):
+        own.refine(photo, mask, threshold=0.05)
+    report = refiner.refine(photo, mask, return_report=True, threshold=0.05)[1]
+    assert report.change.iou == pytest.approx(mask.mean())
+    for wrong in (1, -0.1, True, '0.5'):
+        with pytest.raises((ValueError, TypeError), match='threshold must be .*, got'):
+            refiner.refine(photo, mask, threshold=wrong)
+
+
+@pytest.mark.parametrize('side, left, stays', [(9, 6, True), (9, 8, False), (12, 6, False)])
+def test_most_of_a_tiny_object_is_not_lost_either(monkeypatch, side, left, stays):
+    photo, mask = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), bool)
+    mask[10 : 10 + side, 10 : 10 + side] = True
+    says = np.zeros((40, 40), np.float32)
+    says[10 : 10 + left, 10 : 10 + left] = 1
+    monkeypatch.setattr('mmseg_cascadepsp.cascade.refine', lambda *_: torch.from_numpy(says))
+    refiner = Refiner('lite', tidy=False, keep_accurate=False)
+    found, report = refiner.refine(photo, mask, return_report=True)
+    assert report.kept == (
+        f'the refiner would leave {left**2} of {side**2} pixels of an object' if stays else ''
+    )
+    assert np.count_nonzero(found) == (side if stays else left) ** 2
+
+
+def test_what_the_release_has_not_is_refused():
+    with pytest.raises(ValueError, match="compat='release' .*max_change must be None, got 0.2"):
+        Refiner('lite', compat='release', max_change=0.2)
+    with pytest.raises(ValueError, match='make a new Refiner'):
+        Refiner('lite', compat='release').with_settings(compat=None)
+    assert Refiner('lite', compat='release').with_settings(L=300).cascade.compat == 'release'
+
+
 def test_an_accurate_mask_stays_as_it_was():
     photo = load_sample('coffee', shipped_folder('demo') / 'masks')
     refiner = Refiner('lite', L=300)

@@ -321,7 +321,7 @@ def test_no_upload_is_left(client, pair, tmp_path, monkeypatch):
 
 
 def test_what_the_refiner_warns_of_comes_along(client, pair, small, queue, monkeypatch):
-    def refine(self, *_):
+    def refine(self, *_, **__):
         warnings.warn('something is odd.', stacklevel=1)
         return np.zeros((2, 2), np.uint8)
 
@@ -331,11 +331,11 @@ def test_what_the_refiner_warns_of_comes_along(client, pair, small, queue, monke
 
 
 def test_a_fault_of_the_server_is_told_without_its_inside(client, pair, monkeypatch):
-    monkeypatch.setattr(Refiner, 'refine', lambda *_: 1 // 0)
+    monkeypatch.setattr(Refiner, 'refine', lambda *_, **__: 1 // 0)
     detail = problem_of(client.post('/v1/refine', files=pair), 500)
     assert 'division' not in detail
     for error in (MemoryError('none'), DeviceMemoryError('the GPU lacks memory.')):
-        monkeypatch.setattr(Refiner, 'refine', lambda *_, e=error: (_ for _ in ()).throw(e))
+        monkeypatch.setattr(Refiner, 'refine', lambda *_, e=error, **__: (_ for _ in ()).throw(e))
         assert 'memory' in problem_of(client.post('/v1/refine', files=pair), 503)
 
 

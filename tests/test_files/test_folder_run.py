@@ -371,6 +371,10 @@ def test_large_photos_are_refined_by_rows_and_found_again(refiner, pairs, monkey
             read_mask(pairs[2] / f'{name}.png'), read_mask(pairs[2] / 'whole' / f'{name}.png')
         )
     assert len(refine_files(refiner, *pairs, L=L, windowed=windowed).skipped) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(module, 'refine_file', lambda *_, **__: 'it would be lost')
+        report = refine_files(refiner, *pairs, L=L, overwrite=True)
+    assert set(report.kept.values()) == {'it would be lost'} and len(report.kept) == 3
     report = refine_files(refiner, *pairs, L=L, extras=['overlay'], overwrite=True)
     assert all('by rows, without overlay' in text for text in report.failed.values())
 
@@ -431,7 +435,7 @@ class Blur:
         return self
     def settings(self):
         return {'model': 'blur'}
-    def refine(self, image, mask, return_report):
+    def refine(self, image, mask, return_report, threshold):
         self.calls += 1
         return cv2.blur(mask, (9, 9)), RefinementReport(change_of(mask > 0, mask > 0))
 

@@ -98,6 +98,30 @@ def test_the_same_result_as_in_memory(inputs, suffix, crops, options):
     assert left == {path.name for path in (*paths, out, soft)}
 
 
+class Eraser(Soft):
+    """A network that finds nearly nothing."""
+
+    def refine_pass(self, image, masks, strides):
+        outputs = super().refine_pass(image, masks, strides)
+        return {stride: values - 3 for stride, values in outputs.items()}
+
+
+@pytest.mark.parametrize('of_photo_size', [True, False])
+def test_an_object_is_never_lost_altogether(inputs, of_photo_size):
+    photo, mask, folder = inputs
+    paths = save(folder, '.npy', photo, mask if of_photo_size else mask[::2, ::2])
+    out, soft = folder / 'out.npy', folder / 'soft.npy'
+    refiner, options = Refiner(Eraser(), L=96), {'resize_mask': not of_photo_size}
+    kept = refine_file(refiner, *paths, out, probability=soft, threshold=0.9, **options)
+    pixels = np.count_nonzero(np.load(out))
+    assert kept == f'the refiner would lose an object of {pixels} pixels altogether'
+    if of_photo_size:
+        np.testing.assert_array_equal(np.load(out), mask * np.uint8(255))
+    assert pixels == pytest.approx(mask.sum(), rel=0.01)
+    np.testing.assert_array_equal(np.load(soft), np.load(out))
+    assert refine_file(Refiner(Soft(), L=96), *paths, folder / 'b.npy', **options) == ''
+
+
 def read_soft(path):
     from PIL import Image
 
