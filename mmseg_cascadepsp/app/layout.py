@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmseg_cascadepsp.apis import Refiner
-from mmseg_cascadepsp.cascade.changes import RefinementReport
+from mmseg_cascadepsp.cascade.changes import TOO_MUCH, RefinementReport
 from mmseg_cascadepsp.cascade.edges import ACCURATE
 
 from . import extra, work
@@ -98,25 +98,22 @@ def why_kept(report: RefinementReport) -> str:
         report: Of a mask that does.
 
     Example:
-        >>> from mmseg_cascadepsp.cascade.changes import Change
-        >>> print(why_kept(RefinementReport(Change(0.6, 9.0, (1, 1), 1.0), 'it would change')))
-        40% of it would change, more than allowed. For the change all the same, raise "How far it \
-may change, in per cent of it" in Settings and refine again.
+        >>> from mmseg_cascadepsp.cascade.changes import Change, lost_object
+        >>> print(why_kept(RefinementReport(Change(0.5, 9.0, (1, 1), 1.0), lost_object(40, 20))))
+        the refiner would leave 20 of 40 pixels of an object. See below whether it is the mask of \
+an object in this photo.
     """
     if report.kept.startswith(ACCURATE):
         return (
             f'{ACCURATE}. If a small part of it is wrong, such as a lost finger, switch off '
             f'"{KEEP_ACCURATE}" in Settings and refine again.'
         )
-    if not report.change.parts[1]:
+    if report.kept.startswith(TOO_MUCH):
         return (
-            'nothing of the object would be left. See below whether it is the mask of an object '
-            'in this photo.'
+            f'{1 - report.change.iou:.0%} of it would change, more than allowed. For the change '
+            f'all the same, raise "{MAX_CHANGE}" in Settings and refine again.'
         )
-    return (
-        f'{1 - report.change.iou:.0%} of it would change, more than allowed. For the change all '
-        f'the same, raise "{MAX_CHANGE}" in Settings and refine again.'
-    )
+    return f'{report.kept}. See below whether it is the mask of an object in this photo.'
 
 
 class Form(NamedTuple):

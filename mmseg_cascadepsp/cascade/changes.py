@@ -10,6 +10,8 @@ import numpy as np
 SPECK_SHARE = 0.0005
 #: ... or below so many pixels.
 SPECK_PIXELS = 8
+#: How it begins that a mask stays as it was because of ``max_change``.
+TOO_MUCH = 'it would change by '
 #: Objects of fewer pixels are lost where the refiner leaves ...
 FEW_PIXELS = 100
 #: ... less than this share of them: it can hardly see them.
@@ -122,7 +124,7 @@ def reason_to_keep(old: np.ndarray, new: np.ndarray, max_change: float | None = 
     change = 1 - np.count_nonzero(old & new) / np.count_nonzero(old | new)
     if change <= max_change:
         return ''
-    return f'it would change by {change:.3g}, more than max_change={max_change:g} allows'
+    return f'{TOO_MUCH}{change:.3g}, more than max_change={max_change:g} allows'
 
 
 def _farthest(pixels: np.ndarray, mask: np.ndarray) -> float:

@@ -97,7 +97,7 @@ def test_a_mask_that_stays_says_why(page, files, tmp_path, monkeypatch):
         'mmseg_cascadepsp.cascade.refine', lambda network, image, *_: image[0].float() * 0
     )
     _, told = outcome(page, *files)
-    assert 'The mask stays as it was: nothing of the object would be left' in told
+    assert 'The mask stays as it was: the refiner would lose an object of' in told
     monkeypatch.setattr(
         'mmseg_cascadepsp.cascade.refine', lambda network, image, *_: image[0].float() * 0 + 1
     )
