@@ -30,6 +30,7 @@ from mmseg_cascadepsp.annotations import (
     refined_photos,
 )
 from mmseg_cascadepsp.annotations.masks import best_rings, cut_out, decode_rle, draw, encode_rle
+from mmseg_cascadepsp.cascade.regions import SHARE_OF_MANY, are_small, object_regions
 from mmseg_cascadepsp.compat.memory import keep_freed_memory
 from mmseg_cascadepsp.evaluation import label_scores, mask_harm, mask_scores
 from mmseg_cascadepsp.files import read_image, read_mask, write_image
@@ -145,12 +146,22 @@ def show(name, masks, coarse, true, extra=''):
     )
 
 
+def as_in_sets(refiner, photo, mask):
+    """The mask refined by itself, in the region that it has in a set of annotations."""
+    boxes, L = object_regions(mask), refiner.cascade.L
+    small = boxes and are_small(boxes, mask.shape, L, SHARE_OF_MANY)
+    refiner = refiner.with_settings(region='object' if small else 'photo')
+    return refiner.refine(photo, mask) > 127
+
+
 def gains(args, refiner):
     """Gains of masks refined one by one and through a file, as run lengths and as polygons."""
     samples = [load(paths) for paths in find(args.root, args.limit)]
     samples = [s for s in samples if s[1].any() and not s[1].all()]
     coarse, true = [s[1] for s in samples], [s[2] for s in samples]
     show('Refiner.refine', [refiner.refine(*s[:2]) > 127 for s in samples], coarse, true)
+    single = [as_in_sets(refiner, *s[:2]) for s in samples]
+    show('Refiner.refine, same regions', single, coarse, true)
     pictures = [(photo, [mask]) for photo, mask, _ in samples]
     none = dict(max_change=1, min_sureness=0, min_gain=0)
     regions = refiner.with_settings(region='object')
@@ -165,8 +176,8 @@ def gains(args, refiner):
     coarse, true = [m for f in fours for m in f[1]], [m for f in fours for m in f[2]]
     pictures = [four[:2] for four in fours]
     print('mosaics of four:')
-    single = [refiner.refine(four[0], mask) > 127 for four in fours for mask in four[1]]
-    show('Refiner.refine', single, coarse, true)
+    single = [as_in_sets(refiner, four[0], mask) for four in fours for mask in four[1]]
+    show('Refiner.refine, same regions', single, coarse, true)
     masks, _, seconds = through_file(refiner, pictures, False, **none)
     show('run lengths, nothing kept', masks, coarse, true, f'{seconds:.0f} s')
 

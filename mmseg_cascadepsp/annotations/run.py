@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmseg_cascadepsp.errors import one_line
+from mmseg_cascadepsp.errors import InvalidValueError, one_line
 from mmseg_cascadepsp.files.finished import FinishedRun, stamp
 from mmseg_cascadepsp.files.folder_run import processes
 from mmseg_cascadepsp.files.refiner_protocol import MaskRefiner
@@ -233,7 +233,15 @@ def refined_photos(
 
     Yields:
         (photo, what became of its objects, or why it failed).
+
+    Raises:
+        InvalidValueError: The refiner has a ``max_change`` of its own, which is not looked at.
     """
+    if refiner is not None and refiner.cascade.max_change is not None:
+        raise InvalidValueError(
+            f'the refiner has max_change={refiner.cascade.max_change:g}, which is not looked at '
+            'in sets of annotations: give it as an argument of the run.'
+        )
     with ThreadPoolExecutor(1) as reader:
         coming: Future | None = None
         for photo, following in zip(photos, [*photos[1:], None], strict=False):

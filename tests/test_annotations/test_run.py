@@ -162,6 +162,15 @@ def test_nothing_is_lost_and_the_unsure_stay(logit, reason, tmp_path):
     assert (tmp_path / 'out.json').read_bytes() == (tmp_path / 'set.json').read_bytes()
 
 
+def test_a_bound_of_the_refiner_is_not_ignored(tmp_path):
+    _write(tmp_path, objects(), list(map(coarse, objects())))
+    refiner = ToyRefiner()
+    refiner.cascade = refiner.cascade.replace(max_change=0.1)
+    with pytest.raises(ValueError, match='max_change=0.1, which is not looked at'):
+        _refine(tmp_path, refiner)
+    assert not (tmp_path / 'out.json').exists()
+
+
 def test_where_hardly_any_gain_is_expected(tmp_path):
     nearly = disc(40, 50, 20)
     nearly[40, 71] = True
