@@ -40,6 +40,17 @@ def test_specks_go_and_what_was_there_stays():
     assert without_specks(old, new)[75, 110]
 
 
+def test_what_a_speck_is_goes_with_the_size_of_the_object():
+    old = np.zeros((260, 260), bool)
+    old[10:210, 10:210] = True  # 40,000 pixels: specks are below 20
+    new = old.copy()
+    new[230, 20:39] = new[240, 20:40] = True  # 19 and 20 pixels
+    new[50, 20:39] = new[60, 20:40] = False
+    clean = without_specks(old, new)
+    assert not clean[230].any() and clean[240].sum() == 20
+    assert clean[50].sum() == 200 and clean[60].sum() == 180
+
+
 def test_splinters_go_and_what_is_left_of_a_thin_part_stays():
     old = disc(50, 60, 20)
     old[10, 10:40] = True  # thin

@@ -36,6 +36,7 @@ def test_parts_far_apart_have_regions_of_their_own():
     assert first.bottom - first.top < 110 and second.top > 270
     assert are_small([first, second], mask.shape, 500)
     assert not are_small([first, second], mask.shape, 600)  # seen at full resolution
+    assert are_small([first] * 16, mask.shape, 500)
     assert not are_small([first] * 17, mask.shape, 500) and not are_small([], mask.shape, 500)
 
 
