@@ -132,7 +132,7 @@ def refine_file(
             rows = values[start:stop] > 255 * threshold
             cut[start:stop] = rows * np.uint8(255)
             count += np.count_nonzero(rows)
-        if count < FEW_PIXELS and not coarse.is_empty:
+        if count < FEW_PIXELS and not coarse.is_empty and refiner.cascade.compat is None:
             parts = [coarse.read(start, stop).sum() for start, stop in row_ranges(photo.shape)]
             kept = lost_object(sum(map(int, parts)), count)
         if kept:

@@ -120,6 +120,9 @@ def test_an_object_is_never_lost_altogether(inputs, of_photo_size):
     assert pixels == pytest.approx(mask.sum(), rel=0.01)
     np.testing.assert_array_equal(np.load(soft), np.load(out))
     assert refine_file(Refiner(Soft(), L=96), *paths, folder / 'b.npy', **options) == ''
+    release = Refiner(Eraser(), L=96, compat='release')  # the authors' package to the pixel
+    assert refine_file(release, *paths, folder / 'c.npy', threshold=0.9, **options) == ''
+    assert not np.load(folder / 'c.npy').any()
 
 
 def read_soft(path):
