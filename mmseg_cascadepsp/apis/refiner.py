@@ -117,6 +117,11 @@ class Refiner:
         Args:
             settings: See the class.
 
+        Raises:
+            InvalidValueError: A setting is out of range, or ``compat`` would be undone, which has
+                replaced other settings.
+            InvalidTypeError: There is no such setting.
+
         Example:
             >>> from mmseg_cascadepsp import Refiner
             >>> Refiner('lite').with_settings(L=500).cascade.L
@@ -202,10 +207,10 @@ class Refiner:
         Returns:
             uint8 ``(H, W)``: 255 times the probability, rounded down. An empty mask comes back
             empty and a full one full, without running the network. A mask stays as it was
-            that would come back empty, or as an object below 100 pixels with less than 60 % of
-            them, or change by more than the setting ``max_change``, or that lies on the photo's
-            edges already (``keep_accurate``). With ``compat='release'`` none does. With
-            ``return_report`` the result and a
+            where it would come back empty, where an object below 100 pixels would keep less than
+            60 % of them, where it would change by more than the setting ``max_change``, and where
+            it lies on the photo's edges already (``keep_accurate``). With ``compat='release'``
+            none does. With ``return_report`` the result and a
             :class:`~mmseg_cascadepsp.cascade.changes.RefinementReport`. Without, there is a
             warning when a mask stays as it was. Of a list of masks, a list of these.
 

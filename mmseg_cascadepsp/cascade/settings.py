@@ -130,7 +130,7 @@ class CascadeSettings:
         compat: ``'release'``: as the authors' package to the pixel. It stands for
             ``steps='both'`` unless others are given, ``region='photo'``,
             ``crop_filter='release'``, and neither overview, tidying, filter nor masks that stay.
-            It cannot be undone. None: the paper.
+            None: the paper.
 
     Raises:
         InvalidTypeError: A setting is of another type.
